@@ -1,0 +1,41 @@
+# One command surface for people and CI. Needs Python 3.11+ and the package registry, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+
+.PHONY: setup run test lint bench clean
+
+setup: $(VENV)/.runtime
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	@$(PYTHON) -m venv $(VENV) || (echo "No virtual environment: on Debian, apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1)
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.python requirements.txt requirements-rembg.txt
+	$(PIP) install -r requirements.txt
+	$(PIP) install --no-deps -r requirements-rembg.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+	$(PIP) install -r requirements-dev.txt
+	@touch $@
+
+run: setup
+	@exec $(BIN)/gunicorn "app:create_app()"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.load
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

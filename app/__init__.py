@@ -1,0 +1,54 @@
+"""Background Remover API: a photo in, its subject out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from app.engine.pool import EnginePool
+    from app.settings import Settings
+
+# Nothing is imported at module level: an engine lives in `app.engine` and must never load Flask.
+
+__all__ = ["create_app"]
+
+
+def create_app(settings: Settings | None = None, pool: EnginePool | None = None) -> Flask:
+    """Build the web application; `settings` come from the environment and .env unless given.
+
+    Engines start with `app.extensions["pool"].start()`, at the latest with the first photo. Raises SettingsError.
+    """
+    from flask import Flask
+
+    from app.engine.fetcher import WeightsFetcher
+    from app.engine.layout import engine_layout
+    from app.engine.pool import EnginePool
+    from app.http import errors, health, native
+    from app.http.bodies import MemoryRequest
+    from app.http.presets import load_presets
+    from app.observability import logs, request_ids
+    from app.observability.health import HealthMonitor
+    from app.settings import load_settings
+
+    settings = settings or load_settings()
+    if pool is None:
+        layout = engine_layout(settings)
+        pool = EnginePool(layout.config, layout.processes, settings.queue_size)
+    app = Flask(__name__, static_folder=None)
+    app.request_class = MemoryRequest
+    app.config.update(
+        MAX_CONTENT_LENGTH=settings.max_content_length,
+        MAX_FORM_MEMORY_SIZE=settings.max_content_length,  # base64 comes as a text field too
+    )
+    app.extensions["pool"] = pool
+    app.extensions["fetcher"] = WeightsFetcher(settings.allowed_models, settings.rembg_home)
+    app.extensions["native"] = native.NativeService(settings, pool, load_presets(settings.presets_file))
+    app.extensions["health"] = HealthMonitor(settings, pool)
+    request_ids.init_app(app)
+    logs.init_app(app)
+    errors.init_app(app)
+    app.register_blueprint(native.blueprint)
+    app.register_blueprint(health.blueprint)
+    return app

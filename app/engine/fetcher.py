@@ -1,0 +1,53 @@
+"""Fetch missing weights at start, in a process of its own; requests get 503 until they are here."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from app.engine import weights
+from app.engine.models import REGISTRY
+
+__all__ = ["WeightsFetcher"]
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT, LAST_WAIT = 30.0, 600.0
+
+
+def pull(name: str) -> int:
+    """Run `python -m app models pull NAME` and return its exit status."""
+    return subprocess.run([sys.executable, "-m", "app", "models", "pull", name], check=False).returncode  # noqa: S603
+
+
+class WeightsFetcher:
+    """Fetch what is missing of some models in the background, and try again when it fails."""
+
+    def __init__(self, models: Sequence[str], home: str = "", pull: Callable[[str], int] = pull) -> None:
+        self._models = models
+        self._home = home
+        self._pull = pull
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Start fetching if anything is missing; returns at once."""
+        if self._missing():
+            threading.Thread(target=self._fetch, name="weights-fetcher", daemon=True).start()
+
+    def stop(self) -> None:
+        """Try no more; a download that is under way ends by itself and serves the next start."""
+        self._stopped.set()
+
+    def _missing(self) -> list[str]:
+        return [name for name in self._models if weights.find(REGISTRY[name], self._home) is None]
+
+    def _fetch(self) -> None:
+        wait = FIRST_WAIT
+        while not self._stopped.is_set() and (missing := self._missing()):
+            if any(self._pull(name) for name in missing):
+                log.warning("fetching weights failed, next try in %.0f s", wait)
+                self._stopped.wait(wait)
+                wait = min(wait * 2, LAST_WAIT)

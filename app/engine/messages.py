@@ -1,0 +1,129 @@
+"""What crosses the wall between the web process and an engine: plain frozen data, standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+__all__ = ["Box", "EngineConfig", "Length", "RemovalOptions", "RemovalRequest", "RemovalResult"]
+
+OutputFormat = Literal["PNG", "JPEG", "WEBP", "ZIP"]
+Refinement = Literal["none", "edges"]
+RGBA = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """The settings of an engine process; sizes in px, counts of pixels as width times height."""
+
+    model: str
+    threads: int
+    max_pixels: int
+    max_pixels_hard: int
+    rembg_home: str = ""
+    log_level: str = "INFO"
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """A length in px, or in percent of what it is measured against."""
+
+    value: float
+    unit: Literal["px", "%"] = "px"
+
+
+NO_MARGIN = (Length(0), Length(0), Length(0), Length(0))
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalOptions:
+    """What the caller wants, parsed and checked.
+
+    `longest_side` bounds the working size, `max_width` and `max_height` the answer, all in px. `background` is RGBA,
+    each 0..255, None for transparent. `crop_margin` is top, right, bottom, left; percentages are of the subject's box.
+    """
+
+    model: str
+    longest_side: int
+    format: OutputFormat = "PNG"
+    quality: int = 85
+    max_width: int | None = None
+    max_height: int | None = None
+    background: RGBA | None = None
+    mask_only: bool = False
+    crop: bool = False
+    crop_margin: tuple[Length, Length, Length, Length] = NO_MARGIN
+    refine: Refinement = "edges"
+    require_foreground: bool = False
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> RemovalOptions:
+        """Rebuild the options from `dataclasses.asdict` after a trip through JSON."""
+        background = data["background"]
+        return cls(
+            **data
+            | {
+                "background": tuple(background) if background is not None else None,
+                "crop_margin": tuple(Length(**side) for side in data["crop_margin"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalRequest:
+    """One photo and what to do with it; the images as encoded bytes, `background_image` empty for none."""
+
+    image: bytes = field(repr=False)
+    options: RemovalOptions
+    background_image: bytes = field(default=b"", repr=False)
+    request_id: str = "-"
+
+    def header(self) -> dict[str, Any]:
+        """Return everything but the images, ready for JSON."""
+        return {"op": "remove", "options": asdict(self.options), "request_id": self.request_id}
+
+    @classmethod
+    def from_wire(cls, header: dict[str, Any], blobs: list[bytes]) -> RemovalRequest:
+        """Rebuild a request from its header and its two blobs."""
+        image, background_image = blobs
+        options = RemovalOptions.from_dict(header["options"])
+        return cls(image, options, background_image, header["request_id"])
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in px; all zeros when there is no subject."""
+
+    top: int = 0
+    left: int = 0
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalResult:
+    """The answer: an encoded image and what is known of it.
+
+    `foreground` lies in the answer's own pixels. `confidence` is 0..1, under 0.5 when no subject was seen.
+    `stages_ms` holds the milliseconds of each stage by name.
+    """
+
+    body: bytes = field(repr=False)
+    mimetype: str
+    width: int
+    height: int
+    foreground: Box
+    confidence: float
+    model: str
+    stages_ms: dict[str, float]
+
+    def header(self) -> dict[str, Any]:
+        """Return everything but the body, ready for JSON."""
+        names = ("mimetype", "width", "height", "confidence", "model", "stages_ms")
+        return {name: getattr(self, name) for name in names} | {"foreground": asdict(self.foreground)}
+
+    @classmethod
+    def from_wire(cls, header: dict[str, Any], blobs: list[bytes]) -> RemovalResult:
+        """Rebuild a result from its header and its one blob."""
+        (body,) = blobs
+        return cls(body=body, **header | {"foreground": Box(**header["foreground"])})

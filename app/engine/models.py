@@ -1,0 +1,73 @@
+"""The models this service can run, as data.
+
+A model is either embedded (its weights ship in `app/engine/weights`) or one of rembg's local models, by rembg's own
+name. Models that send the image elsewhere, want prompts, answer with several masks, take a path or
+only pay on a GPU (fp16) are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["REGISTRY", "ModelSpec"]
+
+Triple = tuple[float, float, float]
+IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
+IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+BRIA_LICENCE = "CC BY-NC 4.0 (commercial use needs BRIA's licence)"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What must be known of a model to run it.
+
+    `size` is the side of its square input in px. The input is RGB divided by the image's own maximum, minus `mean`,
+    over `std`. `activation` turns the first output into probabilities; `stretch` says that rembg stretches them to
+    0..1 before use. `module` is the rembg session's module, empty when embedded. `download_mb` is the size of the
+    weights, `memory_mb` what an engine needs with this model at work: measured for lite, u2netp and u2net, estimated
+    from size and input for the others.
+    """
+
+    name: str
+    size: int
+    licence: str
+    download_mb: float
+    memory_mb: int
+    module: str = ""
+    mean: Triple = IMAGENET_MEAN
+    std: Triple = IMAGENET_STD
+    activation: Literal["none", "sigmoid"] = "none"
+    stretch: bool = True
+
+    @property
+    def embedded(self) -> bool:
+        """Tell whether the weights ship with the service."""
+        return not self.module
+
+
+def _birefnet(name: str, module: str, download_mb: float, memory_mb: int) -> ModelSpec:
+    return ModelSpec(name, 1024, "MIT", download_mb, memory_mb, module, activation="sigmoid")
+
+
+_MODELS = (
+    ModelSpec("lite", 320, "see app/engine/weights/lite.md", 8, 200, stretch=False),
+    ModelSpec("u2net", 320, "Apache-2.0", 176, 850, "u2net"),
+    ModelSpec("u2netp", 320, "Apache-2.0", 4.6, 400, "u2netp"),
+    ModelSpec("u2net_human_seg", 320, "Apache-2.0", 176, 850, "u2net_human_seg"),
+    ModelSpec("silueta", 320, "Apache-2.0", 43, 550, "silueta"),
+    ModelSpec(
+        "isnet-general-use", 1024, "Apache-2.0", 179, 2000, "dis_general_use", mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 1.0)
+    ),
+    ModelSpec("isnet-anime", 1024, "Apache-2.0", 176, 2000, "dis_anime", std=(1.0, 1.0, 1.0)),
+    _birefnet("birefnet-general", "birefnet_general", 973, 6000),
+    _birefnet("birefnet-general-lite", "birefnet_general_lite", 224, 4000),
+    _birefnet("birefnet-portrait", "birefnet_portrait", 973, 6000),
+    _birefnet("birefnet-dis", "birefnet_dis", 973, 6000),
+    _birefnet("birefnet-hrsod", "birefnet_hrsod", 973, 6000),
+    _birefnet("birefnet-cod", "birefnet_cod", 973, 6000),
+    _birefnet("birefnet-massive", "birefnet_massive", 973, 6000),
+    ModelSpec("bria-rmbg", 1024, BRIA_LICENCE, 1020, 6000, "bria_rmbg"),
+)
+
+REGISTRY: dict[str, ModelSpec] = {model.name: model for model in _MODELS}

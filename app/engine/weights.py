@@ -1,0 +1,75 @@
+"""Where a model's weights lie, and how they get there.
+
+The places are rembg's own, so that weights it has fetched before are found: `$REMBG_HOME/models/NAME/NAME.onnx`, and
+the old flat `$U2NET_HOME/NAME.onnx`. Looking costs no import; only `fetch` enters rembg.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.engine.models import ModelSpec
+from app.errors import ModelUnavailable
+
+__all__ = ["fetch", "find", "require"]
+
+EMBEDDED = Path(__file__).with_name("weights")
+
+
+def rembg_home(home: str = "") -> Path:
+    """Return the folder under which rembg keeps its models; `home` stands in for $REMBG_HOME."""
+    if old := os.environ.get("U2NET_HOME"):
+        return Path(old).expanduser()
+    data = os.environ.get("XDG_DATA_HOME")
+    default = Path(data, "rembg") if data else Path("~/.rembg")
+    return Path(home or os.environ.get("REMBG_HOME") or default).expanduser()
+
+
+def _flat_home() -> Path:
+    return Path(os.environ.get("U2NET_HOME") or Path(os.environ.get("XDG_DATA_HOME", "~"), ".u2net")).expanduser()
+
+
+def find(model: ModelSpec, home: str = "") -> Path | None:
+    """Return the path of the model's weights, None when they are not here; `home` stands in for $REMBG_HOME."""
+    file_name = f"{model.name}.onnx"
+    if model.embedded:
+        places = [EMBEDDED / file_name]
+    else:
+        places = [rembg_home(home) / "models" / model.name / file_name, _flat_home() / file_name]
+    return next((place for place in places if place.is_file()), None)
+
+
+def require(model: ModelSpec) -> Path:
+    """Return the path of the model's weights; raise ModelUnavailable, with the command that fetches them."""
+    if path := find(model):
+        return path
+    raise ModelUnavailable(
+        f"The weights of model {model.name!r} are not on this server.",
+        solution=f"An operator can fetch them with: python -m app models pull {model.name}",
+    )
+
+
+def fetch(model: ModelSpec) -> Path:
+    """Download the model's weights unless they are here; checked by checksum, seen only when whole.
+
+    Raise OSError or ValueError (wrong checksum) when the download fails.
+    """
+    with _one_at_a_time(rembg_home() / "models" / f".{model.name}.lock"):
+        if path := find(model):
+            return path
+        from app.engine.rembg_entry import session_class
+
+        session_class(model).download_models()
+        return require(model)
+
+
+@contextmanager
+def _one_at_a_time(lock_file: Path) -> Iterator[None]:
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    with lock_file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

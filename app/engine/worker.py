@@ -1,0 +1,114 @@
+"""An engine process: `python -m app.engine.worker FD`, where FD is its end of a socket pair.
+
+Its owner's first message is its EngineConfig. It answers `ready` once a real inference has succeeded (or with the reason
+why the model can't be used), then works on one request after the other until its owner is gone. Anything that goes
+wrong in here, up to the death of this process, is one failed request.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+import cv2
+from PIL import Image
+
+from app.engine import wire
+from app.engine.messages import EngineConfig, RemovalRequest
+from app.engine.pipeline import Pipeline
+from app.engine.session import SessionCache
+from app.errors import InternalError, OutOfMemory, ServiceError
+
+log = logging.getLogger("app.engine")
+
+PR_SET_PDEATHSIG = 1
+LOG_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s %(message)s"
+
+
+def main(descriptor: int, owner: int) -> None:
+    """Serve the process `owner` over the socket `descriptor` until it hangs up."""
+    _live_only_with(owner)
+    with socket.socket(fileno=descriptor) as sock:
+        header, _ = wire.receive(sock)
+        config = EngineConfig(**header)
+        logging.basicConfig(level=config.log_level, format=LOG_FORMAT, stream=sys.stderr)
+        if config.rembg_home:
+            os.environ["REMBG_HOME"] = config.rembg_home  # where rembg's own code looks
+        cv2.setNumThreads(config.threads)
+        Engine(config, sock).serve()
+
+
+def _live_only_with(owner: int) -> None:
+    """Leave shutdown to the owner, and die with it even in the middle of native code.
+
+    End-of-file ends an engine that waits; one that hangs or computes would outlive a web worker that is killed, so on
+    Linux the kernel is asked to kill it then (prctl(2), PR_SET_PDEATHSIG).
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != owner:  # it died before the line above
+        os._exit(1)
+
+
+class Engine:
+    """The loop of an engine: one message in, one message out."""
+
+    def __init__(self, config: EngineConfig, sock: socket.socket) -> None:
+        self._config = config
+        self._sock = sock
+        self._sessions = SessionCache(config.threads)
+        self._pipeline = Pipeline(config, self._sessions)
+
+    def serve(self) -> None:
+        """Answer messages until the owner is gone."""
+        try:
+            wire.send(self._sock, self._warm_up())
+            while True:
+                header, blobs = wire.receive(self._sock)
+                if header["op"] == "warm":
+                    wire.send(self._sock, self._warm_up())
+                else:
+                    self._remove(RemovalRequest.from_wire(header, blobs))
+        except (EOFError, ConnectionError):
+            log.debug("the owner is gone")
+
+    def _warm_up(self) -> dict[str, Any]:
+        """Run the default model once on a grey picture and say whether it works."""
+        try:
+            session = self._sessions.get(self._config.model)
+            session.predict(Image.new("RGB", (session.model.size, session.model.size), "grey"))
+        except ServiceError as error:
+            return {"ready": False, **_error_header(error)}
+        return {"ready": True, "model": session.model.name, "provider": session.provider}
+
+    def _remove(self, request: RemovalRequest) -> None:
+        wire.send(self._sock, {"accepted": True})  # from here on, this process's death is this request's failure
+        try:
+            result = self._pipeline.run(request)
+        except MemoryError:
+            answer, blobs = _error_header(OutOfMemory()), []
+        except ServiceError as error:
+            answer, blobs = _error_header(error), []
+        except Exception:  # the answer is INTERNAL, the trace goes to the log
+            log.exception("request %s failed", request.request_id)
+            answer, blobs = _error_header(InternalError()), []
+        else:
+            answer, blobs = result.header(), [result.body]
+        gc.collect()  # images sit in reference cycles of Pillow's plugins; they must not wait for a generation to fill
+        wire.send(self._sock, answer, blobs)
+
+
+def _error_header(error: ServiceError) -> dict[str, Any]:
+    return {"error": {"code": error.code, "message": error.message, "details": error.details, "solution": error.advice}}
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

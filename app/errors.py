@@ -1,0 +1,242 @@
+"""Every way in which a request can fail.
+
+    ServiceError
+    ├── BadRequest 400
+    │   ├── MissingImage          MISSING_IMAGE
+    │   ├── InvalidParameter      INVALID_PARAMETER
+    │   ├── InvalidBase64         INVALID_BASE64
+    │   ├── InvalidJson           INVALID_JSON
+    │   ├── EmptyFile             EMPTY_FILE
+    │   └── MultipleSources       MULTIPLE_SOURCES
+    ├── NotFound 404              NOT_FOUND
+    ├── MethodNotAllowed 405      METHOD_NOT_ALLOWED
+    ├── PayloadTooLarge 413
+    │   ├── FileTooLarge          FILE_TOO_LARGE
+    │   ├── TooManyPixels         TOO_MANY_PIXELS
+    │   ├── TooManyParts          TOO_MANY_PARTS
+    │   └── OutOfMemory           OUT_OF_MEMORY
+    ├── UnsupportedFormat 415     UNSUPPORTED_FORMAT
+    ├── Unprocessable 422
+    │   ├── CorruptImage          CORRUPT_IMAGE
+    │   └── UnknownForeground     UNKNOWN_FOREGROUND
+    ├── QueueFull 429             QUEUE_FULL
+    ├── InternalError 500         INTERNAL
+    │   └── EngineCrashed         ENGINE_CRASHED
+    ├── Unavailable 503
+    │   ├── ModelUnavailable      MODEL_UNAVAILABLE
+    │   └── ShuttingDown          SHUTTING_DOWN
+    └── DeadlineExceeded 504      DEADLINE_EXCEEDED
+
+A leaf names a cause; what the caller reads is data on its class. Branches without a code are never raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+__all__ = ["ServiceError", "error_codes", "from_code"]
+
+
+class ServiceError(Exception):
+    """A failure with a stable code that may be shown to the caller.
+
+    `message` and `details` are public: never a path, a stack trace or what an image holds.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    default_message: ClassVar[str] = ""
+    solution: ClassVar[str] = ""
+
+    def __init__(self, message: str = "", *, details: str = "", solution: str = "") -> None:
+        self.message = message or self.default_message
+        self.details = details
+        self.advice = solution or self.solution
+        super().__init__(self.message)
+
+
+class BadRequest(ServiceError):
+    status = 400
+
+
+class MissingImage(BadRequest):
+    code = "MISSING_IMAGE"
+    title = "No image"
+    default_message = "The request holds no image."
+    solution = "Send the image as multipart field 'file', as the raw body, or as base64 in 'image'."
+
+
+class InvalidParameter(BadRequest):
+    code = "INVALID_PARAMETER"
+    title = "Invalid parameter"
+    default_message = "A parameter has a value that is not allowed."
+    solution = "Correct the parameter that the message names."
+
+
+class InvalidBase64(BadRequest):
+    code = "INVALID_BASE64"
+    title = "Invalid base64"
+    default_message = "The field 'image' is not valid base64."
+    solution = "Send standard base64 (RFC 4648), with or without a 'data:image/...;base64,' prefix."
+
+
+class InvalidJson(BadRequest):
+    code = "INVALID_JSON"
+    title = "Invalid JSON"
+    default_message = "The body is not a JSON object that can be read."
+    solution = "Send one flat JSON object in UTF-8."
+
+
+class EmptyFile(BadRequest):
+    code = "EMPTY_FILE"
+    title = "Empty file"
+    default_message = "The image has no bytes."
+    solution = "Check that the file was read before it was sent."
+
+
+class MultipleSources(BadRequest):
+    code = "MULTIPLE_SOURCES"
+    title = "More than one image"
+    default_message = "The request holds more than one image."
+    solution = "Send exactly one of 'file' and 'image'."
+
+
+class NotFound(ServiceError):
+    status = 404
+    code = "NOT_FOUND"
+    title = "Not found"
+    default_message = "There is nothing at this address."
+    solution = "Check the path; POST /remove-background takes a photo."
+
+
+class MethodNotAllowed(ServiceError):
+    status = 405
+    code = "METHOD_NOT_ALLOWED"
+    title = "Method not allowed"
+    default_message = "This address does not answer this method."
+    solution = "Use a method that the 'Allow' header names."
+
+
+class PayloadTooLarge(ServiceError):
+    status = 413
+
+
+class FileTooLarge(PayloadTooLarge):
+    code = "FILE_TOO_LARGE"
+    title = "File too large"
+    default_message = "The upload has too many bytes."
+    solution = "Send a smaller file."
+
+
+class TooManyPixels(PayloadTooLarge):
+    code = "TOO_MANY_PIXELS"
+    title = "Too many pixels"
+    default_message = "The image has too many pixels."
+    solution = "Scale the image down before sending it."
+
+
+class TooManyParts(PayloadTooLarge):
+    code = "TOO_MANY_PARTS"
+    title = "Too many form fields"
+    default_message = "The form has too many fields."
+    solution = "Send only the fields that the documentation names."
+
+
+class OutOfMemory(PayloadTooLarge):
+    code = "OUT_OF_MEMORY"
+    title = "Image too large"
+    default_message = "Image too large to process. Please use a smaller image."
+    solution = "Send a smaller image."
+
+
+class UnsupportedFormat(ServiceError):
+    status = 415
+    code = "UNSUPPORTED_FORMAT"
+    title = "Unsupported format"
+    default_message = "The bytes are not an image in a format that this server reads."
+    solution = "Send JPEG, PNG, WEBP, GIF, BMP or TIFF."
+
+
+class Unprocessable(ServiceError):
+    status = 422
+
+
+class CorruptImage(Unprocessable):
+    code = "CORRUPT_IMAGE"
+    title = "Corrupt image"
+    default_message = "The image is damaged or cut short and cannot be read."
+    solution = "Open the image in an editor, save it again, and send it whole."
+
+
+class UnknownForeground(Unprocessable):
+    code = "UNKNOWN_FOREGROUND"
+    title = "No subject found"
+    default_message = "The model sees no subject in this image."
+    solution = "Send a photo with a clear subject, or leave out require_foreground."
+
+
+class QueueFull(ServiceError):
+    status = 429
+    code = "QUEUE_FULL"
+    title = "Server busy"
+    default_message = "Every engine is busy and the queue is full."
+    solution = "Try again in a moment."
+
+
+class InternalError(ServiceError):
+    code = "INTERNAL"
+    title = "Internal error"
+    default_message = "Something went wrong on the server."
+    solution = "Try again; if it happens again, report the request_id."
+
+
+class EngineCrashed(InternalError):
+    code = "ENGINE_CRASHED"
+    title = "Engine crashed"
+    default_message = "The process that worked on this image ended. It is being replaced."
+    solution = "Try again; if it happens again with this image, report the request_id."
+
+
+class Unavailable(ServiceError):
+    status = 503
+
+
+class ModelUnavailable(Unavailable):
+    code = "MODEL_UNAVAILABLE"
+    title = "Model unavailable"
+    default_message = "The model cannot be used at present."
+    solution = "Try again later, or ask for another model."
+
+
+class ShuttingDown(Unavailable):
+    code = "SHUTTING_DOWN"
+    title = "Shutting down"
+    default_message = "The server is shutting down."
+    solution = "Try again in a moment."
+
+
+class DeadlineExceeded(ServiceError):
+    status = 504
+    code = "DEADLINE_EXCEEDED"
+    title = "Deadline exceeded"
+    default_message = "The image was not finished in time."
+    solution = "Try again later or send a smaller image."
+
+
+def _leaves(root: type[ServiceError]) -> Iterator[type[ServiceError]]:
+    for child in root.__subclasses__():
+        if child.code:
+            yield child
+        yield from _leaves(child)
+
+
+def error_codes() -> dict[str, type[ServiceError]]:
+    """Return every error that can be raised, by its code."""
+    return {leaf.code: leaf for leaf in _leaves(ServiceError)}
+
+
+def from_code(code: str, message: str, details: str = "", solution: str = "") -> ServiceError:
+    """Rebuild an error that crossed a process boundary; an unknown code becomes INTERNAL."""
+    return error_codes().get(code, InternalError)(message, details=details, solution=solution)

@@ -1,0 +1,1 @@
+"""Everything that knows Flask's request and response; one blueprint per dialect."""

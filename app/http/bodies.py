@@ -1,0 +1,188 @@
+"""What a request carries: images and text fields, however they were sent."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import IO, Any
+
+from flask import Request
+from werkzeug.datastructures import FileStorage, MultiDict
+
+from app.errors import (
+    EmptyFile,
+    FileTooLarge,
+    InvalidBase64,
+    InvalidJson,
+    InvalidParameter,
+    MissingImage,
+    MultipleSources,
+    UnsupportedFormat,
+)
+from app.imaging.formats import sniff
+
+__all__ = ["MemoryRequest", "Upload", "read_upload"]
+
+SOURCES = ("file", "image")
+BACKGROUND = "background_file"
+
+
+class MemoryRequest(Request):
+    """A request whose uploads stay in memory, where MAX_CONTENT_LENGTH bounds them: no temporary file to leak."""
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:
+        return BytesIO()
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """The image and what else came with it; `fields` are texts, absent ones left out."""
+
+    image: bytes = field(repr=False)
+    fields: dict[str, str]
+    background_image: bytes = field(default=b"", repr=False)
+    unknown_files: tuple[str, ...] = ()
+
+
+def read_upload(request: Request, max_image_bytes: int) -> Upload:
+    """Read an upload from a multipart form, a raw body, JSON or a urlencoded form, told apart by the bytes first.
+
+    Raises MissingImage, MultipleSources, EmptyFile, FileTooLarge, UnsupportedFormat, InvalidBase64, InvalidJson and
+    InvalidParameter (a repeated field).
+    """
+    query = _texts(request.args)
+    if request.mimetype == "multipart/form-data":
+        upload = _from_multipart(request)
+    else:
+        upload = _from_body(request)
+    _check_image(upload.image, max_image_bytes)
+    if upload.background_image:
+        _check_image(upload.background_image, max_image_bytes)
+    return Upload(upload.image, query | upload.fields, upload.background_image, upload.unknown_files)
+
+
+def _from_multipart(request: Request) -> Upload:
+    texts = _texts(request.form)
+    files = [(name, part) for name, part in request.files.items(multi=True) if part.filename or _size(part)]
+    images = [part.stream.read() for name, part in files if name in SOURCES]
+    if encoded := texts.pop("image", None):
+        images.append(_decode_base64(encoded))
+    backgrounds = [part.stream.read() for name, part in files if name == BACKGROUND]
+    if len(backgrounds) > 1:
+        raise InvalidParameter(f"Field {BACKGROUND!r} was sent more than once.")
+    if not images and "file" in texts:
+        raise MissingImage(
+            "The field 'file' holds text, not a file.", solution="With curl, write -F file=@photo.jpg (with the @)."
+        )
+    unknown = tuple(name for name, _ in files if name not in (*SOURCES, BACKGROUND))
+    return Upload(_only(images), texts, b"".join(backgrounds), unknown)
+
+
+def _from_body(request: Request) -> Upload:
+    # Read before Flask parses: `curl --data-binary @photo.jpg` declares a urlencoded form.
+    body = request.get_data(cache=True, parse_form_data=False)
+    if not body:
+        raise EmptyFile() if request.mimetype.startswith("image/") else MissingImage()
+    if sniff(body):
+        return Upload(body, {})
+    if request.is_json or body.lstrip()[:1] == b"{":
+        texts = _json_texts(body)
+    elif request.mimetype == "application/x-www-form-urlencoded":
+        texts = _texts(request.form)
+    else:
+        return Upload(body, {})
+    encoded = texts.pop("image", None)
+    return Upload(_only([_decode_base64(encoded)] if encoded else []), texts)
+
+
+def _only(images: list[bytes]) -> bytes:
+    if not images:
+        raise MissingImage()
+    if len(images) > 1:
+        raise MultipleSources()
+    return images[0]
+
+
+def _check_image(image: bytes, max_bytes: int) -> None:
+    if not image:
+        raise EmptyFile()
+    if len(image) > max_bytes:
+        raise FileTooLarge(
+            f"The image has {len(image)} bytes.", solution=f"Send an image of at most {max_bytes} bytes."
+        )
+    if sniff(image) is None:
+        raise UnsupportedFormat()
+
+
+def _size(part: FileStorage) -> int:
+    position = part.stream.seek(0, 2)
+    part.stream.seek(0)
+    return position
+
+
+def _texts(values: MultiDict[str, str]) -> dict[str, str]:
+    """Return the fields that are present; raise InvalidParameter for one that comes twice."""
+    return _present((name, values.getlist(name)) for name in values)
+
+
+def _present(pairs: Iterable[tuple[str, list[str]]]) -> dict[str, str]:
+    fields = {}
+    for name, texts in pairs:
+        if len(texts) > 1:
+            raise InvalidParameter(f"Field {name[:100]!r} was sent more than once.")
+        if texts[0] != "":
+            fields[name] = texts[0]
+    return fields
+
+
+def _json_texts(body: bytes) -> dict[str, str]:
+    try:
+        pairs = json.loads(body, object_pairs_hook=_Pairs)
+    except (ValueError, RecursionError):
+        raise InvalidJson() from None
+    if not isinstance(pairs, _Pairs):
+        raise InvalidJson("The JSON body is not an object.")
+    texts: dict[str, list[str]] = {}
+    for name, value in pairs:
+        texts.setdefault(name, []).append(_json_text(name, value))
+    return _present(texts.items())
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object as read: names that come twice are kept, to be refused."""
+
+
+def _json_text(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise InvalidParameter(f"Field {name[:100]!r} must be a text, a number or a bool.")
+
+
+def _decode_base64(text: str) -> bytes:
+    """Decode standard base64, with or without a data URI's prefix, line breaks and padding.
+
+    A space is a '+' that a client forgot to escape in a form.
+    """
+    if text[:5].lower() == "data:":
+        head, _, text = text.partition(",")
+        if not head.lower().endswith(";base64"):
+            raise InvalidBase64("The data URI in 'image' is not base64.")
+    compact = text.strip().translate({ord("\r"): None, ord("\n"): None, ord("\t"): None, ord(" "): "+"})
+    try:
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidBase64() from None

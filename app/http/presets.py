@@ -1,0 +1,73 @@
+"""Named sets of parameters. A preset is text fields like those of a request, so the same rules hold for both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from app.errors import InvalidParameter
+from app.http.params import PARAMETERS, parse_fields
+from app.settings import SettingsError
+
+__all__ = ["BUILT_IN", "apply_preset", "load_presets"]
+
+Preset = Mapping[str, str]
+
+
+def _preset(format: str, quality: int, size: tuple[int, int] | None = None, **more: str) -> Preset:
+    bounds = {"max_width": str(size[0]), "max_height": str(size[1])} if size else {}
+    return {"format": format, "quality": str(quality), **bounds, **more}
+
+
+BUILT_IN: dict[str, Preset] = {
+    "mobile": _preset("WEBP", 70, (800, 600)),
+    "desktop": _preset("JPEG", 85, (1920, 1080)),
+    "thumbnail": _preset("WEBP", 60, (300, 300)),
+    "web": _preset("JPEG", 80, (1200, 800)),
+    "social": _preset("PNG", 90, (1080, 1080)),
+    "email": _preset("JPEG", 75, (600, 400)),
+    "archival": _preset("PNG", 95),
+    "print": _preset("PNG", 95),
+    "id-photo": _preset("JPEG", 90, (800, 800), background="white", crop="true"),
+}
+
+
+def load_presets(path: Path | None) -> dict[str, Preset]:
+    """Return the built-in presets and those of a JSON file, `{"name": {"parameter": value}}`.
+
+    Raise SettingsError that says what is wrong with the file.
+    """
+    if path is None:
+        return BUILT_IN
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it must hold one JSON object")
+        return BUILT_IN | {name: _checked(name, fields) for name, fields in content.items()}
+    except (OSError, ValueError, InvalidParameter) as error:
+        raise SettingsError(f"Bad settings:\n  PRESETS_FILE={str(path)!r}: {error}") from None
+
+
+def _checked(name: str, fields: object) -> Preset:
+    if not isinstance(fields, dict):
+        raise ValueError(f"preset {name!r} must be an object")
+    if unknown := sorted(set(fields) - set(PARAMETERS)):
+        raise ValueError(f"preset {name!r} has unknown parameters: {', '.join(unknown)}")
+    texts = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in fields.items()}
+    parse_fields(texts)
+    return texts
+
+
+def apply_preset(fields: Mapping[str, str], presets: Mapping[str, Preset]) -> dict[str, str]:
+    """Return the fields on top of those of the preset they name; raise InvalidParameter for an unknown name."""
+    explicit = dict(fields)
+    name = explicit.pop("preset", None)
+    if name is None:
+        return explicit
+    preset = presets.get(name.strip().lower())
+    if preset is None:
+        raise InvalidParameter(
+            f"Parameter 'preset' must be one of {', '.join(presets)}.", details=f"got {name[:100]!r}"
+        )
+    return {**preset, **explicit}

@@ -1,0 +1,90 @@
+"""Any mode that Pillow decodes, as 8-bit sRGB and, apart, the image's own alpha."""
+
+from __future__ import annotations
+
+import io
+import logging
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageCms
+
+__all__ = ["to_scalable", "to_srgb"]
+
+log = logging.getLogger(__name__)
+
+SCALABLE_MODES = {"L", "RGB", "RGBA", "CMYK", "YCbCr", "LAB"}
+
+
+def to_scalable(image: Image.Image) -> Image.Image:
+    """Return the image in a mode that can be resampled: palettes expanded, 1, 16 and 32 bits brought to 8."""
+    if image.mode.startswith(("I", "F")):
+        return _keeping_info(image, _to_8_bit(image))
+    if image.has_transparency_data:
+        return image if image.mode == "RGBA" else _keeping_info(image, image.convert("RGBA"))
+    if image.mode in SCALABLE_MODES:
+        return image
+    return _keeping_info(image, image.convert("L" if image.mode == "1" else "RGB"))
+
+
+def _keeping_info(source: Image.Image, converted: Image.Image) -> Image.Image:
+    converted.info = dict(source.info)
+    return converted
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """Bring grey of 16 bits, 32 bits or float to 8; Pillow's own conversion clips instead of scaling.
+
+    Integers are of 16 bits unless they exceed that; floats are 0..1 unless they exceed that, then 0..their maximum.
+    """
+    values = np.nan_to_num(np.asarray(image, np.float32))
+    peak = float(values.max(initial=0))
+    if image.mode == "F":
+        whole = max(1.0, peak)
+    else:
+        whole = 65535.0 if peak <= 65535 else peak
+    return Image.fromarray((values.clip(0, whole) * (255 / whole) + 0.5).astype(np.uint8), "L")
+
+
+def to_srgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """Split an image in a scalable mode into (RGB in sRGB, alpha as L or None).
+
+    The embedded ICC profile is honoured; one that can't be read is ignored, as browsers do.
+    """
+    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    if alpha is not None and alpha.getextrema() == (255, 255):
+        alpha = None
+    colours = image.convert("RGB") if image.mode == "RGBA" else image
+    colours = _apply_profile(colours, image.info.get("icc_profile"))
+    if colours.mode == "LAB":
+        colours = ImageCms.applyTransform(colours, _lab_to_srgb()) or colours
+    return colours if colours.mode == "RGB" else colours.convert("RGB"), alpha
+
+
+def _apply_profile(image: Image.Image, icc: object) -> Image.Image:
+    if not isinstance(icc, bytes) or not icc or image.mode == "YCbCr":
+        return image
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        if _is_srgb(profile):
+            return image
+        converted = ImageCms.profileToProfile(image, profile, _srgb(), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
+        log.info("ICC profile ignored: %s", error)
+        return image
+    return converted or image
+
+
+def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
+    return "srgb" in ImageCms.getProfileDescription(profile).casefold()
+
+
+@cache
+def _srgb() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+@cache
+def _lab_to_srgb() -> ImageCms.ImageCmsTransform:
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+    return ImageCms.buildTransform(lab, _srgb(), "LAB", "RGB")

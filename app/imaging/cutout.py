@@ -1,0 +1,113 @@
+"""Photo and mask to a finished picture: cut out, cropped, scaled down, on its new background."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.engine.messages import RGBA, Box, Refinement, RemovalOptions
+from app.imaging import matte
+from app.imaging.geometry import Size, cover_box, fit_within, grow_box, scale_box
+from app.imaging.subject import raw_box, visible_box
+
+__all__ = ["Cutout", "Picture", "cut_out", "extend_colours", "finish"]
+
+WHITE: RGBA = (255, 255, 255, 255)
+
+
+@dataclass(frozen=True, slots=True)
+class Cutout:
+    """The subject at working size: RGBA with colours cleared under alpha 0, and the box of what can be seen of it."""
+
+    image: Image.Image
+    subject: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What is to be encoded: RGBA, RGB, or L for a mask; `subject` in its own px."""
+
+    image: Image.Image
+    subject: Box
+
+
+def cut_out(
+    rgb: Image.Image, own_alpha: Image.Image | None, probabilities: NDArray[np.float32], refine: Refinement
+) -> Cutout:
+    """Cut the subject out of an RGB image of any size.
+
+    `probabilities` is the model's output, float32 in 0..1 on its grid. `own_alpha` (L, same size), the transparency
+    that the image came with, is multiplied in.
+    """
+    photo = np.asarray(rgb)
+    if refine == "edges":
+        colours, alpha = matte.refine_edges(photo, probabilities)
+    else:
+        colours, alpha = photo, matte.upsample(probabilities, rgb.size)
+    if own_alpha is not None:
+        alpha = np.asarray(cv2.multiply(alpha, np.asarray(own_alpha), scale=1 / 255), np.uint8)
+    grid = (probabilities.shape[1], probabilities.shape[0])
+    subject = visible_box(alpha, raw_box(probabilities), grid)
+    cleared = cv2.bitwise_and(colours, colours, mask=alpha)
+    rgba = cv2.merge([*cv2.split(cleared), alpha])
+    return Cutout(Image.fromarray(np.asarray(rgba, np.uint8), "RGBA"), subject)
+
+
+def finish(cutout: Cutout, options: RemovalOptions, background_image: Image.Image | None = None) -> Picture:
+    """Crop, scale down and put on a background, as the options say; `background_image` (RGB) goes over a colour."""
+    image, subject = cutout.image, cutout.subject
+    if options.crop and subject.width:
+        image, subject = _crop(image, subject, options)
+    size = fit_within(image.size, options.max_width, options.max_height)
+    if size != image.size:
+        subject = scale_box(subject, image.size, size)
+        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    if options.mask_only:
+        return Picture(image.getchannel("A"), subject)
+    if background_image is not None:
+        return Picture(_flatten(image, _cover(background_image, image.size)), subject)
+    colour = options.background or (WHITE if options.format == "JPEG" else None)
+    return Picture(_on_colour(image, colour) if colour else image, subject)
+
+
+def extend_colours(image: Image.Image, radius: int = 8) -> Image.Image:
+    """Return the colours of an RGBA image as RGB, the subject's drawn out past its edge, white beyond.
+
+    A JPEG of them then has no dark or old background that would bleed into half-transparent pixels.
+    """
+    rgba = np.asarray(image, np.float32)
+    weight = rgba[..., 3:] / 255
+    side = (2 * radius + 1, 2 * radius + 1)
+    near = cv2.blur(weight, side)[..., None]
+    drawn_out = cv2.blur(rgba[..., :3] * weight, side) / np.maximum(near, 1e-6)
+    beyond = np.where(near > 1e-3, drawn_out, 255)
+    colours = np.where(weight > 0, rgba[..., :3], beyond)
+    return Image.fromarray(np.rint(colours.clip(0, 255)).astype(np.uint8), "RGB")
+
+
+def _crop(image: Image.Image, subject: Box, options: RemovalOptions) -> tuple[Image.Image, Box]:
+    box = grow_box(subject, options.crop_margin, image.size)
+    cropped = image.crop((box.left, box.top, box.left + box.width, box.top + box.height))
+    return cropped, Box(subject.top - box.top, subject.left - box.left, subject.width, subject.height)
+
+
+def _on_colour(image: Image.Image, colour: RGBA) -> Image.Image:
+    """Put the image on a colour; the result stays RGBA only where the colour is not solid."""
+    if colour[3] == 255:
+        return _flatten(image, Image.new("RGB", image.size, colour[:3]))
+    return Image.alpha_composite(Image.new("RGBA", image.size, colour), image)
+
+
+def _flatten(image: Image.Image, background: Image.Image) -> Image.Image:
+    background.paste(image, (0, 0), image)
+    return background
+
+
+def _cover(background: Image.Image, size: Size) -> Image.Image:
+    """Scale an image to fill `size`, centred."""
+    box = cover_box(background.size, size)
+    return background.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=2.0)

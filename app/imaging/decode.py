@@ -1,0 +1,182 @@
+"""Bytes to an upright sRGB photo of at most the size that is needed."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import logging
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from PIL import Image, UnidentifiedImageError, features
+
+from app.errors import CorruptImage, ServiceError, TooManyPixels, UnsupportedFormat
+from app.imaging import colour
+from app.imaging.formats import sniff
+from app.imaging.geometry import Size, fit_within
+
+__all__ = ["Photo", "PixelLimits", "decode"]
+
+log = logging.getLogger(__name__)
+
+# What a decoder raises for bytes that are not what their header says. Anything else is a fault of ours: 500.
+DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    NotImplementedError,
+    OverflowError,
+    ZeroDivisionError,
+    struct.error,
+    RuntimeError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PixelLimits:
+    """How many pixels (width times height) may be decoded, and how many an image may have at all."""
+
+    decoded: int
+    hard: int
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A decoded image: `rgb` in sRGB, its own `alpha` (mode L, same size) or None, and its upright full size."""
+
+    rgb: Image.Image
+    alpha: Image.Image | None
+    full_size: Size
+    format: str
+
+    @property
+    def size(self) -> Size:
+        """Return (width, height) of the decoded pixels."""
+        return self.rgb.size
+
+
+def decode(data: bytes, longest_side: int, limits: PixelLimits) -> Photo:
+    """Decode the first frame of an image, scaled down to `longest_side` px at most, never up.
+
+    EXIF orientation is applied, colours are converted to sRGB, 8 bit a channel. Raises UnsupportedFormat,
+    TooManyPixels (before any pixel is decoded) and CorruptImage.
+    """
+    name = sniff(data)
+    if name is None or not _can_read(name):
+        raise UnsupportedFormat()
+    with _strict_pillow(limits.hard), _as_corrupt():
+        image = _open(data, name)
+        full_size = image.size
+        _check_pixels(image, longest_side, limits)
+        image.load()
+        scaled = _shrink(colour.to_scalable(image), longest_side)
+        rgb, alpha = colour.to_srgb(scaled)
+        turn = _orientation(image)
+        if turn in _SIDEWAYS:
+            full_size = full_size[::-1]
+        return Photo(_turned(rgb, turn), _turned(alpha, turn) if alpha else None, full_size, name)
+
+
+def _can_read(name: str) -> bool:
+    if name == "AVIF":
+        return bool(features.check("avif"))
+    if name == "HEIF":
+        return importlib.util.find_spec("pillow_heif") is not None
+    return True
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    if name == "HEIF":
+        import pillow_heif  # optional, and only worth its memory when such a photo comes
+
+        pillow_heif.register_heif_opener(thumbnails=False)
+    return Image.open(io.BytesIO(data), formats=[name])
+
+
+def _check_pixels(image: Image.Image, longest_side: int, limits: PixelLimits) -> None:
+    """Refuse what is too large before decoding; let a JPEG scale itself down by 2, 4 or 8 while it is read."""
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise CorruptImage("The image has no pixels.")
+    if width * height > limits.hard:
+        raise _too_many(width, height, limits.hard)
+    # A draft is never smaller than what is asked of it, so that the last step down is a filtered one.
+    image.draft(None, fit_within((width, height), longest_side, longest_side))
+    if image.size[0] * image.size[1] > limits.decoded:
+        raise _too_many(width, height, limits.decoded)
+
+
+def _too_many(width: int, height: int, most: int) -> TooManyPixels:
+    return TooManyPixels(
+        f"The image has {width} x {height} pixels.",
+        solution=f"Send an image of at most {most / 1e6:g} megapixels.",
+    )
+
+
+def _shrink(image: Image.Image, longest_side: int) -> Image.Image:
+    size = fit_within(image.size, longest_side, longest_side)
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation 1..8; a block that can't be read means 1, it is no reason to refuse a photo."""
+    try:
+        value = image.getexif().get(0x0112, 1)
+    except DECODER_ERRORS:
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+_SIDEWAYS = {5, 6, 7, 8}
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+@contextmanager
+def _strict_pillow(max_pixels: int) -> Iterator[None]:
+    """Make Pillow's decompression-bomb warning an error, at our own number of pixels."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = max_pixels
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+@contextmanager
+def _as_corrupt() -> Iterator[None]:
+    """Turn what decoders raise for bad bytes into errors of ours."""
+    try:
+        yield
+    except (ServiceError, MemoryError):
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise TooManyPixels() from error
+    except (UnidentifiedImageError, *DECODER_ERRORS) as error:
+        log.info("decoder refused the image: %s: %s", type(error).__name__, error)
+        raise CorruptImage(details=type(error).__name__) from error

@@ -1,0 +1,83 @@
+"""A finished picture to bytes. Only pixels go in, so no metadata comes out."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+from PIL import Image
+
+from app.engine.messages import OutputFormat
+from app.imaging.cutout import extend_colours
+
+__all__ = ["MIMETYPES", "encode"]
+
+MIMETYPES: dict[OutputFormat, str] = {
+    "PNG": "image/png",
+    "JPEG": "image/jpeg",
+    "WEBP": "image/webp",
+    "ZIP": "application/zip",
+}
+# Under this quality a PNG gets a palette of 256 colours.
+PALETTE_QUALITY = 60
+# (at least this quality, zlib level). Level 1 takes 147 ms and 1470 kB where 6 takes 462 ms and 1292 kB.
+PNG_LEVELS = ((95, 9), (90, 6), (85, 3), (0, 1))
+# (up to this many megapixels, WEBP method). Method 4 takes 708 ms at 2.8 megapixels, method 0 226 ms; method 6 can
+# take most of a minute on a noisy mask, so it is never used.
+WEBP_METHODS = ((0.5, 4), (1.5, 2), (float("inf"), 0))
+
+
+def encode(image: Image.Image, output: OutputFormat, quality: int) -> bytes:
+    """Encode an RGBA, RGB or L image; `quality` is 10..100. JPEG puts what is transparent on white."""
+    if output == "PNG":
+        return _png(image, quality)
+    if output == "JPEG":
+        return _jpeg(_opaque(image), quality)
+    if output == "WEBP":
+        return _webp(image, quality)
+    return _zip(image, quality)
+
+
+def _png(image: Image.Image, quality: int) -> bytes:
+    if quality < PALETTE_QUALITY and image.mode != "L":
+        method = Image.Quantize.FASTOCTREE if image.mode == "RGBA" else Image.Quantize.MEDIANCUT
+        image = image.quantize(256, method=method)
+    level = next(level for least, level in PNG_LEVELS if quality >= least)
+    return _save(image, "PNG", compress_level=level)
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
+    return _save(image, "JPEG", quality=quality, progressive=True, optimize=True, subsampling="4:2:0")
+
+
+def _webp(image: Image.Image, quality: int) -> bytes:
+    megapixels = image.width * image.height / 1e6
+    method = next(method for most, method in WEBP_METHODS if megapixels <= most)
+    return _save(image, "WEBP", quality=quality, method=method)
+
+
+def _zip(image: Image.Image, quality: int) -> bytes:
+    """Pack color.jpg and alpha.png, both of the picture's size; together a fraction of a PNG."""
+    if image.mode == "RGBA":
+        colours, alpha = extend_colours(image), image.getchannel("A")
+    else:
+        colours, alpha = image, Image.new("L", image.size, 255)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in (("color.jpg", _jpeg(colours, quality)), ("alpha.png", _save(alpha, "PNG"))):
+            archive.writestr(zipfile.ZipInfo(name), data)
+    return packed.getvalue()
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    if image.mode != "RGBA":
+        return image
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, (0, 0), image)
+    return white
+
+
+def _save(image: Image.Image, name: str, **options: object) -> bytes:
+    target = io.BytesIO()
+    image.save(target, name, **options)
+    return target.getvalue()

@@ -1,0 +1,56 @@
+"""Sizes and boxes, in whole pixels. Nothing here is ever upscaled or reaches outside the image."""
+
+from __future__ import annotations
+
+from app.engine.messages import Box, Length
+
+__all__ = ["cover_box", "fit_within", "grow_box", "intersect", "scale_box"]
+
+Size = tuple[int, int]
+
+
+def fit_within(size: Size, max_width: int | None, max_height: int | None) -> Size:
+    """Return `size` (width, height) scaled down to fit both bounds, aspect ratio kept, each side at least 1."""
+    width, height = size
+    scale = min(1.0, (max_width or width) / width, (max_height or height) / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def cover_box(size: Size, target: Size) -> tuple[float, float, float, float]:
+    """Return the centred part (left, top, right, bottom) of `size` that fills `target` when scaled to it."""
+    width, height = size
+    scale = min(width / target[0], height / target[1])
+    part_width, part_height = target[0] * scale, target[1] * scale
+    left, top = (width - part_width) / 2, (height - part_height) / 2
+    return left, top, left + part_width, top + part_height
+
+
+def _pixels(length: Length, whole: int) -> int:
+    return round(length.value if length.unit == "px" else length.value / 100 * whole)
+
+
+def grow_box(box: Box, margins: tuple[Length, Length, Length, Length], size: Size) -> Box:
+    """Return `box` grown by `margins` (top, right, bottom, left; percent of the box), cut at the image's edge."""
+    top, right, bottom, left = (
+        _pixels(margin, box.height if vertical else box.width)
+        for margin, vertical in zip(margins, (True, False, True, False), strict=True)
+    )
+    grown = Box(box.top - top, box.left - left, box.width + left + right, box.height + top + bottom)
+    return intersect(grown, Box(0, 0, size[0], size[1]))
+
+
+def intersect(box: Box, other: Box) -> Box:
+    """Return what two boxes share; an empty box when they share nothing."""
+    top, left = max(box.top, other.top), max(box.left, other.left)
+    bottom = min(box.top + box.height, other.top + other.height)
+    right = min(box.left + box.width, other.left + other.width)
+    return Box(top, left, right - left, bottom - top) if right > left and bottom > top else Box()
+
+
+def scale_box(box: Box, old: Size, new: Size) -> Box:
+    """Return the smallest box of an image of size `new` that covers `box` of the same image at size `old`."""
+    if not box.width or not box.height:
+        return Box()
+    left, right = box.left * new[0] // old[0], -(-(box.left + box.width) * new[0] // old[0])
+    top, bottom = box.top * new[1] // old[1], -(-(box.top + box.height) * new[1] // old[1])
+    return Box(top, left, right - left, bottom - top)

@@ -1,0 +1,61 @@
+"""What the model saw: how sure it is, and where. Read from its raw output, before anything is stretched."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.engine.messages import Box
+from app.imaging.geometry import Size, intersect, scale_box
+
+__all__ = ["confidence_of", "raw_box", "stretch", "visible_box"]
+
+SUBJECT = 0.5
+# Fewer cells than this share of the grid are no subject, however sure the model is of them.
+SMALLEST_SHARE = 0.001
+# Alpha under this (of 255) is not seen by anybody.
+VISIBLE = 13
+
+
+def confidence_of(probabilities: NDArray[np.float32]) -> float:
+    """Return 0..1: the mean probability of the subject's cells, of at least a thousandth of the grid.
+
+    Under 0.5 means that there is no subject.
+    """
+    flat = probabilities.ravel()
+    count = max(int((flat >= SUBJECT).sum()), round(flat.size * SMALLEST_SHARE), 1)
+    return float(np.partition(flat, flat.size - count)[-count:].mean())
+
+
+def raw_box(probabilities: NDArray[np.float32]) -> Box:
+    """Return the box around the subject's cells, on the model's grid; empty when there are none."""
+    return _box_of(probabilities >= SUBJECT)
+
+
+def visible_box(alpha: NDArray[np.uint8], raw: Box, grid: Size) -> Box:
+    """Return the box around what can be seen of the subject, in px of `alpha` (uint8).
+
+    `raw` on its `grid` (width, height) says where the subject is; two cells around it are looked at, so that a faint
+    speck elsewhere does not count.
+    """
+    size = (alpha.shape[1], alpha.shape[0])
+    wide = Box(raw.top - 2, raw.left - 2, raw.width + 4, raw.height + 4) if raw.width else Box()
+    near = scale_box(intersect(wide, Box(0, 0, grid[0], grid[1])), grid, size)
+    part = _box_of(alpha[near.top : near.top + near.height, near.left : near.left + near.width] >= VISIBLE)
+    return Box(near.top + part.top, near.left + part.left, part.width, part.height) if part.width else Box()
+
+
+def stretch(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Stretch to 0..1 as rembg does, unless there is no subject: then noise would become one."""
+    low, high = float(probabilities.min()), float(probabilities.max())
+    if high < SUBJECT or high <= low:
+        return probabilities
+    return (probabilities - np.float32(low)) / np.float32(high - low)
+
+
+def _box_of(cells: NDArray[np.bool_]) -> Box:
+    rows, columns = np.flatnonzero(cells.any(axis=1)), np.flatnonzero(cells.any(axis=0))
+    if not rows.size:
+        return Box()
+    top, left = int(rows[0]), int(columns[0])
+    return Box(top, left, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top)

@@ -1,0 +1,95 @@
+"""How the service is: what /health, /health/live and /health/ready report."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+import psutil
+
+from app.engine.container import MEGABYTE, memory_limit
+from app.engine.pool import EnginePool, PoolStatus
+from app.settings import Settings
+
+__all__ = ["HealthMonitor", "MemoryUse"]
+
+Level = Literal["OK", "WARNING", "CRITICAL"]
+WARNING_SHARE, CRITICAL_SHARE = 0.7, 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUse:
+    """Resident memory of this worker and its engines against what the container may use, in MB."""
+
+    rss_mb: int
+    limit_mb: int
+
+    @property
+    def level(self) -> Level:
+        """Return OK under 70 % of the limit, WARNING under 90 %, else CRITICAL."""
+        share = self.rss_mb / self.limit_mb
+        return "OK" if share < WARNING_SHARE else "WARNING" if share < CRITICAL_SHARE else "CRITICAL"
+
+
+class HealthMonitor:
+    """Look at the pool and the memory of its processes."""
+
+    def __init__(self, settings: Settings, pool: EnginePool) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._started = time.monotonic()
+
+    def report(self) -> dict[str, object]:
+        """Return the body of /health; its `status` is healthy, degraded or unhealthy."""
+        status = self._pool.status()
+        memory = _memory_use(status.pids)
+        checks = {
+            "app": not status.closing,
+            "engine": bool(status.pids),
+            "model": status.ready > 0,
+            "redis": None,
+            "disk_space": None,
+            "memory": memory.level != "CRITICAL",
+        }
+        return {
+            "status": _overall(status, checks),
+            "checks": checks,
+            "memory": {"rss_mb": memory.rss_mb, "limit_mb": memory.limit_mb, "level": memory.level},
+            "model": self._settings.model_name,
+            "provider": status.provider or None,
+            "queue": {"depth": status.queued, "capacity": status.queue_capacity},
+            "uptime_s": round(time.monotonic() - self._started),
+            "name": self._settings.app_name,
+            "version": self._settings.app_version,
+        }
+
+    def readiness(self) -> tuple[bool, str, str]:
+        """Return (ready, reason, what to do): ready once a real inference has succeeded."""
+        status = self._pool.status()
+        if status.closing:
+            return False, "The server is shutting down.", ""
+        if status.ready:
+            return True, "", ""
+        if status.problem is not None:
+            return False, status.problem.message, status.problem.advice
+        return False, "No engine has started yet.", ""
+
+
+def _overall(status: PoolStatus, checks: dict[str, bool | None]) -> str:
+    if not (checks["app"] and checks["model"]):
+        return "unhealthy"
+    return "healthy" if status.ready == status.engines and checks["memory"] else "degraded"
+
+
+def _memory_use(engine_pids: tuple[int, ...]) -> MemoryUse:
+    resident = sum(_resident(pid) for pid in (os.getpid(), *engine_pids))
+    return MemoryUse(resident // MEGABYTE, max(1, memory_limit() // MEGABYTE))
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:  # it has just ended
+        return 0

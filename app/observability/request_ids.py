@@ -1,0 +1,34 @@
+"""One id per request, in its answer, in its log lines and in the engine's."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from flask import Flask, Response, g, has_request_context, request
+
+__all__ = ["current", "init_app"]
+
+HEADER = "X-Request-ID"
+ACCEPTABLE = re.compile(r"[\w-]{1,64}", re.ASCII)
+
+
+def current() -> str:
+    """Return the id of the request that is being answered, '-' outside of one."""
+    return str(getattr(g, "request_id", "-")) if has_request_context() else "-"
+
+
+def init_app(app: Flask) -> None:
+    """Give every request an id: the caller's own when it is harmless, else a new one."""
+    app.before_request(_assign)
+    app.after_request(_echo)
+
+
+def _assign() -> None:
+    proposed = request.headers.get(HEADER, "")
+    g.request_id = proposed if ACCEPTABLE.fullmatch(proposed) else uuid.uuid4().hex
+
+
+def _echo(response: Response) -> Response:
+    response.headers[HEADER] = current()
+    return response

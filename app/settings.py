@@ -1,0 +1,128 @@
+"""The one table of settings: name, type, default, range and help.
+
+Read once from the environment and from .env, then frozen. An empty value means "not set".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.engine import models
+
+__all__ = ["Settings", "SettingsError", "load_settings", "setting_rows"]
+
+
+def package_version() -> str:
+    """Return the version that the package ships in app/VERSION."""
+    return resources.files("app").joinpath("VERSION").read_text(encoding="ascii").strip()
+
+
+class SettingsError(ValueError):
+    """One message that names every bad setting."""
+
+
+class Settings(BaseSettings):
+    """Everything an operator can turn; each field is the environment variable of the same name in capitals."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, extra="ignore", env_file_encoding="utf-8")
+
+    app_name: str = Field("Background Remover API", description="Name that /health shows.")
+    app_version: str = Field(default_factory=package_version, description="Version that /health shows.")
+    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104  # a server is meant to be reached
+    port: int = Field(5001, ge=1, le=65535, description="Port to listen on.")
+    web_concurrency: int = Field(1, ge=1, le=64, description="Web worker processes; engines and queue are per worker.")
+    web_threads: int | None = Field(
+        None, ge=2, le=1000, description="Threads per web worker. Default: engines + QUEUE_SIZE + 16."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line to log.")
+    model_name: str = Field("lite", description="Model used when a request names none.")
+    models_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Comma-separated models that a request may name. Default: MODEL_NAME."
+    )
+    rembg_home: str = Field("", description="Where downloaded weights lie. Default: rembg's own, ~/.rembg.")
+    model_checksum_disabled: bool = Field(False, description="Accept downloaded weights with any checksum.")
+    engine_processes: int | None = Field(
+        None, ge=1, le=256, description="Engine processes per web worker. Default: from cores and memory."
+    )
+    engine_threads: int | None = Field(
+        None, ge=1, le=256, description="Threads of one engine. Default: cores divided by engines."
+    )
+    request_timeout: float = Field(120, gt=0, le=3600, description="Seconds from a request's arrival to its answer.")
+    shutdown_grace: float = Field(30, ge=0, le=3600, description="Seconds that running work gets at shutdown.")
+    queue_size: int = Field(32, ge=0, le=10_000, description="Requests that may wait for an engine; more get a 429.")
+    max_content_length: int = Field(16_777_216, ge=1024, description="Most bytes of a request's body.")
+    max_image_bytes: int = Field(10_485_760, ge=1024, description="Most bytes of the image itself.")
+    max_pixels: int = Field(
+        25_000_000, ge=1, description="Most pixels to decode; a JPEG over it is scaled while it is read."
+    )
+    max_pixels_hard: int = Field(100_000_000, ge=1, description="Most pixels that any image may have.")
+    max_dimension: int = Field(2048, ge=100, le=16_000, description="Longer side of the working and output size, px.")
+    presets_file: Path | None = Field(None, description="JSON file with more presets.")
+
+    @field_validator("models_allowed", mode="before")
+    @classmethod
+    def _split_names(cls, value: object) -> object:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("model_name")
+    @classmethod
+    def _known_model(cls, name: str) -> str:
+        if name not in models.REGISTRY:
+            raise ValueError(f"unknown model {name!r}; choose one of {', '.join(models.REGISTRY)}")
+        return name
+
+    @field_validator("models_allowed")
+    @classmethod
+    def _known_models(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(cls._known_model(name) for name in names)
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _pixels_in_order(self) -> Settings:
+        if self.max_pixels > self.max_pixels_hard:
+            raise ValueError("MAX_PIXELS must not exceed MAX_PIXELS_HARD")
+        return self
+
+    @property
+    def allowed_models(self) -> tuple[str, ...]:
+        """Return the models that a request may name, the default one first."""
+        return tuple(dict.fromkeys((self.model_name, *self.models_allowed)))
+
+
+def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
+    """Read the settings; raise SettingsError with one message that names every bad one."""
+    try:
+        return Settings(_env_file=env_file, **overrides)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise SettingsError("Bad settings:\n" + "\n".join(f"  {line}" for line in lines)) from None
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    name = str(problem["loc"][0]).upper() if problem["loc"] else ""
+    reason = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{name}={problem['input']!r}: {reason}" if name else reason
+
+
+def setting_rows() -> list[tuple[str, str, str]]:
+    """Return (NAME, default as it would be written in .env, help) for every setting, in the table's order."""
+    return [
+        (name.upper(), _default_text(field), field.description or "") for name, field in Settings.model_fields.items()
+    ]
+
+
+def _default_text(field: Any) -> str:
+    default = field.default
+    if field.default_factory is not None or default is None or default == ():
+        return ""
+    return str(default).lower() if isinstance(default, bool) else str(default)

@@ -1,0 +1,42 @@
+"""How gunicorn serves the application: `gunicorn "app:create_app()"` reads this file by itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from app.engine.layout import web_threads
+from app.observability import logs
+from app.settings import SettingsError, load_settings
+
+try:
+    _settings = load_settings()
+except SettingsError as error:
+    sys.exit(str(error))
+
+bind = f"{_settings.host}:{_settings.port}"
+worker_class = "gthread"  # uploads and health checks wait on sockets; the computing is done in engines
+workers = _settings.web_concurrency
+threads = web_threads(_settings)
+graceful_timeout = int(_settings.shutdown_grace)
+preload_app = False  # threads and sockets of the pool must not cross the fork
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # a heartbeat must not wait for a disk
+no_control_socket = True
+accesslog = None  # the application writes one line per request
+loglevel = _settings.log_level.lower()
+
+
+def post_worker_init(worker: Any) -> None:
+    """Start the engines, after the fork and before the first request."""
+    logs.configure(_settings.log_level)
+    worker.wsgi.extensions["fetcher"].start()
+    worker.wsgi.extensions["pool"].start()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """End the engines with their worker."""
+    extensions = getattr(getattr(worker, "wsgi", None), "extensions", {})
+    if "pool" in extensions:
+        extensions["fetcher"].stop()
+        extensions["pool"].stop()
