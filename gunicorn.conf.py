@@ -6,12 +6,14 @@ import os
 import sys
 from typing import Any
 
-from app.engine.layout import web_threads
+from app.http.presets import load_presets
+from app.layout import web_threads
 from app.observability import logs
 from app.settings import SettingsError, load_settings
 
 try:
     _settings = load_settings()
+    load_presets(_settings.presets_file)
 except SettingsError as error:
     sys.exit(str(error))
 
@@ -22,7 +24,7 @@ threads = web_threads(_settings)
 graceful_timeout = int(_settings.shutdown_grace)
 preload_app = False  # threads and sockets of the pool must not cross the fork
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # a heartbeat must not wait for a disk
-no_control_socket = True
+control_socket_disable = True
 accesslog = None  # the application writes one line per request
 loglevel = _settings.log_level.lower()
 

@@ -23,11 +23,11 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     from flask import Flask
 
     from app.engine.fetcher import WeightsFetcher
-    from app.engine.layout import engine_layout
     from app.engine.pool import EnginePool
     from app.http import errors, health, native
     from app.http.bodies import MemoryRequest
     from app.http.presets import load_presets
+    from app.layout import engine_layout
     from app.observability import logs, request_ids
     from app.observability.health import HealthMonitor
     from app.settings import load_settings

@@ -56,6 +56,9 @@ class ServiceError(Exception):
         self.advice = solution or self.solution
         super().__init__(self.message)
 
+    def __str__(self) -> str:
+        return self.message
+
 
 class BadRequest(ServiceError):
     status = 400

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.engine import models
 
-__all__ = ["Settings", "SettingsError", "load_settings", "setting_rows"]
+__all__ = ["Settings", "SettingsError", "env_sample", "load_settings", "setting_rows"]
 
 
 def package_version() -> str:
@@ -119,6 +119,14 @@ def setting_rows() -> list[tuple[str, str, str]]:
     return [
         (name.upper(), _default_text(field), field.description or "") for name, field in Settings.model_fields.items()
     ]
+
+
+def env_sample() -> str:
+    """Return the text of .env.sample: every setting with its default and its help, commented out."""
+    lines = ["# Every setting with its default. Copy to .env and uncomment what you want to change."]
+    for name, default, help_text in setting_rows():
+        lines += ["", f"# {help_text}", f"# {name}={default}"]
+    return "\n".join(lines) + "\n"
 
 
 def _default_text(field: Any) -> str:

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 from PIL import Image
 
-from app.engine.messages import EngineConfig, RemovalOptions, RemovalRequest, RemovalResult
+from app.engine.messages import RGBA, EngineConfig, RemovalOptions, RemovalRequest, RemovalResult
 from app.engine.models import ModelSpec
 from app.engine.session import SessionCache
 from app.errors import ServiceError, UnknownForeground
-from app.imaging.cutout import cut_out, finish
+from app.imaging.cutout import WHITE, cut_out, finish
 from app.imaging.decode import Photo, PixelLimits, decode
 from app.imaging.encode import MIMETYPES, encode
 from app.imaging.geometry import fit_within
@@ -76,21 +76,30 @@ class Pipeline:
         if not request.background_image or request.options.mask_only:
             return None
         try:
-            return decode(request.background_image, request.options.longest_side, self._limits).rgb
+            photo = decode(request.background_image, request.options.longest_side, self._limits)
         except ServiceError as error:
             error.message = f"background_file: {error.message}"
             raise
+        return _opaque(photo, request.options.background or WHITE)
 
 
-def _bound(options: RemovalOptions) -> int | None:
-    """Return the longer side, in px, that bounds the answer already before it is cut out; None when cropping may."""
-    return None if options.crop else max(options.max_width or 0, options.max_height or 0) or None
+def _opaque(photo: Photo, colour: RGBA) -> Image.Image:
+    """Put a background photo's own transparent parts on a colour."""
+    if photo.alpha is None:
+        return photo.rgb
+    canvas = Image.new("RGB", photo.size, colour[:3])
+    canvas.paste(photo.rgb, (0, 0), photo.alpha)
+    return canvas
 
 
 def _decoded_side(options: RemovalOptions, model: ModelSpec) -> int:
-    """Return the longer side to decode to: the working size, less where the answer is small, never under the model's."""
-    bound = _bound(options) or options.longest_side
-    return min(options.longest_side, max(bound, 2 * model.size))
+    """Return the longer side to decode to, in px: less than the working size where the answer is known to be small.
+
+    Twice the model's input keeps the mask as good as that of a large answer.
+    """
+    if options.crop or options.max_width is None or options.max_height is None:
+        return options.longest_side
+    return min(options.longest_side, max(options.max_width, options.max_height, 2 * model.size))
 
 
 def _at_output_scale(photo: Photo, options: RemovalOptions) -> tuple[Image.Image, Image.Image | None]:

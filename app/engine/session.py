@@ -45,10 +45,10 @@ class Session:
         allocate.
         """
         outputs = self.inference.run([self.output_name], {self.input_name: self.preprocess(image)})
-        raw = np.asarray(outputs[0], np.float32)[0, 0]
+        raw: NDArray[np.float32] = np.asarray(outputs[0], np.float32)[0, 0]
         if self.model.activation == "sigmoid":
-            raw = 1 / (1 + np.exp(-raw))
-        return np.clip(np.nan_to_num(raw, nan=0.0), 0, 1, dtype=np.float32)
+            raw = np.float32(1) / (np.float32(1) + np.exp(-raw))
+        return np.asarray(np.clip(np.nan_to_num(raw, nan=0.0), 0, 1), np.float32)
 
     def preprocess(self, image: Image.Image) -> NDArray[np.float32]:
         """Return the model's input, float32, shape (1, 3, size, size): rembg's `normalize` in single precision."""
@@ -99,10 +99,12 @@ class SessionCache:
         self,
         threads: int,
         load: Callable[[ModelSpec, int], Session] = load_session,
+        require: Callable[[ModelSpec], object] = weights.require,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._threads = threads
         self._load = load
+        self._require = require
         self._clock = clock
         self._session: Session | None = None
         self._failures: dict[str, tuple[float, ModelUnavailable]] = {}
@@ -110,13 +112,14 @@ class SessionCache:
     def get(self, name: str) -> Session:
         """Return the session of this model, loading it in place of the one held.
 
-        Raise ModelUnavailable; after a failed load, the same one again until 30 s have passed.
+        Raise ModelUnavailable: at once while its weights are not here, and after a failed load until 30 s have passed.
         """
         if self._session is not None and self._session.model.name == name:
             return self._session
         failed_at, failure = self._failures.get(name, (0.0, None))
         if failure is not None and self._clock() - failed_at < RETRY_SECONDS:
             raise failure.with_traceback(None)
+        self._require(REGISTRY[name])
         self._session = None  # freed first: two models at once may not fit
         try:
             self._session = self._load(REGISTRY[name], self._threads)

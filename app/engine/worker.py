@@ -1,8 +1,8 @@
 """An engine process: `python -m app.engine.worker FD`, where FD is its end of a socket pair.
 
-Its owner's first message is its EngineConfig. It answers `ready` once a real inference has succeeded (or with the reason
-why the model can't be used), then works on one request after the other until its owner is gone. Anything that goes
-wrong in here, up to the death of this process, is one failed request.
+Its owner's first message is its EngineConfig. It answers `ready` once a real inference has succeeded (or with the
+reason why the model can't be used), then works on one request after the other until its owner is gone. Anything that
+goes wrong in here, up to the death of this process, is one failed request.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ class Engine:
         """Answer messages until the owner is gone."""
         try:
             wire.send(self._sock, self._warm_up())
+            gc.freeze()  # what is loaded now stays: a collection per photo then looks at the photo's objects only
             while True:
                 header, blobs = wire.receive(self._sock)
                 if header["op"] == "warm":
@@ -91,19 +92,21 @@ class Engine:
 
     def _remove(self, request: RemovalRequest) -> None:
         wire.send(self._sock, {"accepted": True})  # from here on, this process's death is this request's failure
+        wire.send(self._sock, *self._answer(request))
+        gc.collect()  # Pillow keeps images in reference cycles; they must not live until a generation fills up
+
+    def _answer(self, request: RemovalRequest) -> tuple[dict[str, Any], list[bytes]]:
+        """Return the header and the blobs of the answer; whatever fails becomes one."""
         try:
             result = self._pipeline.run(request)
         except MemoryError:
-            answer, blobs = _error_header(OutOfMemory()), []
+            return _error_header(OutOfMemory()), []
         except ServiceError as error:
-            answer, blobs = _error_header(error), []
+            return _error_header(error), []
         except Exception:  # the answer is INTERNAL, the trace goes to the log
             log.exception("request %s failed", request.request_id)
-            answer, blobs = _error_header(InternalError()), []
-        else:
-            answer, blobs = result.header(), [result.body]
-        gc.collect()  # images sit in reference cycles of Pillow's plugins; they must not wait for a generation to fill
-        wire.send(self._sock, answer, blobs)
+            return _error_header(InternalError()), []
+        return result.header(), [result.body]
 
 
 def _error_header(error: ServiceError) -> dict[str, Any]:

@@ -91,6 +91,8 @@ def _from_multipart(request: Request) -> Upload:
 def _from_body(request: Request) -> Upload:
     # Read before Flask parses: `curl --data-binary @photo.jpg` declares a urlencoded form.
     body = request.get_data(cache=True, parse_form_data=False)
+    if request.content_length is None and body:
+        request.stream.read(1)  # Werkzeug cuts a chunked body at the limit in silence; this raises then
     if not body:
         raise EmptyFile() if request.mimetype.startswith("image/") else MissingImage()
     if sniff(body):

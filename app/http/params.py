@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from app.engine.messages import RemovalOptions
 from app.errors import InvalidParameter
@@ -114,4 +114,4 @@ def parse_options(
     model = parsed.setdefault("model", models[0])
     if model not in models:
         raise InvalidParameter(f"Parameter 'model' must be one of {', '.join(models)}.", details=f"got {model[:100]!r}")
-    return RemovalOptions(longest_side=longest_side, **cast(dict[str, Any], parsed))
+    return RemovalOptions(longest_side=longest_side, **parsed)

@@ -62,6 +62,8 @@ def colour(text: str) -> RGBA | None:
             digits = "".join(digit * 2 for digit in digits)
         red, green, blue, alpha = bytes.fromhex(digits.ljust(8, "f"))
         return red, green, blue, alpha
+    if word == "rebeccapurple":  # CSS Color Level 4; webcolors knows Level 3
+        return 102, 51, 153, 255
     try:
         named = webcolors.name_to_rgb(word)
     except ValueError:

@@ -19,17 +19,12 @@ SCALABLE_MODES = {"L", "RGB", "RGBA", "CMYK", "YCbCr", "LAB"}
 def to_scalable(image: Image.Image) -> Image.Image:
     """Return the image in a mode that can be resampled: palettes expanded, 1, 16 and 32 bits brought to 8."""
     if image.mode.startswith(("I", "F")):
-        return _keeping_info(image, _to_8_bit(image))
+        return _to_8_bit(image)
     if image.has_transparency_data:
-        return image if image.mode == "RGBA" else _keeping_info(image, image.convert("RGBA"))
+        return image if image.mode == "RGBA" else image.convert("RGBA")
     if image.mode in SCALABLE_MODES:
         return image
-    return _keeping_info(image, image.convert("L" if image.mode == "1" else "RGB"))
-
-
-def _keeping_info(source: Image.Image, converted: Image.Image) -> Image.Image:
-    converted.info = dict(source.info)
-    return converted
+    return image.convert("L" if image.mode == "1" else "RGB")
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
@@ -37,13 +32,14 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
 
     Integers are of 16 bits unless they exceed that; floats are 0..1 unless they exceed that, then 0..their maximum.
     """
-    values = np.nan_to_num(np.asarray(image, np.float32))
-    peak = float(values.max(initial=0))
-    if image.mode == "F":
-        whole = max(1.0, peak)
-    else:
-        whole = 65535.0 if peak <= 65535 else peak
-    return Image.fromarray((values.clip(0, whole) * (255 / whole) + 0.5).astype(np.uint8), "L")
+    values = np.array(image, np.float32)
+    peak = float(values.max(initial=0, where=np.isfinite(values)))
+    whole = max(peak, 1.0 if image.mode == "F" else 65535.0)
+    np.clip(values, 0, whole, out=values)
+    np.nan_to_num(values, copy=False)
+    scaled = Image.fromarray((values * (255 / whole) + 0.5).astype(np.uint8), "L")
+    scaled.info = dict(image.info)
+    return scaled
 
 
 def to_srgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
@@ -56,8 +52,6 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         alpha = None
     colours = image.convert("RGB") if image.mode == "RGBA" else image
     colours = _apply_profile(colours, image.info.get("icc_profile"))
-    if colours.mode == "LAB":
-        colours = ImageCms.applyTransform(colours, _lab_to_srgb()) or colours
     return colours if colours.mode == "RGB" else colours.convert("RGB"), alpha
 
 
@@ -82,9 +76,3 @@ def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
 @cache
 def _srgb() -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-
-
-@cache
-def _lab_to_srgb() -> ImageCms.ImageCmsTransform:
-    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-    return ImageCms.buildTransform(lab, _srgb(), "LAB", "RGB")

@@ -65,12 +65,12 @@ def finish(cutout: Cutout, options: RemovalOptions, background_image: Image.Imag
     size = fit_within(image.size, options.max_width, options.max_height)
     if size != image.size:
         subject = scale_box(subject, image.size, size)
-        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+        image = _scaled_down(image, size)
     if options.mask_only:
         return Picture(image.getchannel("A"), subject)
     if background_image is not None:
         return Picture(_flatten(image, _cover(background_image, image.size)), subject)
-    colour = options.background or (WHITE if options.format == "JPEG" else None)
+    colour = _background_colour(options)
     return Picture(_on_colour(image, colour) if colour else image, subject)
 
 
@@ -93,6 +93,20 @@ def _crop(image: Image.Image, subject: Box, options: RemovalOptions) -> tuple[Im
     box = grow_box(subject, options.crop_margin, image.size)
     cropped = image.crop((box.left, box.top, box.left + box.width, box.top + box.height))
     return cropped, Box(subject.top - box.top, subject.left - box.left, subject.width, subject.height)
+
+
+def _scaled_down(image: Image.Image, size: Size) -> Image.Image:
+    """Scale an RGBA image; Lanczos rings past the edge, so colours under alpha 0 are cleared again."""
+    scaled = np.asarray(image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0))
+    cleared = cv2.bitwise_and(scaled, scaled, mask=cv2.extractChannel(scaled, 3))
+    return Image.fromarray(np.asarray(cleared, np.uint8), "RGBA")
+
+
+def _background_colour(options: RemovalOptions) -> RGBA | None:
+    """Return the colour asked for; one that is fully transparent is none, and JPEG has to have one."""
+    if options.background and options.background[3]:
+        return options.background
+    return WHITE if options.format == "JPEG" else None
 
 
 def _on_colour(image: Image.Image, colour: RGBA) -> Image.Image:

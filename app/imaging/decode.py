@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError, features
 
-from app.errors import CorruptImage, ServiceError, TooManyPixels, UnsupportedFormat
+from app.errors import CorruptImage, TooManyPixels, UnsupportedFormat
 from app.imaging import colour
 from app.imaging.formats import sniff
 from app.imaging.geometry import Size, fit_within
@@ -73,10 +73,10 @@ def decode(data: bytes, longest_side: int, limits: PixelLimits) -> Photo:
     name = sniff(data)
     if name is None or not _can_read(name):
         raise UnsupportedFormat()
-    with _strict_pillow(limits.hard), _as_corrupt():
+    with _strict_pillow(limits.hard), _as_corrupt(limits.hard):
         image = _open(data, name)
         full_size = image.size
-        _check_pixels(image, longest_side, limits)
+        _check_pixels(image, longest_side, limits.decoded)
         image.load()
         scaled = _shrink(colour.to_scalable(image), longest_side)
         rgb, alpha = colour.to_srgb(scaled)
@@ -102,24 +102,17 @@ def _open(data: bytes, name: str) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=[name])
 
 
-def _check_pixels(image: Image.Image, longest_side: int, limits: PixelLimits) -> None:
+def _check_pixels(image: Image.Image, longest_side: int, most: int) -> None:
     """Refuse what is too large before decoding; let a JPEG scale itself down by 2, 4 or 8 while it is read."""
     width, height = image.size
-    if width < 1 or height < 1:
-        raise CorruptImage("The image has no pixels.")
-    if width * height > limits.hard:
-        raise _too_many(width, height, limits.hard)
     # A draft is never smaller than what is asked of it, so that the last step down is a filtered one.
     image.draft(None, fit_within((width, height), longest_side, longest_side))
-    if image.size[0] * image.size[1] > limits.decoded:
-        raise _too_many(width, height, limits.decoded)
+    if image.size[0] * image.size[1] > most:
+        raise _too_many(most, f"The image has {width} x {height} pixels.")
 
 
-def _too_many(width: int, height: int, most: int) -> TooManyPixels:
-    return TooManyPixels(
-        f"The image has {width} x {height} pixels.",
-        solution=f"Send an image of at most {most / 1e6:g} megapixels.",
-    )
+def _too_many(most: int, message: str = "") -> TooManyPixels:
+    return TooManyPixels(message, solution=f"Send an image of at most {most / 1e6:g} megapixels.")
 
 
 def _shrink(image: Image.Image, longest_side: int) -> Image.Image:
@@ -156,7 +149,7 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
 
 @contextmanager
 def _strict_pillow(max_pixels: int) -> Iterator[None]:
-    """Make Pillow's decompression-bomb warning an error, at our own number of pixels."""
+    """Make Pillow's decompression-bomb warning, given when a header is read, an error at our own number of pixels."""
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = max_pixels
     try:
@@ -169,14 +162,12 @@ def _strict_pillow(max_pixels: int) -> Iterator[None]:
 
 
 @contextmanager
-def _as_corrupt() -> Iterator[None]:
-    """Turn what decoders raise for bad bytes into errors of ours."""
+def _as_corrupt(max_pixels: int) -> Iterator[None]:
+    """Turn what Pillow raises for bad bytes, or for more than `max_pixels`, into errors of ours."""
     try:
         yield
-    except (ServiceError, MemoryError):
-        raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise TooManyPixels() from error
+        raise _too_many(max_pixels) from error
     except (UnidentifiedImageError, *DECODER_ERRORS) as error:
         log.info("decoder refused the image: %s: %s", type(error).__name__, error)
         raise CorruptImage(details=type(error).__name__) from error

@@ -25,6 +25,10 @@ PNG_LEVELS = ((95, 9), (90, 6), (85, 3), (0, 1))
 # (up to this many megapixels, WEBP method). Method 4 takes 708 ms at 2.8 megapixels, method 0 226 ms; method 6 can
 # take most of a minute on a noisy mask, so it is never used.
 WEBP_METHODS = ((0.5, 4), (1.5, 2), (float("inf"), 0))
+# What Pillow would otherwise take over from `Image.info`, without being asked.
+NO_METADATA = {"icc_profile": None, "transparency": None, "comment": None}
+# Palette entries of at least this alpha stand for solid pixels: an octree averages alpha over steps of 32.
+SOLID = 240
 
 
 def encode(image: Image.Image, output: OutputFormat, quality: int) -> bytes:
@@ -40,10 +44,19 @@ def encode(image: Image.Image, output: OutputFormat, quality: int) -> bytes:
 
 def _png(image: Image.Image, quality: int) -> bytes:
     if quality < PALETTE_QUALITY and image.mode != "L":
-        method = Image.Quantize.FASTOCTREE if image.mode == "RGBA" else Image.Quantize.MEDIANCUT
-        image = image.quantize(256, method=method)
+        image = _palette_of_256(image)
     level = next(level for least, level in PNG_LEVELS if quality >= least)
     return _save(image, "PNG", compress_level=level)
+
+
+def _palette_of_256(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image.quantize(256, method=Image.Quantize.MEDIANCUT)
+    quantized = image.quantize(256, method=Image.Quantize.FASTOCTREE)
+    palette = quantized.getpalette("RGBA") or []
+    palette[3::4] = [255 if alpha >= SOLID else alpha for alpha in palette[3::4]]
+    quantized.putpalette(palette, "RGBA")
+    return quantized
 
 
 def _jpeg(image: Image.Image, quality: int) -> bytes:
@@ -79,5 +92,5 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 def _save(image: Image.Image, name: str, **options: object) -> bytes:
     target = io.BytesIO()
-    image.save(target, name, **options)
+    image.save(target, name, **NO_METADATA, **options)
     return target.getvalue()

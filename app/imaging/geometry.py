@@ -20,7 +20,8 @@ def cover_box(size: Size, target: Size) -> tuple[float, float, float, float]:
     """Return the centred part (left, top, right, bottom) of `size` that fills `target` when scaled to it."""
     width, height = size
     scale = min(width / target[0], height / target[1])
-    part_width, part_height = target[0] * scale, target[1] * scale
+    # In floats 187 * (3 / 187) is more than 3, and Pillow refuses a box that reaches outside by any amount.
+    part_width, part_height = min(width, target[0] * scale), min(height, target[1] * scale)
     left, top = (width - part_width) / 2, (height - part_height) / 2
     return left, top, left + part_width, top + part_height
 

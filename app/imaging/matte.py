@@ -44,7 +44,9 @@ BLOCK = 128
 def upsample(probabilities: Plane, size: tuple[int, int]) -> Bytes:
     """Return the model's probabilities (float32 in 0..1) as 8-bit alpha of `size` (width, height)."""
     coarse = np.rint(probabilities * 255).astype(np.uint8)
-    return np.asarray(cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    return np.asarray(
+        cv2.resize(coarse, size, interpolation=_resampling(coarse.shape, size, cv2.INTER_CUBIC)), np.uint8
+    )
 
 
 def refine_edges(rgb: Bytes, probabilities: Plane) -> tuple[Bytes, Bytes]:
@@ -110,7 +112,8 @@ def _solve(rgb: Bytes, probabilities: Plane) -> _Edge:
     step = min(max(longest // COARSEST_GRID, 1), LARGEST_STEP)
     size = (-(-width // step), -(-height // step))
     photo = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.float32) * np.float32(1 / 255)
-    mask = np.asarray(cv2.resize(probabilities, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    resampling = _resampling(probabilities.shape, size, cv2.INTER_LINEAR)
+    mask = np.asarray(cv2.resize(probabilities, size, interpolation=resampling), np.float32)
     slope, offset = _guided_coefficients(photo, mask, max(1, round(EDGE_RADIUS * longest / step)))
     slope, offset = slope / (SOLID - CLEAR), (offset - CLEAR) / (SOLID - CLEAR)
     alpha = np.clip((slope * photo).sum(axis=2) + offset, 0, 1)
@@ -119,11 +122,16 @@ def _solve(rgb: Bytes, probabilities: Plane) -> _Edge:
         scale=(width / size[0], height / size[1]),
         alpha=alpha,
         band=_band(alpha),
-        slope=slope / 255,
+        slope=slope / np.float32(255),
         offset=offset,
         background=background * 255,
         contrast=(subject - background) * 255,
     )
+
+
+def _resampling(grid: tuple[int, ...], size: tuple[int, int], enlarging: int) -> int:
+    """Return OpenCV's resampling: areas are averaged where the mask (rows, columns) shrinks to (width, height)."""
+    return cv2.INTER_AREA if size[0] < grid[1] and size[1] < grid[0] else enlarging
 
 
 def _band(alpha: Plane) -> Bytes:
@@ -131,7 +139,7 @@ def _band(alpha: Plane) -> Bytes:
     uncertain = ((alpha > 0.002) & (alpha < 0.998)).astype(np.uint8)
     solid = (alpha > 0.5).astype(np.uint8)
     around = np.ones((3, 3), np.uint8)
-    changing = cv2.morphologyEx(solid, cv2.MORPH_GRADIENT, around)
+    changing = np.asarray(cv2.morphologyEx(solid, cv2.MORPH_GRADIENT, around), np.uint8)
     return np.asarray(cv2.dilate(uncertain | changing, around), np.uint8)
 
 

@@ -1,0 +1,1 @@
+"""Reproducible measurements of the real service; `python -m benchmarks.load` takes memory, latency, throughput."""

@@ -1,0 +1,102 @@
+"""Photos, and applications over a real or a pretended engine."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import pytest
+import skimage.data
+from flask import Flask
+from flask.testing import FlaskClient
+from PIL import Image
+
+from app import create_app
+from app.engine.messages import EngineConfig
+from app.engine.pool import EnginePool
+from app.settings import Settings
+from tests.doubles import FakePool
+
+ENGINE = EngineConfig(model="lite", threads=2, max_pixels=25_000_000, max_pixels_hard=100_000_000)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def clean_environment() -> None:
+    """Keep the developer's own settings out of the tests."""
+    for name in Settings.model_fields:
+        os.environ.pop(name.upper(), None)
+
+
+def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
+    target = io.BytesIO()
+    image.save(target, format, **options)
+    return target.getvalue()
+
+
+@cache
+def photo(name: str) -> Image.Image:
+    """Return one of scikit-image's public-domain photos: astronaut, cat or coffee."""
+    return Image.fromarray(getattr(skimage.data, name)())
+
+
+@cache
+def jpeg(name: str = "astronaut") -> bytes:
+    return encoded(photo(name), "JPEG", quality=92)
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+    """Wait for a condition; fail the test when it does not come true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[EnginePool]:
+    """A real pool of one engine with the embedded model."""
+    pool = EnginePool(ENGINE, processes=1, queue_size=4)
+    pool.start()
+    yield pool
+    pool.stop()
+
+
+@pytest.fixture(scope="session")
+def real_app(pool: EnginePool) -> Flask:
+    return create_app(Settings(), pool)
+
+
+@pytest.fixture
+def client(real_app: Flask) -> FlaskClient:
+    """A client of an application with a real engine."""
+    return real_app.test_client()
+
+
+@pytest.fixture
+def fake_pool() -> FakePool:
+    return FakePool()
+
+
+@pytest.fixture
+def make_client(fake_pool: FakePool) -> Callable[..., FlaskClient]:
+    """Build a client of an application with given settings over the pretended engine."""
+
+    def make(**settings: object) -> FlaskClient:
+        return create_app(Settings(**settings), fake_pool).test_client()  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def fast_client(make_client: Callable[..., FlaskClient]) -> FlaskClient:
+    """A client of an application over the pretended engine, for what never reaches a real one."""
+    return make_client()

@@ -1,0 +1,52 @@
+"""A pretended pool for tests that are about HTTP alone."""
+
+from __future__ import annotations
+
+from app.engine.messages import Box, EngineConfig, RemovalOptions, RemovalRequest, RemovalResult
+from app.engine.pool import EnginePool, EngineState, PoolStatus
+from app.errors import ServiceError
+
+STATUS = PoolStatus(
+    engines=1,
+    ready=1,
+    states=(EngineState.IDLE,),
+    pids=(),
+    queued=0,
+    queue_capacity=4,
+    closing=False,
+    provider="CPUExecutionProvider",
+    problem=None,
+)
+
+
+class FakePool(EnginePool):
+    """Remember what was asked for; answer with a canned result, or raise `failure`."""
+
+    def __init__(self) -> None:
+        super().__init__(EngineConfig("lite", 1, 1, 1), processes=0, queue_size=0)
+        self.requests: list[RemovalRequest] = []
+        self.failure: Exception | None = None
+        self.answer = STATUS
+
+    @property
+    def options(self) -> RemovalOptions:
+        """Return the options of the one request that was made."""
+        (request,) = self.requests
+        return request.options
+
+    def submit(self, request: RemovalRequest, deadline: float) -> RemovalResult:
+        self.requests.append(request)
+        if self.failure is not None:
+            raise self.failure
+        return RemovalResult(
+            b"picture", "image/png", 30, 20, Box(1, 2, 3, 4), 0.9, "lite", {"queue": 0.1, "infer": 2.0}
+        )
+
+    def status(self) -> PoolStatus:
+        return self.answer
+
+
+def failing(pool: FakePool, error: ServiceError | Exception) -> FakePool:
+    """Make the pool raise this error."""
+    pool.failure = error
+    return pool

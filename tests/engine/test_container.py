@@ -1,0 +1,69 @@
+"""What the container allows decides the layout."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app.engine.container import MEGABYTE, choose_layout, cpu_quota, memory_limit
+
+CORES = len(os.sched_getaffinity(0))
+TOTAL = psutil.virtual_memory().total
+
+
+def tree(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, CORES),
+        ({"cpu.max": "max 100000"}, CORES),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "100000 100000"}, 1),
+        ({"cpu.max": "nonsense"}, CORES),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, CORES),
+        ({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+        ({"own/cpu.max": "100000 100000", "cpu.max": "max 100000", "proc": "0::/own"}, 1),
+        ({"cpu.max": "100000 100000", "proc": "0::/elsewhere"}, 1),
+    ],
+)
+def test_cpu_quota(files: dict[str, str], cores: int, tmp_path: Path) -> None:
+    assert cpu_quota(tree(tmp_path, files), tmp_path / "proc") == cores
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({}, TOTAL),
+        ({"memory.max": "max"}, TOTAL),
+        ({"memory.max": str(512 * MEGABYTE)}, 512 * MEGABYTE),
+        ({"memory.max": str(2**62)}, TOTAL),
+        ({"memory/memory.limit_in_bytes": str(256 * MEGABYTE)}, 256 * MEGABYTE),
+        ({"own/memory.max": str(64 * MEGABYTE), "proc": "0::/own"}, 64 * MEGABYTE),
+    ],
+)
+def test_memory_limit(files: dict[str, str], limit: int, tmp_path: Path) -> None:
+    assert memory_limit(tree(tmp_path, files), tmp_path / "proc") == limit
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory_mb", "model_mb", "layout"),
+    [
+        (2, 24_000, 200, (2, 1)),
+        (2, 512, 200, (1, 2)),
+        (1, 512, 200, (1, 1)),
+        (8, 1_000, 200, (3, 2)),
+        (64, 512, 200, (1, 64)),
+        (4, 2_000, 6_000, (1, 4)),
+    ],
+)
+def test_layout(cores: int, memory_mb: int, model_mb: int, layout: tuple[int, int]) -> None:
+    assert choose_layout(cores, memory_mb * MEGABYTE, model_mb) == layout

@@ -1,0 +1,37 @@
+"""Missing weights are fetched at start, and again when that fails."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from app.engine import fetcher
+from app.engine.fetcher import WeightsFetcher
+from app.engine.models import REGISTRY
+from tests.conftest import wait_until
+from tests.engine.onnx_models import write_model
+
+
+def test_nothing_is_fetched_for_the_embedded_model() -> None:
+    WeightsFetcher(["lite"], pull=lambda name: pytest.fail("it must not fetch")).start()
+
+
+def test_a_failed_fetch_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetcher, "FIRST_WAIT", 0.01)
+    attempts: list[str] = []
+    done = threading.Event()
+
+    def pull(name: str) -> int:
+        attempts.append(name)
+        if len(attempts) < 3:
+            return 1
+        write_model(REGISTRY[name], tmp_path)
+        done.set()
+        return 0
+
+    WeightsFetcher(["lite", "u2netp"], str(tmp_path), pull).start()
+    assert done.wait(10)
+    wait_until(lambda: not any(thread.name == "weights-fetcher" for thread in threading.enumerate()))
+    assert attempts == ["u2netp"] * 3

@@ -1,0 +1,32 @@
+"""Requests and results survive the wall."""
+
+from __future__ import annotations
+
+import json
+
+from app.engine.messages import Box, Length, RemovalOptions, RemovalRequest, RemovalResult
+
+OPTIONS = RemovalOptions(
+    model="lite",
+    longest_side=2048,
+    format="WEBP",
+    background=(1, 2, 3, 4),
+    crop=True,
+    crop_margin=(Length(1), Length(2, "%"), Length(3), Length(4.5, "%")),
+    max_width=300,
+)
+
+
+def test_a_request_comes_out_as_it_went_in() -> None:
+    request = RemovalRequest(b"image", OPTIONS, b"background", "id-1")
+    header = json.loads(json.dumps(request.header()))
+    assert RemovalRequest.from_wire(header, [b"image", b"background"]) == request
+
+
+def test_a_result_comes_out_as_it_went_in() -> None:
+    result = RemovalResult(b"body", "image/png", 3, 2, Box(1, 2, 3, 4), 0.5, "lite", {"infer": 1.5})
+    assert RemovalResult.from_wire(json.loads(json.dumps(result.header())), [b"body"]) == result
+
+
+def test_images_stay_out_of_logs() -> None:
+    assert "secret" not in repr(RemovalRequest(b"secret", OPTIONS, b"secret"))

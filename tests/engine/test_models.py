@@ -1,0 +1,39 @@
+"""The registry agrees with rembg, and leaves out what must not be offered."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+from app.engine.models import REGISTRY, ModelSpec
+from app.engine.rembg_entry import session_class
+
+REMBG = [model for model in REGISTRY.values() if not model.embedded]
+
+
+def test_only_the_lite_model_is_embedded() -> None:
+    assert [model.name for model in REGISTRY.values() if model.embedded] == ["lite"]
+
+
+@pytest.mark.parametrize(
+    "forbidden", ["sam", "u2net_cloth_seg", "u2net_custom", "ben_custom", "withoutbg", "atlascloud"]
+)
+def test_models_that_must_not_be_offered_are_not(forbidden: str) -> None:
+    assert forbidden not in REGISTRY
+
+
+@pytest.mark.parametrize("model", REMBG, ids=lambda model: model.name)
+def test_names_and_numbers_are_rembgs_own(model: ModelSpec) -> None:
+    session = session_class(model)
+    source = inspect.getsource(next(base for base in session.__mro__ if "predict" in vars(base)))
+    numbers = [float(text) for text in re.findall(r"\d+\.\d+|\d+", source[source.index("self.normalize(") :])[:8]]
+    assert session.name() == model.name
+    assert numbers == [*model.mean, *model.std, model.size, model.size]
+    assert ("self.sigmoid(" in source) == (model.activation == "sigmoid")
+
+
+@pytest.mark.parametrize("model", REGISTRY.values(), ids=lambda model: model.name)
+def test_every_model_needs_more_memory_than_its_weights(model: ModelSpec) -> None:
+    assert model.licence and 0 < model.download_mb < model.memory_mb

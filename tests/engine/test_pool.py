@@ -1,0 +1,224 @@
+"""The pool with real engines: what dies is replaced, what is late is ended, and one request fails at most."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app.engine.messages import RemovalOptions, RemovalRequest, RemovalResult
+from app.engine.models import REGISTRY
+from app.engine.pool import EnginePool, EngineState
+from app.errors import DeadlineExceeded, EngineCrashed, ModelUnavailable, QueueFull, ServiceError, ShuttingDown
+from tests.conftest import ENGINE, jpeg, wait_until
+from tests.engine.onnx_models import write_model
+
+PHOTO = RemovalRequest(jpeg("coffee"), RemovalOptions("lite", 2048))
+
+
+def submit(pool: EnginePool, request: RemovalRequest = PHOTO, seconds: float = 30.0) -> RemovalResult:
+    return pool.submit(request, time.monotonic() + seconds)
+
+
+class Submission(threading.Thread):
+    """A request in a thread of its own."""
+
+    def __init__(self, pool: EnginePool, request: RemovalRequest = PHOTO, seconds: float = 30.0) -> None:
+        super().__init__(daemon=True)
+        self.pool, self.request, self.seconds = pool, request, seconds
+        self.result: RemovalResult | None = None
+        self.error: ServiceError | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.result = submit(self.pool, self.request, self.seconds)
+        except ServiceError as error:
+            self.error = error
+
+
+@pytest.fixture
+def duo() -> Iterator[EnginePool]:
+    """Two engines of one thread each, started and idle."""
+    pool = EnginePool(replace(ENGINE, threads=1), processes=2, queue_size=2)
+    pool.start()
+    wait_until(lambda: pool.status().ready == 2)
+    yield pool
+    pool.stop()
+
+
+@pytest.fixture
+def solo() -> Iterator[EnginePool]:
+    """One engine and room for one that waits."""
+    pool = EnginePool(ENGINE, processes=1, queue_size=1)
+    pool.start()
+    wait_until(lambda: pool.status().ready == 1)
+    yield pool
+    pool.stop()
+
+
+def freeze(pool: EnginePool) -> int:
+    """Stop the first engine, as native code that hangs would."""
+    pid = pool.status().pids[0]
+    os.kill(pid, signal.SIGSTOP)
+    return pid
+
+
+def busy(pool: EnginePool) -> bool:
+    return EngineState.BUSY in pool.status().states
+
+
+def test_a_photo_submitted_before_the_engines_are_up_is_answered() -> None:
+    pool = EnginePool(ENGINE, processes=1, queue_size=1)
+    try:
+        assert submit(pool).foreground.width > 0
+    finally:
+        pool.stop()
+
+
+def test_waiting_is_measured(solo: EnginePool) -> None:
+    assert list(submit(solo).stages_ms) == ["queue", "decode", "infer", "cutout", "encode"]
+
+
+def test_an_engine_killed_while_idle_is_replaced_and_no_request_notices(duo: EnginePool) -> None:
+    for _ in range(3):
+        killed = duo.status().pids[0]
+        os.kill(killed, signal.SIGKILL)
+        assert submit(duo).confidence > 0.5
+    wait_until(lambda: duo.status().ready == 2 and killed not in duo.status().pids)
+
+
+def test_an_engine_killed_at_the_moment_of_handing_over_costs_nothing(solo: EnginePool) -> None:
+    # A stopped engine takes the bytes into its socket but has not accepted them when it is killed.
+    pid = freeze(solo)
+    submission = Submission(solo)
+    wait_until(lambda: busy(solo))
+    os.kill(pid, signal.SIGKILL)
+    submission.join(30)
+    assert submission.result is not None and submission.error is None
+
+
+def test_an_engine_killed_at_work_fails_that_request_only(solo: EnginePool) -> None:
+    slow = RemovalRequest(jpeg("coffee"), RemovalOptions("lite", 2048))
+    failures = []
+    for _ in range(20):  # until a kill lands between acceptance and answer
+        submission = Submission(solo, slow)
+        time.sleep(0.02)
+        for pid in solo.status().pids:
+            os.kill(pid, signal.SIGKILL)
+        submission.join(30)
+        if submission.error:
+            failures.append(submission.error)
+            break
+        wait_until(lambda: solo.status().ready == 1)
+    assert [type(error) for error in failures] == [EngineCrashed]
+    assert submit(solo).confidence > 0.5
+
+
+def test_an_engine_that_hangs_is_replaced_at_the_deadline(solo: EnginePool) -> None:
+    pid = freeze(solo)
+    with pytest.raises(DeadlineExceeded):
+        submit(solo, seconds=0.5)
+    wait_until(lambda: not psutil.pid_exists(pid))
+    assert submit(solo).confidence > 0.5
+
+
+def test_a_request_that_is_late_in_the_queue_never_reaches_an_engine(solo: EnginePool) -> None:
+    pid = freeze(solo)
+    first = Submission(solo, seconds=3)
+    wait_until(lambda: busy(solo))
+    with pytest.raises(DeadlineExceeded, match="not finished in time"):
+        submit(solo, seconds=0.2)
+    assert solo.status().queued == 0 and solo.status().pids == (pid,)
+    os.kill(pid, signal.SIGCONT)
+    first.join(30)
+    assert first.result is not None
+
+
+def test_what_does_not_fit_the_queue_is_refused_at_once(solo: EnginePool) -> None:
+    pid = freeze(solo)
+    running = Submission(solo)
+    wait_until(lambda: busy(solo))
+    waiting = Submission(solo)
+    wait_until(lambda: solo.status().queued == 1)
+    with pytest.raises(QueueFull):
+        submit(solo)
+    os.kill(pid, signal.SIGCONT)
+    running.join(30)
+    waiting.join(30)
+    assert running.result and waiting.result
+
+
+def test_stopping_ends_every_engine_even_one_that_hangs(duo: EnginePool) -> None:
+    pids = duo.status().pids
+    freeze(duo)
+    duo.stop()
+    assert [pid for pid in pids if psutil.pid_exists(pid)] == []
+    with pytest.raises(ShuttingDown):
+        submit(duo)
+
+
+def test_stopping_lets_what_runs_finish(solo: EnginePool) -> None:
+    submission = Submission(solo)
+    wait_until(lambda: busy(solo))
+    solo.stop(grace=30)
+    submission.join(10)
+    assert submission.result is not None
+
+
+def test_many_at_once_all_get_their_own_answer() -> None:
+    pool = EnginePool(replace(ENGINE, threads=1), processes=2, queue_size=20)
+    try:
+        wide, tall = RemovalOptions("lite", 400), RemovalOptions("lite", 200)
+        submissions = [Submission(pool, replace(PHOTO, options=(wide, tall)[i % 2])) for i in range(16)]
+        for submission in submissions:
+            submission.join(60)
+        assert [submission.result and submission.result.width for submission in submissions] == [400, 200] * 8
+    finally:
+        pool.stop()
+
+
+def test_a_model_without_weights_is_unavailable_until_they_come(tmp_path: Path) -> None:
+    config = replace(ENGINE, model="u2netp", rembg_home=str(tmp_path))
+    pool = EnginePool(config, processes=1, queue_size=1)
+    try:
+        with pytest.raises(ModelUnavailable) as caught:
+            submit(pool, replace(PHOTO, options=RemovalOptions("u2netp", 2048)))
+        assert "models pull u2netp" in caught.value.advice
+        assert (pool.status().ready, pool.status().problem is None) == (0, False)
+        # A photo for a model that is here is still answered.
+        assert submit(pool).model == "lite"
+    finally:
+        pool.stop()
+
+
+def test_an_engine_looks_again_for_weights_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.engine.pool.REWARM_SECONDS", 0.2)
+    pool = EnginePool(replace(ENGINE, model="u2netp", rembg_home=str(tmp_path)), processes=1, queue_size=1)
+    try:
+        pool.start()
+        wait_until(lambda: pool.status().problem)
+        write_model(REGISTRY["u2netp"], tmp_path)
+        wait_until(lambda: pool.status().ready == 1, seconds=60)
+    finally:
+        pool.stop()
+
+
+def test_an_engine_that_has_the_model_is_preferred(tmp_path: Path) -> None:
+    write_model(REGISTRY["u2netp"], tmp_path)
+    pool = EnginePool(replace(ENGINE, threads=1, rembg_home=str(tmp_path)), processes=2, queue_size=4)
+    other = replace(PHOTO, options=RemovalOptions("u2netp", 2048))
+    try:
+        submit(pool, other)
+        times = [submit(pool, request).stages_ms for request in (PHOTO, other) * 4]
+        assert sorted(keeper.model for keeper in pool._keepers) == ["lite", "u2netp"]
+        assert all("infer" in stages for stages in times)
+    finally:
+        pool.stop()

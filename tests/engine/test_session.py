@@ -1,0 +1,139 @@
+"""Sessions: the fast path equals rembg's own, and a failure to load passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from PIL import Image
+
+from app.engine.models import REGISTRY, ModelSpec
+from app.engine.rembg_entry import session_class
+from app.engine.session import RETRY_SECONDS, Session, SessionCache, load_session
+from app.errors import ModelUnavailable
+from app.imaging.subject import stretch
+from tests.conftest import photo
+from tests.engine.onnx_models import write_model
+
+# One model of each kind of preprocessing.
+KINDS = [
+    REGISTRY[name]
+    for name in ("u2net", "u2netp", "silueta", "isnet-general-use", "isnet-anime", "birefnet-general-lite")
+]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REMBG_HOME", str(tmp_path))
+    monkeypatch.delenv("U2NET_HOME", raising=False)
+    return tmp_path
+
+
+def difference(ours: np.ndarray[Any, Any], theirs: Image.Image) -> float:
+    return float(np.abs(ours * 255 - np.asarray(theirs, np.float32)).max())
+
+
+@pytest.mark.parametrize("model", KINDS, ids=lambda model: model.name)
+@pytest.mark.parametrize("name", ["astronaut", "coffee"])
+def test_fast_path_equals_rembgs_predict(model: ModelSpec, name: str, home: Path) -> None:
+    write_model(model, home)
+    # Of the model's own size, so that neither resizes: resampling is compared below.
+    image = photo(name).resize((model.size, model.size))
+    theirs = session_class(model)(model.name, ort.SessionOptions()).predict(image)[0]
+    ours = load_session(model, threads=1).predict(image)
+    assert difference(stretch(ours), theirs) <= 1.01  # they truncate to 8 bits, we do not
+
+
+def test_preprocessing_equals_rembgs_normalize(home: Path) -> None:
+    model = REGISTRY["u2net"]
+    write_model(model, home)
+    theirs = session_class(model)(model.name, ort.SessionOptions())
+    expected = theirs.normalize(photo("astronaut"), model.mean, model.std, (model.size, model.size))["input"]
+    ours = load_session(model, threads=1).preprocess(photo("astronaut"))
+    assert ours.dtype == expected.dtype == np.float32
+    assert np.abs(ours - expected).max() < 0.02  # a grey level of 255 is 0.017
+
+
+def test_embedded_model_gives_probabilities() -> None:
+    raw = load_session(REGISTRY["lite"], threads=2).predict(photo("astronaut"))
+    assert raw.shape == (320, 320) and raw.dtype == np.float32
+    assert 0 <= raw.min() < 0.1 and 0.9 < raw.max() <= 1
+
+
+@pytest.mark.parametrize("colour", ["black", "white"])
+def test_a_constant_image_divides_nothing_by_zero(colour: str) -> None:
+    raw = load_session(REGISTRY["lite"], threads=1).predict(Image.new("RGB", (50, 40), colour))
+    assert np.isfinite(raw).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07" * 500])
+def test_broken_weights_are_unavailable(content: bytes, home: Path) -> None:
+    write_model(REGISTRY["u2net"], home).write_bytes(content)
+    with pytest.raises(ModelUnavailable, match="could not be loaded"):
+        load_session(REGISTRY["u2net"], threads=1)
+
+
+class Loader:
+    """Load sessions that are only names, failing while told to, on a clock that is turned by hand."""
+
+    def __init__(self) -> None:
+        self.loads: list[str] = []
+        self.failing = False
+        self.now = 1000.0
+
+    def load(self, model: ModelSpec, threads: int) -> Session:
+        self.loads.append(model.name)
+        if self.failing:
+            raise ModelUnavailable("broken")
+        return Session(model, None, "input", "mask")
+
+
+@pytest.fixture
+def loader() -> Iterator[Loader]:
+    yield Loader()
+
+
+@pytest.fixture
+def cache(loader: Loader) -> SessionCache:
+    return SessionCache(1, load=loader.load, require=lambda model: None, clock=lambda: loader.now)
+
+
+def test_a_model_is_loaded_once(cache: SessionCache, loader: Loader) -> None:
+    assert cache.get("lite") is cache.get("lite")
+    assert loader.loads == ["lite"]
+
+
+def test_only_one_model_is_kept(cache: SessionCache, loader: Loader) -> None:
+    for name in ("lite", "u2net", "lite"):
+        assert cache.get(name).model.name == name
+    assert loader.loads == ["lite", "u2net", "lite"]
+
+
+def test_a_failed_load_is_tried_again_after_a_while(cache: SessionCache, loader: Loader) -> None:
+    loader.failing = True
+    for _ in range(3):
+        with pytest.raises(ModelUnavailable):
+            cache.get("u2net")
+    assert loader.loads == ["u2net"]
+    loader.failing, loader.now = False, loader.now + RETRY_SECONDS
+    assert cache.get("u2net").model.name == "u2net"
+
+
+def test_missing_weights_do_not_cost_the_loaded_model(loader: Loader, home: Path) -> None:
+    cache = SessionCache(1, load=loader.load)
+    cache.get("lite")
+    with pytest.raises(ModelUnavailable):
+        cache.get("u2net")
+    assert cache.get("lite").model.name == "lite" and loader.loads == ["lite"]
+
+
+def test_a_failed_load_does_not_spoil_other_models(cache: SessionCache, loader: Loader) -> None:
+    loader.failing = True
+    with pytest.raises(ModelUnavailable):
+        cache.get("u2net")
+    loader.failing = False
+    assert cache.get("lite").model.name == "lite"

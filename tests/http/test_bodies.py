@@ -1,0 +1,151 @@
+"""Every way to send a photo, and every way to get it wrong."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import stream_encode_multipart
+
+from tests.conftest import jpeg
+from tests.doubles import FakePool
+
+PHOTO = jpeg("coffee")
+TEXT = base64.b64encode(PHOTO).decode()
+URL = "/remove-background"
+
+
+def part(data: bytes = PHOTO, name: str = "photo.jpg") -> tuple[io.BytesIO, str]:
+    return io.BytesIO(data), name
+
+
+GOOD = {
+    "multipart file": {"data": {"file": part()}},
+    "multipart file named image": {"data": {"image": part()}},
+    "file without a name": {"data": {"file": part(name="")}},
+    "base64 in multipart": {"data": {"image": TEXT, "quality": "50"}, "content_type": "multipart/form-data"},
+    "raw": {"data": PHOTO, "content_type": "image/jpeg"},
+    "raw without a type": {"data": PHOTO},
+    "raw declared as another format": {"data": PHOTO, "content_type": "image/png"},
+    "raw as curl --data-binary declares it": {"data": PHOTO, "content_type": "application/x-www-form-urlencoded"},
+    "raw declared as JSON": {"data": PHOTO, "content_type": "application/json"},
+    "JSON": {"json": {"image": TEXT}},
+    "JSON data URI": {"json": {"image": f"data:image/jpeg;base64,{TEXT}"}},
+    "JSON data URI in capitals": {"json": {"image": f"DATA:image/jpeg;BASE64,{TEXT}"}},
+    "JSON with line breaks": {"json": {"image": "\r\n".join(TEXT[i : i + 76] for i in range(0, len(TEXT), 76))}},
+    "JSON without padding": {"json": {"image": TEXT.rstrip("=")}},
+    "JSON without a type": {"data": json.dumps({"image": TEXT})},
+    "JSON with charset": {"data": json.dumps({"image": TEXT}), "content_type": "application/json; charset=utf-8"},
+    "form": {"data": {"image": TEXT}, "content_type": "application/x-www-form-urlencoded"},
+    "form with unescaped plus": {"data": f"image={TEXT}", "content_type": "application/x-www-form-urlencoded"},
+}
+
+
+@pytest.mark.parametrize("endpoint", ["/remove-background", "/remove-background-preview", "/remove-background-base64"])
+@pytest.mark.parametrize("request_", GOOD.values(), ids=GOOD.keys())
+def test_an_image_arrives_however_it_is_sent(
+    request_: dict[str, Any], endpoint: str, fast_client: FlaskClient, fake_pool: FakePool
+) -> None:
+    data = request_.get("data")
+    if isinstance(data, dict):  # streams are read once
+        request_ = request_ | {"data": {k: part(name=v[1]) if isinstance(v, tuple) else v for k, v in data.items()}}
+    assert fast_client.post(endpoint, **request_).status_code == 200
+    assert fake_pool.requests[0].image == PHOTO
+
+
+BAD = {
+    "nothing": ({}, 400, "MISSING_IMAGE"),
+    "empty raw image": ({"data": b"", "content_type": "image/png"}, 400, "EMPTY_FILE"),
+    "empty form": ({"data": {"quality": "50"}}, 400, "MISSING_IMAGE"),
+    "file as text": ({"data": {"file": "photo.jpg"}, "content_type": "multipart/form-data"}, 400, "MISSING_IMAGE"),
+    "empty file": ({"data": {"file": part(b"")}}, 400, "EMPTY_FILE"),
+    "empty file field": ({"data": {"file": part(b"", "")}}, 400, "MISSING_IMAGE"),
+    "two files": ({"data": {"file": part(), "image": part()}}, 400, "MULTIPLE_SOURCES"),
+    "file and base64": ({"data": {"file": part(), "image": TEXT}}, 400, "MULTIPLE_SOURCES"),
+    "multipart without boundary": ({"data": b"x", "content_type": "multipart/form-data"}, 400, "MISSING_IMAGE"),
+    "empty base64": ({"json": {"image": ""}}, 400, "MISSING_IMAGE"),
+    "null base64": ({"json": {"image": None}}, 400, "MISSING_IMAGE"),
+    "junk base64": ({"json": {"image": "not@base64!"}}, 400, "INVALID_BASE64"),
+    "non-ASCII base64": ({"json": {"image": "ÿÿÿÿ"}}, 400, "INVALID_BASE64"),
+    "base64 of nothing": ({"json": {"image": "data:image/png;base64,"}}, 400, "EMPTY_FILE"),
+    "data URI that is not base64": ({"json": {"image": "data:image/svg+xml,<svg/>"}}, 400, "INVALID_BASE64"),
+    "base64 of text": ({"json": {"image": base64.b64encode(b"hello").decode()}}, 415, "UNSUPPORTED_FORMAT"),
+    "text": ({"data": b"hello", "content_type": "text/plain"}, 415, "UNSUPPORTED_FORMAT"),
+    "PDF as JPEG": ({"data": {"file": part(b"%PDF-1.7")}}, 415, "UNSUPPORTED_FORMAT"),
+    "SVG": (
+        {"data": b"<svg xmlns='http://www.w3.org/2000/svg'/>", "content_type": "image/svg+xml"},
+        415,
+        "UNSUPPORTED_FORMAT",
+    ),
+    "broken JSON": ({"data": b"{", "content_type": "application/json"}, 400, "INVALID_JSON"),
+    "JSON that is no object": ({"data": b"[1]", "content_type": "application/json"}, 400, "INVALID_JSON"),
+    "JSON in another encoding": ({"data": b'{"a":"\xff"}', "content_type": "application/json"}, 400, "INVALID_JSON"),
+    "deep JSON": ({"data": b'{"a":' * 100_000, "content_type": "application/json"}, 400, "INVALID_JSON"),
+    "nested JSON": ({"json": {"image": TEXT, "crop": {"a": 1}}}, 400, "INVALID_PARAMETER"),
+    "a list in JSON": ({"json": {"image": [TEXT]}}, 400, "INVALID_PARAMETER"),
+    "a name twice in JSON": ({"data": b'{"image":"a","image":"b"}'}, 400, "INVALID_PARAMETER"),
+    "a field twice": ({"data": {"file": part(), "quality": ["50", "60"]}}, 400, "INVALID_PARAMETER"),
+    "a query field twice": ({"data": PHOTO, "query_string": "crop=1&crop=0"}, 400, "INVALID_PARAMETER"),
+    "two background files": ({"data": {"file": part(), "background_file": [part(), part()]}}, 400, "INVALID_PARAMETER"),
+    "background that is no image": (
+        {"data": {"file": part(), "background_file": part(b"hi")}},
+        415,
+        "UNSUPPORTED_FORMAT",
+    ),
+    "broken form": ({"data": b"a&b&c", "content_type": "application/x-www-form-urlencoded"}, 400, "MISSING_IMAGE"),
+}
+
+
+@pytest.mark.parametrize(("request_", "status", "code"), BAD.values(), ids=BAD.keys())
+def test_a_bad_body_is_one_clear_error(
+    request_: dict[str, Any], status: int, code: str, fast_client: FlaskClient, fake_pool: FakePool
+) -> None:
+    response = fast_client.post(URL, **request_)
+    assert (response.status_code, response.json["code"]) == (status, code)  # type: ignore[index]
+    assert fake_pool.requests == []
+
+
+def test_curl_without_the_at_sign_is_told_so(fast_client: FlaskClient) -> None:
+    response = fast_client.post(URL, data={"file": "photo.jpg"}, content_type="multipart/form-data")
+    assert "-F file=@photo.jpg" in response.json["solution"]  # type: ignore[index]
+
+
+def test_an_image_of_too_many_bytes(make_client: Callable[..., FlaskClient]) -> None:
+    response = make_client(max_image_bytes=1024).post(URL, data=PHOTO)
+    assert (response.status_code, response.json["code"]) == (413, "FILE_TOO_LARGE")  # type: ignore[index]
+    assert "1024 bytes" in response.json["solution"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("kind", ["multipart", "raw"])
+def test_a_body_of_too_many_bytes(kind: str, make_client: Callable[..., FlaskClient]) -> None:
+    body: dict[str, Any] = {"data": {"file": part()}} if kind == "multipart" else {"data": PHOTO}
+    response = make_client(max_content_length=2048).post(URL, **body)
+    assert (response.status_code, response.json["code"]) == (413, "FILE_TOO_LARGE")  # type: ignore[index]
+
+
+def test_too_many_parts(fast_client: FlaskClient) -> None:
+    response = fast_client.post(URL, data={f"field{i}": "x" for i in range(1100)}, content_type="multipart/form-data")
+    assert (response.status_code, response.json["code"]) == (413, "TOO_MANY_PARTS")  # type: ignore[index]
+
+
+def test_ten_megabytes_of_base64_in_a_form(fast_client: FlaskClient, fake_pool: FakePool) -> None:
+    image = PHOTO + bytes(7_500_000)
+    text = base64.b64encode(image).decode()
+    # The test client would spool such a form to a file and leak it.
+    body, size, boundary = stream_encode_multipart({"image": text}, use_tempfile=False)
+    assert size > 10_000_000
+    response = fast_client.post(URL, data=body.read(), content_type=f"multipart/form-data; boundary={boundary}")
+    assert response.status_code == 200
+    assert fake_pool.requests[0].image == image
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a" * 10_000, "nul\0byte", "ü.jpg", 'a"b.jpg'], ids=range(5))
+def test_a_file_name_is_never_used(name: str, fast_client: FlaskClient) -> None:
+    response = fast_client.post(URL, data={"file": part(name=name)})
+    assert response.status_code == 200
+    assert response.headers["Content-Disposition"] == "attachment; filename=background-removed.png"

@@ -1,0 +1,255 @@
+"""The native dialect: parameters, headers, answers."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from flask.testing import FlaskClient
+
+from app.engine.messages import Length, RemovalOptions
+from app.errors import ServiceError, error_codes
+from app.http.params import PARAMETERS
+from tests.conftest import jpeg, opened, photo
+from tests.doubles import FakePool, failing
+
+PHOTO = jpeg("coffee")
+DEFAULTS = RemovalOptions("lite", 2048)
+TEN = Length(10.0)
+
+# (parameter, text, what becomes of the options)
+GOOD = [
+    ("format", "webp", {"format": "WEBP"}),
+    ("format", "JPG", {"format": "JPEG"}),
+    ("format", "zip", {"format": "ZIP"}),
+    ("quality", "10", {"quality": 10}),
+    ("quality", "100", {"quality": 100}),
+    ("max_width", "100", {"max_width": 100}),
+    ("max_width", "4000", {"max_width": 4000}),
+    ("max_height", "100", {"max_height": 100}),
+    ("max_height", "4000", {"max_height": 4000}),
+    ("background", "#f00", {"background": (255, 0, 0, 255)}),
+    ("background", "00ff0080", {"background": (0, 255, 0, 128)}),
+    ("background", "navy", {"background": (0, 0, 128, 255)}),
+    ("background", "transparent", {}),
+    ("model", "u2netp", {"model": "u2netp"}),
+    ("mask_only", "true", {"mask_only": True}),
+    ("crop", "1", {"crop": True}),
+    ("crop_margin", "10px", {"crop_margin": (TEN,) * 4}),
+    ("crop_margin", "10px 5%", {"crop_margin": (TEN, Length(5.0, "%")) * 2}),
+    ("refine", "none", {"refine": "none"}),
+    ("require_foreground", "yes", {"require_foreground": True}),
+    ("preset", "thumbnail", {"format": "WEBP", "quality": 60, "max_width": 300, "max_height": 300}),
+    *[(name, "", {}) for name in (*PARAMETERS, "preset")],
+]
+BAD = [
+    ("format", "bmp"),
+    ("quality", "9"),
+    ("quality", "101"),
+    ("quality", "high"),
+    ("max_width", "99"),
+    ("max_width", "4001"),
+    ("max_height", "99"),
+    ("max_height", "-1"),
+    ("background", "nocolour"),
+    ("model", "u2net"),
+    ("model", "../lite"),
+    ("mask_only", "perhaps"),
+    ("crop", "2"),
+    ("crop_margin", "600px"),
+    ("crop_margin", "1px 2px 3px"),
+    ("refine", "matting"),
+    ("require_foreground", "x"),
+    ("preset", "unknown"),
+]
+
+
+@pytest.fixture
+def client(make_client: Callable[..., FlaskClient]) -> FlaskClient:
+    return make_client(models_allowed=("u2netp",))
+
+
+@pytest.mark.parametrize("place", ["query", "form", "json"])
+@pytest.mark.parametrize(("name", "text", "change"), GOOD)
+def test_a_parameter_counts_wherever_it_stands(
+    name: str, text: str, change: dict[str, object], place: str, client: FlaskClient, fake_pool: FakePool
+) -> None:
+    encoded = base64.b64encode(PHOTO).decode()
+    if place == "query":
+        response = client.post("/remove-background", data=PHOTO, query_string={name: text})
+    elif place == "form":
+        response = client.post("/remove-background", data={"image": encoded, name: text})
+    else:
+        response = client.post("/remove-background", json={"image": encoded, name: text})
+    assert response.status_code == 200
+    assert "X-Ignored-Params" not in response.headers
+    assert fake_pool.options == replace(DEFAULTS, **change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "text"), BAD)
+def test_a_bad_value_names_its_parameter(name: str, text: str, client: FlaskClient, fake_pool: FakePool) -> None:
+    response = client.post("/remove-background", data=PHOTO, query_string={name: text})
+    assert (response.status_code, response.json["code"]) == (400, "INVALID_PARAMETER")  # type: ignore[index]
+    assert f"'{name}'" in response.json["message"]  # type: ignore[index]
+    assert fake_pool.requests == []
+
+
+def test_each_parameter_has_good_and_bad_cases() -> None:
+    assert {name for name, *_ in GOOD} == {name for name, _ in BAD} == {*PARAMETERS, "preset"}
+
+
+def test_json_numbers_and_bools_are_understood(client: FlaskClient, fake_pool: FakePool) -> None:
+    body = {"image": base64.b64encode(PHOTO).decode(), "quality": 55, "crop": True, "max_width": None}
+    assert client.post("/remove-background-base64", json=body).status_code == 200
+    assert (fake_pool.options.quality, fake_pool.options.crop, fake_pool.options.max_width) == (55, True, None)
+
+
+def test_the_body_wins_over_the_query(client: FlaskClient, fake_pool: FakePool) -> None:
+    form = {"image": base64.b64encode(PHOTO).decode(), "quality": "20"}
+    client.post("/remove-background", data=form, query_string={"quality": "30"})
+    assert fake_pool.options.quality == 20
+
+
+@pytest.mark.parametrize(
+    ("accept", "format"),
+    [
+        ("image/webp,*/*", "WEBP"),
+        ("image/jpeg", "JPEG"),
+        ("image/png", "PNG"),
+        ("*/*", "PNG"),
+        ("text/html", "PNG"),
+        ("image/png;q=0.5, image/jpeg", "JPEG"),
+    ],
+)
+def test_auto_format_goes_by_accept(accept: str, format: str, client: FlaskClient, fake_pool: FakePool) -> None:
+    client.post("/remove-background?format=auto", data=PHOTO, headers={"Accept": accept})
+    assert fake_pool.options.format == format
+
+
+def test_unknown_names_are_listed(client: FlaskClient) -> None:
+    response = client.post("/remove-background?qualty=3&zoom=1", data=PHOTO)
+    assert response.headers["X-Ignored-Params"] == "qualty, zoom"
+
+
+def test_unknown_names_cannot_split_a_header(client: FlaskClient) -> None:
+    response = client.post("/remove-background", data=PHOTO, query_string={"a\r\nSet-Cookie: x": "1", "ü" * 200: "1"})
+    assert "Set-Cookie" not in response.headers
+    assert "%0D%0A" in response.headers["X-Ignored-Params"]
+
+
+def test_the_three_endpoints_answer_in_their_own_way(client: FlaskClient) -> None:
+    attachment = client.post("/remove-background", data=PHOTO)
+    inline = client.post("/remove-background-preview", data=PHOTO)
+    json = client.post("/remove-background-base64", data=PHOTO)
+    assert attachment.headers["Content-Disposition"].startswith("attachment")
+    assert inline.headers["Content-Disposition"].startswith("inline")
+    assert base64.b64decode(json.json["image"]) == attachment.data == b"picture"  # type: ignore[index]
+
+
+def test_a_preview_is_small(client: FlaskClient, fake_pool: FakePool) -> None:
+    client.post("/remove-background-preview", data=PHOTO)
+    assert fake_pool.options.longest_side == 1024
+
+
+def test_max_dimension_bounds_the_working_size(make_client: Callable[..., FlaskClient], fake_pool: FakePool) -> None:
+    client = make_client(max_dimension=800)
+    client.post("/remove-background", data=PHOTO)
+    client.post("/remove-background-preview", data=PHOTO)
+    assert [request.options.longest_side for request in fake_pool.requests] == [800, 800]
+
+
+def test_the_headers_describe_the_result(client: FlaskClient) -> None:
+    headers = client.post("/remove-background", data=PHOTO).headers
+    assert {name: headers[name] for name in headers.keys() if name.startswith("X-") and name != "X-Request-ID"} == {
+        "X-Optimization-Used": "format=PNG; quality=85; refine=edges",
+        "X-Original-Size": str(len(PHOTO)),
+        "X-Optimized-Size": "7",
+        "X-Width": "30",
+        "X-Height": "20",
+        "X-Foreground-Top": "1",
+        "X-Foreground-Left": "2",
+        "X-Foreground-Width": "3",
+        "X-Foreground-Height": "4",
+        "X-Confidence": "0.900",
+        "X-Model": "lite",
+    }
+    assert headers["Server-Timing"] == "queue;dur=0.1, infer;dur=2.0"
+
+
+def test_the_json_answer_is_the_contracts(client: FlaskClient) -> None:
+    response = client.post("/remove-background-base64", data=PHOTO, headers={"X-Request-ID": "my-id"})
+    assert response.json == {
+        "success": True,
+        "image": base64.b64encode(b"picture").decode(),
+        "mimetype": "image/png",
+        "size": 7,
+        "optimization": {
+            "format": "PNG",
+            "quality": 85,
+            "dimensions": "30x20",
+            "original_size": len(PHOTO),
+            "compression_ratio": "100%",
+        },
+        "foreground": {"top": 1, "left": 2, "width": 3, "height": 4},
+        "confidence": 0.9,
+        "model": "lite",
+        "request_id": "my-id",
+    }
+
+
+@pytest.mark.parametrize("error", error_codes().values(), ids=error_codes().keys())
+def test_every_error_has_the_one_shape(error: type[ServiceError], client: FlaskClient, fake_pool: FakePool) -> None:
+    failing(fake_pool, error(details="because"))
+    response = client.post("/remove-background", data=PHOTO, headers={"X-Request-ID": "abc"})
+    assert response.status_code == error.status
+    assert response.json == {
+        "error": error.title,
+        "message": error.default_message,
+        "code": error.code,
+        "statusCode": error.status,
+        "solution": error.solution,
+        "details": "because",
+        "request_id": "abc",
+    }
+
+
+def test_an_unexpected_exception_tells_nothing(client: FlaskClient, fake_pool: FakePool) -> None:
+    failing(fake_pool, RuntimeError("secret /etc/passwd"))
+    response = client.post("/remove-background", data=PHOTO)
+    assert (response.status_code, response.json["code"]) == (500, "INTERNAL")  # type: ignore[index]
+    assert "secret" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nothing-here", 404, "NOT_FOUND"),
+        ("POST", "/health", 405, "METHOD_NOT_ALLOWED"),
+        ("GET", "/remove-background", 405, "METHOD_NOT_ALLOWED"),
+        ("DELETE", "/remove-background-base64", 405, "METHOD_NOT_ALLOWED"),
+    ],
+)
+def test_routing_errors_have_the_shape_too(method: str, path: str, status: int, code: str, client: FlaskClient) -> None:
+    response = client.open(path, method=method)
+    assert (response.status_code, response.json["code"]) == (status, code)  # type: ignore[index]
+    assert ("Allow" in response.headers) == (status == 405)
+
+
+@pytest.mark.parametrize(
+    ("proposed", "echoed"),
+    [("abc-123_X", True), ("a" * 64, True), ("a" * 65, False), ("a b", False), ("", False), ("ü", False)],
+)
+def test_request_ids_are_echoed_when_harmless(proposed: str, echoed: bool, client: FlaskClient) -> None:
+    answer = client.get("/health/live", headers={"X-Request-ID": proposed}).headers["X-Request-ID"]
+    assert (answer == proposed) is echoed and answer
+
+
+def test_a_real_photo_through_a_real_engine(real_app: object, pool: object) -> None:
+    client = real_app.test_client()  # type: ignore[attr-defined]
+    response = client.post("/remove-background", data=jpeg("astronaut"))
+    image = opened(response.data)
+    assert (response.status_code, image.mode, image.size) == (200, "RGBA", photo("astronaut").size)
+    assert response.headers["Server-Timing"].startswith("queue;dur=")
+    assert (response.headers["X-Width"], response.headers["X-Height"]) == ("512", "512")

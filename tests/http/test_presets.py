@@ -1,0 +1,82 @@
+"""Presets: what API.md promises, and a file of one's own under the same rules."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.errors import InvalidParameter
+from app.http.params import PARAMETERS, parse_options
+from app.http.presets import BUILT_IN, apply_preset, load_presets
+from app.settings import SettingsError
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "quality", "bounds"),
+    [
+        ("mobile", "WEBP", 70, (800, 600)),
+        ("desktop", "JPEG", 85, (1920, 1080)),
+        ("thumbnail", "WEBP", 60, (300, 300)),
+        ("web", "JPEG", 80, (1200, 800)),
+        ("social", "PNG", 90, (1080, 1080)),
+        ("email", "JPEG", 75, (600, 400)),
+        ("archival", "PNG", 95, (None, None)),
+        ("print", "PNG", 95, (None, None)),
+        ("id-photo", "JPEG", 90, (800, 800)),
+    ],
+)
+def test_built_in_presets(name: str, format: str, quality: int, bounds: tuple[int | None, int | None]) -> None:
+    fields = apply_preset({"preset": name.upper()}, BUILT_IN)
+    options = parse_options(fields, models=("lite",), longest_side=2048, accepted_format="PNG")
+    assert (options.format, options.quality, (options.max_width, options.max_height)) == (format, quality, bounds)
+
+
+def test_an_id_photo_is_cropped_on_white() -> None:
+    assert (BUILT_IN["id-photo"]["background"], BUILT_IN["id-photo"]["crop"]) == ("white", "true")
+
+
+def test_explicit_parameters_win() -> None:
+    assert apply_preset({"preset": "mobile", "quality": "33"}, BUILT_IN)["quality"] == "33"
+
+
+def test_an_unknown_preset_names_the_known_ones() -> None:
+    with pytest.raises(InvalidParameter, match="mobile, desktop"):
+        apply_preset({"preset": "huge"}, BUILT_IN)
+
+
+def test_a_file_adds_and_replaces_presets(tmp_path: Path) -> None:
+    path = tmp_path / "presets.json"
+    path.write_text(json.dumps({"shop": {"format": "webp", "crop": True, "quality": 50}, "web": {"quality": 11}}))
+    presets = load_presets(path)
+    assert presets["shop"] == {"format": "webp", "crop": "true", "quality": "50"}
+    assert presets["web"] == {"quality": "11"}
+    assert presets["mobile"] == BUILT_IN["mobile"]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("{", "PRESETS_FILE"),
+        ("[]", "one JSON object"),
+        ('{"shop": 3}', "'shop' must be an object"),
+        ('{"shop": {"qualty": 3}}', "qualty"),
+        ('{"shop": {"quality": 3}}', "from 10 to 100"),
+        ('{"shop": {"format": "bmp"}}', "PNG, JPEG"),
+    ],
+)
+def test_a_bad_file_stops_the_start_with_a_reason(content: str, complaint: str, tmp_path: Path) -> None:
+    path = tmp_path / "presets.json"
+    path.write_text(content)
+    with pytest.raises(SettingsError, match=complaint):
+        load_presets(path)
+
+
+def test_a_missing_file_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="PRESETS_FILE"):
+        load_presets(tmp_path / "none.json")
+
+
+def test_presets_use_known_parameters() -> None:
+    assert {key for preset in BUILT_IN.values() for key in preset} <= set(PARAMETERS)

@@ -1,0 +1,62 @@
+"""Errors that only a real engine can find, met over HTTP."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from PIL import Image
+
+from app import create_app
+from app.engine.pool import EnginePool
+from app.settings import Settings
+from tests.conftest import encoded, jpeg
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    """Return a small PNG whose header claims a size that its pixels don't have."""
+    header = struct.pack("!IIBBBBB", width, height, 8, 2, 0, 0, 0)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack("!I", len(data)) + kind + data + struct.pack("!I", zlib.crc32(kind + data))
+
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(40_000)))
+        + chunk(b"IEND", b"")
+    )
+
+
+GREY = encoded(Image.new("RGB", (320, 240), (120, 130, 140)))
+CASES = {
+    "cut short": (jpeg()[:3000], "", 422, "CORRUPT_IMAGE"),
+    "garbage behind a signature": (b"\x89PNG\r\n\x1a\n" + b"x" * 500, "", 422, "CORRUPT_IMAGE"),
+    "30,000 x 30,000 in 40 kB": (png_claiming(30_000, 30_000), "", 413, "TOO_MANY_PIXELS"),
+    "over MAX_PIXELS and not scalable": (png_claiming(6_000, 6_000), "", 413, "TOO_MANY_PIXELS"),
+    "no subject": (GREY, "require_foreground=true", 422, "UNKNOWN_FOREGROUND"),
+    "model without weights": (jpeg(), "model=u2netp", 503, "MODEL_UNAVAILABLE"),
+}
+
+
+@pytest.fixture(scope="module")
+def app(pool: EnginePool) -> Flask:
+    return create_app(Settings(models_allowed=("u2netp",)), pool)
+
+
+@pytest.mark.parametrize(("image", "query", "status", "code"), CASES.values(), ids=CASES.keys())
+def test_an_engines_error_reaches_the_caller(image: bytes, query: str, status: int, code: str, app: Flask) -> None:
+    response = app.test_client().post(f"/remove-background?{query}", data=image)
+    assert (response.status_code, response.json["code"]) == (status, code)  # type: ignore[index]
+
+
+def test_missing_weights_come_with_the_command_that_fetches_them(app: Flask) -> None:
+    response = app.test_client().post("/remove-background?model=u2netp", data=jpeg())
+    assert "python -m app models pull u2netp" in response.json["solution"]  # type: ignore[index]
+
+
+def test_a_good_photo_works_after_all_of_them(client: FlaskClient) -> None:
+    assert client.post("/remove-background", data=jpeg()).status_code == 200

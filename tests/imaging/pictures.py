@@ -1,0 +1,125 @@
+"""Pictures, files and profiles for the tests of imaging, made on the spot."""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import zlib
+from typing import Any
+
+import cv2
+import numpy as np
+import pillow_heif
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from tests import conftest
+
+Colour = tuple[int, ...]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+NAMED_COLOURS = {"R": (255, 0, 0), "G": (0, 255, 0), "B": (0, 0, 255), "W": (255, 255, 255)}
+
+
+def encoded(image: Image.Image, format: str, **options: object) -> bytes:
+    if format != "HEIF":
+        return conftest.encoded(image, format, **options)
+    target = io.BytesIO()  # not by way of Pillow: to register the plugin is decode()'s part
+    pillow_heif.from_pillow(image).save(target, **options)
+    return target.getvalue()
+
+
+def quarters(size: tuple[int, int] = (64, 32)) -> Image.Image:
+    """Return red and green over blue and white."""
+    tiny = Image.new("RGB", (2, 2))
+    tiny.putdata([NAMED_COLOURS[name] for name in "RGBW"])
+    return tiny.resize(size, Image.Resampling.NEAREST)
+
+
+def corners(image: Image.Image) -> str:
+    """Name the colours at top left, top right, bottom left and bottom right."""
+    right, bottom = image.width - 4, image.height - 4
+    return "".join(_name(image.getpixel(at)) for at in ((3, 3), (right, 3), (3, bottom), (right, bottom)))
+
+
+def _name(colour: Any) -> str:
+    return min(NAMED_COLOURS, key=lambda name: math.dist(NAMED_COLOURS[name], colour))
+
+
+def noise(size: tuple[int, int], channels: int = 3, seed: int = 1) -> Image.Image:
+    values = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], channels), dtype=np.uint8)
+    return Image.fromarray(values if channels > 1 else values[..., 0])
+
+
+def png(size: tuple[int, int], rows: bytes = b"", depth: int = 8, colour_type: int = 2) -> bytes:
+    """Write a PNG by hand, whose header may claim any size."""
+    header = struct.pack(">IIBBBBB", *size, depth, colour_type, 0, 0, 0)
+    chunks = _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def swapped_profile() -> bytes:
+    """Return sRGB with red and green exchanged, under a name of its own."""
+    icc = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, green = icc.index(b"rXYZ"), icc.index(b"gXYZ")
+    icc[red : red + 4], icc[green : green + 4] = b"gXYZ", b"rXYZ"
+    return bytes(icc).replace("sRGB".encode("utf-16-be"), "Swap".encode("utf-16-be"))
+
+
+def srgb_profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def grey_ink_profile() -> bytes:
+    """Return a CMYK profile by which paper is white, any ink a middle grey, all inks black (ICC.1:2001, lut8Type)."""
+    ramp = bytes(range(256))
+    paper, ink, black = (bytes((lightness, 128, 128)) for lightness in (255, 128, 0))
+    matrix = struct.pack(">9i", *(65536 * (index % 4 == 0) for index in range(9)))
+    lut = b"mft1" + bytes((0, 0, 0, 0, 4, 3, 2, 0)) + matrix + ramp * 4 + paper + ink * 14 + black + ramp * 3
+    name = b"desc" + bytes(4) + struct.pack(">I", 5) + b"Inks\0" + bytes(78)
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    return _profile(b"prtrCMYKLab ", {b"desc": name, b"wtpt": white, b"A2B0": lut})
+
+
+def linear_grey_profile() -> bytes:
+    """Return a profile for grey in proportion to light, not to what is seen of it."""
+    name = b"desc" + bytes(4) + struct.pack(">I", 5) + b"Grey\0" + bytes(78)
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    return _profile(b"mntrGRAYXYZ ", {b"desc": name, b"wtpt": white, b"kTRC": b"curv" + bytes(8)})
+
+
+def _profile(kind: bytes, tags: dict[bytes, bytes]) -> bytes:
+    table, body, at = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
+    for tag, data in tags.items():
+        padded = data + bytes(-len(data) % 4)
+        table += struct.pack(">4sII", tag, at + len(body), len(data))
+        body += padded
+    head = bytes(8) + b"\x02\x40\0\0" + kind + bytes(12) + b"acsp" + bytes(28)
+    head += struct.pack(">3i", 63190, 65536, 54061)
+    whole = head.ljust(128, b"\0") + table + body
+    return struct.pack(">I", len(whole)) + whole[4:]
+
+
+def disc(size: tuple[int, int], softness: float = 1.0) -> NDArray[np.float32]:
+    """Return the coverage, 0..1, of a disc in the middle whose edge is `softness` px wide."""
+    width, height = size
+    y, x = np.mgrid[:height, :width]
+    inside = min(size) * 0.3 - np.hypot(x - width / 2, y - height / 2)
+    return np.asarray(np.clip(inside / softness + 0.5, 0, 1), np.float32)
+
+
+def composed(alpha: NDArray[np.float32], subject: Colour, background: Colour) -> NDArray[np.uint8]:
+    """Return a photo of one colour on another."""
+    mixed = alpha[..., None] * np.array(subject) + (1 - alpha[..., None]) * np.array(background)
+    return np.asarray(np.rint(mixed), np.uint8)
+
+
+def coarse(alpha: NDArray[np.float32], shift: int = 0, grid: int = 320) -> NDArray[np.float32]:
+    """Return what a model would answer: soft, on a small square grid, `shift` cells beside the truth."""
+    small = cv2.resize(alpha, (grid, grid), interpolation=cv2.INTER_AREA)
+    return np.asarray(np.roll(cv2.GaussianBlur(small, (0, 0), 1.5), shift, axis=1), np.float32)

@@ -1,0 +1,114 @@
+"""How sure the model is, and where the subject lies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.engine.messages import Box
+from app.imaging.subject import SUBJECT, confidence_of, raw_box, stretch, visible_box
+
+GRID = (100, 100)
+
+
+def seen(box: Box, probability: float = 1.0, elsewhere: float = 0.0) -> NDArray[np.float32]:
+    cells = np.full(GRID, elsewhere, np.float32)
+    cells[box.top : box.top + box.height, box.left : box.left + box.width] = probability
+    return cells
+
+
+def alpha_of(*parts: tuple[Box, int], size: tuple[int, int] = (400, 200)) -> NDArray[np.uint8]:
+    alpha = np.zeros((size[1], size[0]), np.uint8)
+    for box, value in parts:
+        alpha[box.top : box.top + box.height, box.left : box.left + box.width] = value
+    return alpha
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "expected"),
+    [
+        (seen(Box(10, 10, 30, 30)), 1.0),
+        (seen(Box(10, 10, 30, 30), 0.8, 0.4), 0.8),
+        (seen(Box(10, 10, 30, 30), 0.5), 0.5),
+        (seen(Box(10, 10, 30, 30), 0.3), 0.3),
+        (seen(Box(0, 0, 5, 2), 0.9), 0.9),
+        (seen(Box(0, 0, 2, 1), 1.0), 0.2),
+        (np.zeros(GRID, np.float32), 0.0),
+        (np.ones(GRID, np.float32), 1.0),
+        (np.full(GRID, 0.25, np.float32), 0.25),
+        (np.ones((1, 1), np.float32), 1.0),
+        (np.zeros((1, 1), np.float32), 0.0),
+    ],
+)
+def test_confidence(probabilities: NDArray[np.float32], expected: float) -> None:
+    assert confidence_of(probabilities) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.2, 0.49, 0.5, 0.7, 1.0])
+def test_under_a_half_means_no_subject(probability: float) -> None:
+    assert (confidence_of(seen(Box(10, 10, 30, 30), probability)) < SUBJECT) == (probability < 0.5)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "expected"),
+    [
+        (seen(Box(10, 20, 30, 40)), Box(10, 20, 30, 40)),
+        (seen(Box(10, 20, 30, 40), 0.5, 0.49), Box(10, 20, 30, 40)),
+        (seen(Box(99, 0, 1, 1)), Box(99, 0, 1, 1)),
+        (np.ones(GRID, np.float32), Box(0, 0, 100, 100)),
+        (np.full(GRID, 0.49, np.float32), Box()),
+        (np.zeros((1, 1), np.float32), Box()),
+    ],
+)
+def test_raw_box(probabilities: NDArray[np.float32], expected: Box) -> None:
+    assert raw_box(probabilities) == expected
+
+
+# 4 px of the picture to a cell along x, 2 along y.
+@pytest.mark.parametrize(
+    ("parts", "raw", "expected"),
+    [
+        ([(Box(20, 40, 120, 60), 255)], Box(10, 10, 30, 30), Box(20, 40, 120, 60)),
+        ([(Box(17, 33, 130, 66), 255)], Box(10, 10, 30, 30), Box(17, 33, 130, 66)),
+        ([(Box(20, 40, 120, 60), 13)], Box(10, 10, 30, 30), Box(20, 40, 120, 60)),
+        ([(Box(20, 40, 120, 60), 12)], Box(10, 10, 30, 30), Box()),
+        ([(Box(20, 40, 120, 60), 255), (Box(180, 380, 4, 4), 60)], Box(10, 10, 30, 30), Box(20, 40, 120, 60)),
+        ([(Box(0, 0, 400, 200), 255)], Box(0, 0, 100, 100), Box(0, 0, 400, 200)),
+        ([(Box(0, 0, 400, 200), 255)], Box(), Box()),
+        ([], Box(10, 10, 30, 30), Box()),
+    ],
+    ids=["exact", "softer", "faint", "unseen", "speck", "all", "no subject", "nothing"],
+)
+def test_visible_box(parts: list[tuple[Box, int]], raw: Box, expected: Box) -> None:
+    assert visible_box(alpha_of(*parts), raw, GRID) == expected
+
+
+def test_the_visible_box_on_a_picture_smaller_than_the_grid() -> None:
+    alpha = alpha_of((Box(1, 2, 3, 2), 255), size=(10, 5))
+    assert visible_box(alpha, Box(20, 20, 30, 40), GRID) == Box(1, 2, 3, 2)
+
+
+def test_stretching_reaches_from_0_to_1() -> None:
+    stretched = stretch(seen(Box(10, 10, 30, 30), 0.8, 0.2))
+    assert stretched.dtype == np.float32
+    assert (stretched.min(), stretched.max()) == (0, 1)
+
+
+def test_stretching_keeps_proportions() -> None:
+    assert stretch(np.array([[0.2, 0.4, 0.6]], np.float32)) == pytest.approx(np.array([[0, 0.5, 1]]), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "probabilities",
+    [
+        seen(Box(10, 10, 30, 30), 0.49, 0.1),
+        np.zeros(GRID, np.float32),
+        np.ones(GRID, np.float32),
+        np.full(GRID, 0.3, np.float32),
+        seen(Box(10, 10, 30, 30)),
+    ],
+    ids=["noise", "zeros", "ones", "constant", "stretched already"],
+)
+def test_what_stretching_leaves_alone(probabilities: NDArray[np.float32]) -> None:
+    assert (stretch(probabilities) == probabilities).all()

@@ -1,0 +1,72 @@
+"""The command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from app.cli import main
+from app.engine.models import REGISTRY
+from app.engine.rembg_entry import session_class
+from tests.engine.onnx_models import write_model
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REMBG_HOME", str(tmp_path))
+    monkeypatch.delenv("U2NET_HOME", raising=False)
+    monkeypatch.setenv("MODEL_CHECKSUM_DISABLED", "false")
+    return tmp_path
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, arguments)
+    return result.exit_code, result.output
+
+
+def test_list_shows_name_size_licence_and_whether_it_is_here(home: Path) -> None:
+    write_model(REGISTRY["u2net"], home)
+    rows = {line.split()[0]: line for line in run("models", "list")[1].splitlines()[1:]}
+    assert set(rows) == set(REGISTRY)
+    assert ("yes" in rows["lite"], "yes" in rows["u2net"], "no" in rows["u2netp"].split()) == (True, True, True)
+    assert "176 MB" in rows["u2net"] and "Apache-2.0" in rows["u2net"]
+
+
+def test_pulling_the_embedded_model_does_nothing() -> None:
+    assert run("models", "pull", "lite") == (0, "lite ships with the service: nothing to fetch.\n")
+
+
+def test_pulling_an_unknown_model_is_refused() -> None:
+    code, output = run("models", "pull", "sam")
+    assert code == 2 and "'sam' is not one of" in output
+
+
+def test_pulling_fetches(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        session_class(REGISTRY["u2netp"]), "download_models", lambda: write_model(REGISTRY["u2netp"], home)
+    )
+    assert run("models", "pull", "u2netp")[0] == 0
+    assert (home / "models/u2netp/u2netp.onnx").is_file()
+
+
+def test_a_failed_download_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OSError("network is unreachable")
+
+    monkeypatch.setattr(session_class(REGISTRY["u2netp"]), "download_models", refuse)
+    assert run("models", "pull", "u2netp") == (1, "Error: u2netp could not be fetched: network is unreachable\n")
+
+
+@pytest.mark.parametrize(("value", "disabled"), [("false", False), ("true", True), ("", False)])
+def test_checksums_are_disabled_only_when_asked(value: str, disabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_CHECKSUM_DISABLED", value)
+    run("models", "list")
+    assert session_class(REGISTRY["u2net"]).checksum_disabled() is disabled
+
+
+def test_bad_settings_stop_it_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "none")
+    code, output = run("models", "list")
+    assert code == 1 and "PORT='none'" in output

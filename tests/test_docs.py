@@ -1,0 +1,99 @@
+"""The documentation says what the code does: nothing missing, nothing left over."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from app.errors import error_codes
+from app.http.params import PARAMETERS
+from app.http.presets import BUILT_IN
+from app.settings import env_sample, setting_rows
+
+ROOT = Path(__file__).parent.parent
+API = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+SETTINGS = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def table_below(heading: str, text: str = API) -> list[list[str]]:
+    """Return the cells of the first table below a heading, without its head."""
+    lines = text[text.index(f"\n{heading}") :].splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("|"))
+    rows = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split(" | ")])
+    return [[cell.strip("| ") for cell in row] for row in rows[2:]]
+
+
+def test_env_sample_is_the_settings_table() -> None:
+    assert (ROOT / ".env.sample").read_text(encoding="utf-8") == env_sample()
+
+
+def test_every_setting_is_documented_as_it_is() -> None:
+    documented = {row[0].strip("`"): (row[1].strip("`"), row[2]) for row in table_below("| name", SETTINGS)}
+    assert documented == {name: (default, help_text) for name, default, help_text in setting_rows()}
+
+
+def test_every_parameter_is_documented_as_it_is() -> None:
+    documented = {row[0].strip("`"): row[1:] for row in table_below("## Parameters")}
+    assert set(documented) == {*PARAMETERS, "preset", "background_file"}
+    for name, parameter in PARAMETERS.items():
+        assert documented[name] == [parameter.allowed, parameter.default, parameter.help]
+
+
+def test_every_preset_is_documented_as_it_is() -> None:
+    documented = {row[0].strip("`"): row for row in table_below("| preset")}
+    assert set(documented) == set(BUILT_IN)
+    for name, preset in BUILT_IN.items():
+        bounds = f"{preset['max_width']}×{preset['max_height']}" if "max_width" in preset else ""
+        assert documented[name][1:4] == [preset["format"], preset["quality"], bounds]
+
+
+def test_every_error_is_documented_with_its_status() -> None:
+    documented = {row[1].strip("`"): int(row[0]) for row in table_below("## Errors")}
+    assert documented == {code: error.status for code, error in error_codes().items()}
+
+
+def test_every_route_is_documented(real_app: Flask) -> None:
+    documented = {row[0].strip("`") for row in table_below("## Endpoints")}
+    methods = ("GET", "POST", "PUT", "DELETE", "PATCH")
+    routes = {
+        f"{verb} {rule.rule}"
+        for rule in real_app.url_map.iter_rules()
+        for verb in methods
+        if verb in (rule.methods or ())
+    }
+    assert documented == routes
+
+
+def test_every_response_header_is_documented() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "app").rglob("*.py"))
+    sent = set(re.findall(r'"(X-[A-Z][\w-]+|Server-Timing)"', source))
+    assert set(re.findall(r"`(X-[\w-]+|Server-Timing)`", API)) == sent
+
+
+@pytest.mark.parametrize("target", ["setup", "run", "test", "lint", "bench", "clean"])
+def test_the_makefile_has_what_the_readme_needs(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_the_changelog_knows_this_version() -> None:
+    version = (ROOT / "app/VERSION").read_text(encoding="ascii").strip()
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_embedded_model_has_a_card() -> None:
+    card = (ROOT / "app/engine/weights/lite.md").read_text(encoding="utf-8")
+    assert all(word in card for word in ("Input", "Output", "Trained on", "Licence", "Weak"))

@@ -1,0 +1,72 @@
+"""The settings table: defaults, parsing, and one message for everything that is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings, SettingsError, load_settings, setting_rows
+
+ALL_BAD = {
+    "PORT": "99999",
+    "MODEL_NAME": "nothing",
+    "MODELS_ALLOWED": "lite,sam",
+    "ENGINE_THREADS": "0",
+    "REQUEST_TIMEOUT": "-1",
+    "QUEUE_SIZE": "many",
+    "LOG_LEVEL": "loud",
+    "MAX_DIMENSION": "1",
+}
+
+
+def test_defaults_need_no_environment() -> None:
+    settings = load_settings(env_file=None)
+    assert (settings.host, settings.port, settings.model_name) == ("0.0.0.0", 5001, "lite")
+
+
+def test_environment_wins_over_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = tmp_path / ".env"
+    env.write_text("PORT=7001\nQUEUE_SIZE=3\n")
+    monkeypatch.setenv("PORT", "7002")
+    settings = load_settings(env)
+    assert (settings.port, settings.queue_size) == (7002, 3)
+
+
+def test_an_empty_value_means_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "")
+    assert load_settings(env_file=None).port == 5001
+
+
+def test_every_bad_value_is_named_in_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ALL_BAD.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(env_file=None)
+    assert [name for name in ALL_BAD if f"  {name}=" not in str(caught.value)] == []
+
+
+def test_soft_pixel_limit_may_not_exceed_the_hard_one() -> None:
+    with pytest.raises(SettingsError, match="MAX_PIXELS must not exceed MAX_PIXELS_HARD"):
+        load_settings(env_file=None, max_pixels=2000, max_pixels_hard=1000)
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        Settings().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("named", "allowed"),
+    [("", ("lite",)), ("u2net", ("lite", "u2net")), (" u2netp , lite ", ("lite", "u2netp"))],
+)
+def test_default_model_is_always_allowed_and_first(
+    named: str, allowed: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELS_ALLOWED", named)
+    assert load_settings(env_file=None).allowed_models == allowed
+
+
+def test_every_setting_has_a_help() -> None:
+    assert [name for name, _, help_text in setting_rows() if not help_text] == []

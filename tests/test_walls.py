@@ -1,0 +1,74 @@
+"""The walls between the rooms: what each process may import, seen in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PIXELS = {"numpy", "PIL", "cv2", "onnxruntime", "rembg"}
+HEAVY = {"numba", "pymatting", "scipy", "skimage", "llvmlite"}
+WEB = {"flask", "werkzeug", "gunicorn", "pydantic", "prometheus_client"}
+
+
+def modules_after(code: str) -> set[str]:
+    """Return the top-level modules that are loaded after running some code in a fresh interpreter."""
+    script = f"{code}\nimport json, sys\nprint(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def every_module(package: str) -> str:
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted((ROOT / package).rglob("*.py"))]
+    return "\n".join(f"import {name.removesuffix('.__init__')}" for name in names if not name.endswith("__main__"))
+
+
+def test_the_web_process_imports_no_pixels() -> None:
+    assert modules_after("import app; app.create_app()") & (PIXELS | HEAVY) == set()
+
+
+def test_the_http_room_imports_no_pixels() -> None:
+    assert modules_after(every_module("app/http")) & (PIXELS | HEAVY) == set()
+
+
+def test_an_engine_imports_no_web_framework() -> None:
+    assert modules_after("import app.engine.worker") & (WEB | HEAVY) == set()
+
+
+def test_an_engine_at_work_imports_nothing_heavy() -> None:
+    code = (
+        "import io\nfrom PIL import Image\nfrom app.engine.messages import *\n"
+        "from app.engine.pipeline import Pipeline\n"
+        "from app.engine.session import SessionCache\n"
+        "data = io.BytesIO(); Image.effect_noise((300, 200), 50).save(data, 'PNG')\n"
+        "pipeline = Pipeline(EngineConfig('lite', 1, 10**7, 10**7), SessionCache(1))\n"
+        "pipeline.run(RemovalRequest(data.getvalue(), RemovalOptions('lite', 2048)))"
+    )
+    assert modules_after(code) & (WEB | HEAVY) == set()
+
+
+def test_the_imaging_room_imports_no_web_framework_and_no_model_runtime() -> None:
+    assert modules_after(every_module("app/imaging")) & (WEB | HEAVY | {"onnxruntime"}) == set()
+
+
+def test_importing_the_package_loads_nothing() -> None:
+    assert modules_after("import app") & (PIXELS | HEAVY | WEB) == set()
+
+
+def test_lean_rembg_brings_nothing_heavy() -> None:
+    code = (
+        "from app.engine.models import REGISTRY\nfrom app.engine.rembg_entry import session_class\n"
+        "[session_class(model) for model in REGISTRY.values() if not model.embedded]"
+    )
+    modules = modules_after(code)
+    assert "rembg" in modules
+    assert modules & (HEAVY | {"jsonschema"}) == set()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "app").rglob("*.py")), ids=lambda path: path.name)
+def test_no_room_outgrows_itself(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
