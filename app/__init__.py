@@ -42,6 +42,7 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
         MAX_CONTENT_LENGTH=settings.max_content_length,
         MAX_FORM_MEMORY_SIZE=settings.max_content_length,  # base64 comes as a text field too
     )
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the order of the documentation reads better
     app.extensions["pool"] = pool
     app.extensions["fetcher"] = WeightsFetcher(settings.allowed_models, settings.rembg_home)
     app.extensions["native"] = native.NativeService(settings, pool, load_presets(settings.presets_file))

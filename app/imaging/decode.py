@@ -73,17 +73,21 @@ def decode(data: bytes, longest_side: int, limits: PixelLimits) -> Photo:
     name = sniff(data)
     if name is None or not _can_read(name):
         raise UnsupportedFormat()
+    image, full_size, turn = _load(data, name, longest_side, limits)
+    rgb, alpha = colour.to_srgb(_shrink(colour.to_scalable(image), longest_side))
+    if turn in _SIDEWAYS:
+        full_size = full_size[::-1]
+    return Photo(_turned(rgb, turn), _turned(alpha, turn) if alpha else None, full_size, name)
+
+
+def _load(data: bytes, name: str, longest_side: int, limits: PixelLimits) -> tuple[Image.Image, Size, int]:
+    """Return the decoded image, which a JPEG's draft has scaled down already, its full size and its orientation."""
     with _strict_pillow(limits.hard), _as_corrupt(limits.hard):
         image = _open(data, name)
         full_size = image.size
         _check_pixels(image, longest_side, limits.decoded)
         image.load()
-        scaled = _shrink(colour.to_scalable(image), longest_side)
-        rgb, alpha = colour.to_srgb(scaled)
-        turn = _orientation(image)
-        if turn in _SIDEWAYS:
-            full_size = full_size[::-1]
-        return Photo(_turned(rgb, turn), _turned(alpha, turn) if alpha else None, full_size, name)
+        return image, full_size, _orientation(image)
 
 
 def _can_read(name: str) -> bool:
@@ -138,8 +142,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
 _SIDEWAYS = {5, 6, 7, 8}
 
 
