@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Any
 
+from app.engine.allocator import keep_heap_small
 from app.http.presets import load_presets
 from app.layout import web_threads
 from app.observability import logs
@@ -32,8 +34,18 @@ loglevel = _settings.log_level.lower()
 def post_worker_init(worker: Any) -> None:
     """Start the engines, after the fork and before the first request."""
     logs.configure(_settings.log_level)
+    keep_heap_small()
+    pool = worker.wsgi.extensions["pool"]
     worker.wsgi.extensions["fetcher"].start()
-    worker.wsgi.extensions["pool"].start()
+    pool.start()
+    graceful = signal.getsignal(signal.SIGTERM)
+
+    def refuse_new_work(number: int, frame: Any) -> None:
+        pool.draining = True
+        if callable(graceful):
+            graceful(number, frame)
+
+    signal.signal(signal.SIGTERM, refuse_new_work)
 
 
 def worker_exit(server: Any, worker: Any) -> None:

@@ -25,6 +25,7 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     from app.engine.fetcher import WeightsFetcher
     from app.engine.pool import EnginePool
     from app.http import errors, health, native
+    from app.http.admission import Admission
     from app.http.bodies import MemoryRequest
     from app.http.presets import load_presets
     from app.layout import engine_layout
@@ -33,9 +34,9 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     from app.settings import load_settings
 
     settings = settings or load_settings()
-    if pool is None:
-        layout = engine_layout(settings)
-        pool = EnginePool(layout.config, layout.processes, settings.queue_size)
+    layout = engine_layout(settings)
+    pool = pool or EnginePool(layout.config, layout.processes, settings.queue_size)
+    admission = Admission(pool, layout.processes + settings.queue_size, settings.max_concurrent_uploads)
     app = Flask(__name__, static_folder=None)
     app.request_class = MemoryRequest
     app.config.update(
@@ -45,8 +46,8 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the order of the documentation reads better
     app.extensions["pool"] = pool
     app.extensions["fetcher"] = WeightsFetcher(settings.allowed_models, settings.rembg_home)
-    app.extensions["native"] = native.NativeService(settings, pool, load_presets(settings.presets_file))
-    app.extensions["health"] = HealthMonitor(settings, pool)
+    app.extensions["native"] = native.NativeService(settings, pool, admission, load_presets(settings.presets_file))
+    app.extensions["health"] = HealthMonitor(settings, pool, lambda: admission.taken)
     request_ids.init_app(app)
     logs.init_app(app)
     errors.init_app(app)

@@ -15,9 +15,11 @@
     │   ├── TooManyPixels         TOO_MANY_PIXELS
     │   ├── TooManyParts          TOO_MANY_PARTS
     │   └── OutOfMemory           OUT_OF_MEMORY
+    ├── RequestTimeout 408        REQUEST_TIMEOUT
     ├── UnsupportedFormat 415     UNSUPPORTED_FORMAT
     ├── Unprocessable 422
     │   ├── CorruptImage          CORRUPT_IMAGE
+    │   ├── ImageRefused          IMAGE_REFUSED
     │   └── UnknownForeground     UNKNOWN_FOREGROUND
     ├── QueueFull 429             QUEUE_FULL
     ├── InternalError 500         INTERNAL
@@ -41,7 +43,8 @@ __all__ = ["ServiceError", "error_codes", "from_code"]
 class ServiceError(Exception):
     """A failure with a stable code that may be shown to the caller.
 
-    `message` and `details` are public: never a path, a stack trace or what an image holds.
+    `message` and `details` are public: never a path, a stack trace or what an image holds. `retry_after` is in whole
+    seconds.
     """
 
     status: ClassVar[int] = 500
@@ -49,8 +52,12 @@ class ServiceError(Exception):
     title: ClassVar[str] = ""
     default_message: ClassVar[str] = ""
     solution: ClassVar[str] = ""
+    default_retry_after: ClassVar[int | None] = None
 
-    def __init__(self, message: str = "", *, details: str = "", solution: str = "") -> None:
+    def __init__(
+        self, message: str = "", *, details: str = "", solution: str = "", retry_after: int | None = None
+    ) -> None:
+        self.retry_after = retry_after or self.default_retry_after
         self.message = message or self.default_message
         self.details = details
         self.advice = solution or self.solution
@@ -122,6 +129,14 @@ class MethodNotAllowed(ServiceError):
     solution = "Use a method that the 'Allow' header names."
 
 
+class RequestTimeout(ServiceError):
+    status = 408
+    code = "REQUEST_TIMEOUT"
+    title = "Request timeout"
+    default_message = "The request's body came too slowly."
+    solution = "Send a smaller image, or over a faster connection."
+
+
 class PayloadTooLarge(ServiceError):
     status = 413
 
@@ -173,6 +188,13 @@ class CorruptImage(Unprocessable):
     solution = "Open the image in an editor, save it again, and send it whole."
 
 
+class ImageRefused(Unprocessable):
+    code = "IMAGE_REFUSED"
+    title = "Image refused"
+    default_message = "This image has brought engines down and is refused for some minutes."
+    solution = "Send another image, or the same one saved anew by an image editor."
+
+
 class UnknownForeground(Unprocessable):
     code = "UNKNOWN_FOREGROUND"
     title = "No subject found"
@@ -185,7 +207,8 @@ class QueueFull(ServiceError):
     code = "QUEUE_FULL"
     title = "Server busy"
     default_message = "Every engine is busy and the queue is full."
-    solution = "Try again in a moment."
+    solution = "Try again after the seconds that Retry-After names: a place is kept then."
+    default_retry_after = 1
 
 
 class InternalError(ServiceError):
@@ -211,6 +234,7 @@ class ModelUnavailable(Unavailable):
     title = "Model unavailable"
     default_message = "The model cannot be used at present."
     solution = "Try again later, or ask for another model."
+    default_retry_after = 30
 
 
 class ShuttingDown(Unavailable):
@@ -218,6 +242,7 @@ class ShuttingDown(Unavailable):
     title = "Shutting down"
     default_message = "The server is shutting down."
     solution = "Try again in a moment."
+    default_retry_after = 5
 
 
 class DeadlineExceeded(ServiceError):

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
-from app.engine.container import choose_layout, cpu_quota, memory_limit
+from app.engine.container import MEGABYTE, choose_layout, cpu_quota, memory_limit
 from app.engine.messages import EngineConfig
 from app.engine.models import REGISTRY
 from app.settings import Settings
 
 __all__ = ["Layout", "engine_layout", "web_threads"]
 
+# MB of gunicorn and one web worker, and how many copies of a body live while it is read and taken apart.
+WEB_MB, BODY_COPIES = 70, 2.5
+# An engine needs at least this many MB on top of its model to be of any use.
+LEAST_HEADROOM_MB = 64
+WARN_SHARE = 0.8
+# What the low profile is made for, whatever the machine has.
+LOW_LIMIT = 512 * MEGABYTE
 # Threads of a web worker beyond those that wait for an engine, so that /health and refusals never wait.
 SPARE_THREADS = 16
 
@@ -26,23 +34,40 @@ class Layout:
 def engine_layout(settings: Settings) -> Layout:
     """Choose from the cores and the memory of the container what the settings leave open."""
     cores = max(1, cpu_quota() // settings.web_concurrency)
-    memory = memory_limit() // settings.web_concurrency
-    neediest = max(REGISTRY[name].memory_mb for name in settings.allowed_models)
-    processes, threads = choose_layout(cores, memory, neediest)
+    neediest = max((REGISTRY[name] for name in settings.allowed_models), key=lambda model: model.cap_mb)
+    room = _room_for_engines(settings)
+    processes, threads = choose_layout(cores, room, neediest.cap_mb)
     if settings.engine_processes:
         processes = settings.engine_processes
         threads = max(1, cores // processes)
+    least = neediest.memory_mb + LEAST_HEADROOM_MB
+    cap = settings.engine_memory_mb or max(least, min(neediest.cap_mb, room // processes))
     config = EngineConfig(
         model=settings.model_name,
         threads=settings.engine_threads or threads,
         max_pixels=settings.max_pixels,
         max_pixels_hard=settings.max_pixels_hard,
+        memory_mb=cap,
+        memory_warn_mb=settings.memory_warn_mb or int(cap * WARN_SHARE),
+        max_tasks=settings.engine_max_tasks,
+        faults=os.environ.get("ENGINE_FAULTS") == "1",  # for tests alone, so not a setting
         rembg_home=settings.rembg_home,
         log_level=settings.log_level,
     )
     return Layout(processes, config)
 
 
+def _room_for_engines(settings: Settings) -> int:
+    """Return the MB of one web worker's share that are left for its engines once its uploads are provided for."""
+    limit = min(memory_limit(), LOW_LIMIT) if settings.low_memory else memory_limit()
+    share = limit // settings.web_concurrency // MEGABYTE
+    uploads = settings.max_concurrent_uploads * settings.max_content_length * BODY_COPIES / MEGABYTE
+    return max(0, int(share - WEB_MB - uploads))
+
+
 def web_threads(settings: Settings) -> int:
     """Return the threads of a web worker: all that may wait for an engine, and some to answer the others."""
-    return settings.web_threads or engine_layout(settings).processes + settings.queue_size + SPARE_THREADS
+    return (
+        settings.web_threads
+        or engine_layout(settings).processes + settings.queue_size + settings.max_concurrent_uploads + SPARE_THREADS
+    )

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.engine import models
+from app.engine.container import MEGABYTE, memory_limit
 
 __all__ = ["Settings", "SettingsError", "env_sample", "load_settings", "setting_rows"]
 
@@ -21,6 +22,16 @@ __all__ = ["Settings", "SettingsError", "env_sample", "load_settings", "setting_
 def package_version() -> str:
     """Return the version that the package ships in app/VERSION."""
     return resources.files("app").joinpath("VERSION").read_text(encoding="ascii").strip()
+
+
+# Defaults of MEMORY_PROFILE=low, which is for a machine or container of 512 MB in all.
+LOW_PROFILE: dict[str, Any] = {
+    "engine_processes": 1,
+    "queue_size": 8,
+    "max_concurrent_uploads": 2,
+    "max_dimension": 800,
+}
+LOW_MEMORY = 768 * MEGABYTE
 
 
 class SettingsError(ValueError):
@@ -38,7 +49,10 @@ class Settings(BaseSettings):
     port: int = Field(5001, ge=1, le=65535, description="Port to listen on.")
     web_concurrency: int = Field(1, ge=1, le=64, description="Web worker processes; engines and queue are per worker.")
     web_threads: int | None = Field(
-        None, ge=2, le=1000, description="Threads per web worker. Default: engines + QUEUE_SIZE + 16."
+        None,
+        ge=2,
+        le=1000,
+        description="Threads per web worker. Default: engines + QUEUE_SIZE + MAX_CONCURRENT_UPLOADS + 16.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line to log.")
     model_name: str = Field("lite", description="Model used when a request names none.")
@@ -53,17 +67,44 @@ class Settings(BaseSettings):
     engine_threads: int | None = Field(
         None, ge=1, le=256, description="Threads of one engine. Default: cores divided by engines."
     )
+    engine_memory_mb: int | None = Field(
+        None, ge=64, description="Most resident memory of one engine, MB. Default: from the model, as far as it fits."
+    )
+    engine_max_tasks: int = Field(1000, ge=1, description="Photos after which an engine is replaced, between two.")
+    memory_profile: Literal["auto", "low", "standard"] = Field(
+        "auto", description="low: defaults for 512 MB in all; auto: low where the container has at most 768 MB."
+    )
+    memory_warn_mb: int | None = Field(
+        None, ge=1, description="MB past which an engine is logged and replaced. Default: 80 % of its cap."
+    )
     request_timeout: float = Field(120, gt=0, le=3600, description="Seconds from a request's arrival to its answer.")
     shutdown_grace: float = Field(30, ge=0, le=3600, description="Seconds that running work gets at shutdown.")
-    queue_size: int = Field(32, ge=0, le=10_000, description="Requests that may wait for an engine; more get a 429.")
+    queue_size: int = Field(
+        32, ge=0, le=10_000, description="Requests that may wait; more get a 429. 8 in the low profile."
+    )
+    max_concurrent_uploads: int = Field(
+        16, ge=1, le=1000, description="Bodies in memory at once. 2 in the low profile."
+    )
     max_content_length: int = Field(16_777_216, ge=1024, description="Most bytes of a request's body.")
     max_image_bytes: int = Field(10_485_760, ge=1024, description="Most bytes of the image itself.")
     max_pixels: int = Field(
         25_000_000, ge=1, description="Most pixels to decode; a JPEG over it is scaled while it is read."
     )
     max_pixels_hard: int = Field(100_000_000, ge=1, description="Most pixels that any image may have.")
-    max_dimension: int = Field(2048, ge=100, le=16_000, description="Longer side of the working and output size, px.")
+    max_dimension: int = Field(
+        2048, ge=100, le=16_000, description="Longer side of the working and output size, px. 800 in the low profile."
+    )
     presets_file: Path | None = Field(None, description="JSON file with more presets.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _profile_defaults(cls, data: dict[str, Any]) -> dict[str, Any]:
+        return (LOW_PROFILE if _is_low(str(data.get("memory_profile") or "auto").lower()) else {}) | data
+
+    @field_validator("memory_profile", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
 
     @field_validator("models_allowed", mode="before")
     @classmethod
@@ -94,9 +135,18 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def low_memory(self) -> bool:
+        """Tell whether the low profile is in force."""
+        return _is_low(self.memory_profile)
+
+    @property
     def allowed_models(self) -> tuple[str, ...]:
         """Return the models that a request may name, the default one first."""
         return tuple(dict.fromkeys((self.model_name, *self.models_allowed)))
+
+
+def _is_low(profile: str) -> bool:
+    return profile == "low" or (profile == "auto" and memory_limit() <= LOW_MEMORY)
 
 
 def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:

@@ -1,1 +1,1 @@
-"""Reproducible measurements of the real service; `python -m benchmarks.load` takes memory, latency, throughput."""
+"""Reproducible measurements of the real service: `load` takes memory, latency and throughput, `soak` endurance."""

@@ -1,30 +1,41 @@
-"""The load: a few threads that post one photo over and over, and what they saw.
+"""The load: threads that post photos, and what they saw.
 
-It shares the machine's cores with the service, so the request is built once, connections are kept, and answers are
-neither decoded nor kept.
+They share the machine's cores with the service, so requests are built once, connections are kept under `run_load`, and
+answers are neither decoded nor kept.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import statistics
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException, HTTPResponse
-
-from PIL import Image, ImageOps
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPMessage
+from pathlib import Path
 
 from benchmarks.server import HOST
 
-__all__ = ["Load", "Post", "run_load", "sample_photo"]
+__all__ = [
+    "ANSWER_SECONDS",
+    "PAUSE_SECONDS",
+    "Answer",
+    "Load",
+    "Post",
+    "ask",
+    "median",
+    "p95",
+    "run_clients",
+    "run_load",
+]
 
-PHOTO_SIZE = (1000, 667)
 PATH = "/remove-background"
 BOUNDARY = "benchmarks-photo-boundary"
+# Bytes of a file that are read and sent at a time.
+PIECE = 1 << 16
 # Longer than REQUEST_TIMEOUT's default, so that the service's own 504 is what is counted.
 ANSWER_SECONDS = 130.0
 # A client that is refused at once must not eat the cores of those that are served.
@@ -33,21 +44,50 @@ PAUSE_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A multipart request, built once."""
+    """A request, built once; what is a path is read while it is sent, so that no client holds a photo."""
 
-    body: bytes = field(repr=False)
+    parts: tuple[bytes | Path, ...] = field(repr=False)
     headers: dict[str, str]
 
     @classmethod
-    def of_photo(cls, photo: bytes) -> Post:
-        """Wrap a JPEG as the field `file`, with PNG as the answer."""
+    def of_photo(cls, photo: bytes | Path, mimetype: str = "image/jpeg") -> Post:
+        """Wrap a photo as the field `file` of a form, with PNG as the answer."""
         head = (
             f"--{BOUNDARY}\r\n"
-            'Content-Disposition: form-data; name="file"; filename="photo.jpg"\r\n'
-            "Content-Type: image/jpeg\r\n\r\n"
+            'Content-Disposition: form-data; name="file"; filename="photo"\r\n'
+            f"Content-Type: {mimetype}\r\n\r\n"
         )
-        body = head.encode("ascii") + photo + f"\r\n--{BOUNDARY}--\r\n".encode("ascii")
-        return cls(body, {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}", "Accept": "image/png"})
+        parts = (head.encode("ascii"), photo, f"\r\n--{BOUNDARY}--\r\n".encode("ascii"))
+        return cls._of(parts, f"multipart/form-data; boundary={BOUNDARY}")
+
+    @classmethod
+    def raw(cls, photo: bytes | Path, mimetype: str = "image/jpeg") -> Post:
+        """Send a photo as the body, with PNG as the answer."""
+        return cls._of((photo,), mimetype)
+
+    @classmethod
+    def _of(cls, parts: tuple[bytes | Path, ...], content_type: str) -> Post:
+        length = sum(len(part) if isinstance(part, bytes) else part.stat().st_size for part in parts)
+        return cls(parts, {"Content-Type": content_type, "Content-Length": str(length), "Accept": "image/png"})
+
+    def body(self) -> Iterator[bytes]:
+        """Yield the body in pieces."""
+        for part in self.parts:
+            if isinstance(part, bytes):
+                yield part
+            else:
+                with part.open("rb", buffering=0) as file:
+                    yield from iter(partial(file.read, PIECE), b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; the body is drained, not kept."""
+
+    status: int
+    headers: HTTPMessage
+    length: int
+    milliseconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,36 +114,33 @@ class _Tally:
     failures: Counter[str] = field(default_factory=Counter)
     answer_bytes: int = 0
 
-    def add(self, response: HTTPResponse, length: int, milliseconds: float) -> bool:
+    def add(self, answer: Answer) -> bool:
         """Count an answer and tell whether it is a photo."""
-        if response.status != 200:
-            self.failures[str(response.status)] += 1
+        if answer.status != 200:
+            self.failures[str(answer.status)] += 1
             return False
-        self.latencies_ms.append(milliseconds)
-        self.timings.append(response.headers.get("Server-Timing", ""))
-        self.answer_bytes = length
+        self.latencies_ms.append(answer.milliseconds)
+        self.timings.append(answer.headers.get("Server-Timing", ""))
+        self.answer_bytes = answer.length
         return True
 
 
-def sample_photo() -> bytes:
-    """Make the default photo: scikit-image's astronaut, cropped to 3:2 and scaled, as a JPEG."""
-    from skimage import data  # here, so that an own photo needs no scikit-image
+def ask(connection: HTTPConnection, post: Post) -> Answer:
+    """Post once and drain the answer; raise OSError or HTTPException when none comes."""
+    started = time.perf_counter()
+    try:
+        connection.request("POST", PATH, post.body(), post.headers)
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # a refusal may come before the photo is sent, and then lies in our buffer
+    response = connection.getresponse()
+    length = len(response.read())
+    return Answer(response.status, response.headers, length, (time.perf_counter() - started) * 1000)
 
-    portrait = Image.fromarray(data.astronaut()).convert("RGB")
-    photo = ImageOps.fit(portrait, PHOTO_SIZE, Image.Resampling.LANCZOS, centering=(0.5, 0.0))
-    buffer = io.BytesIO()
-    photo.save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
 
-
-def run_load(port: int, post: Post, clients: int, seconds: float) -> Load:
-    """Have `clients` threads post for `seconds`, then wait for the photos under way."""
-    tallies = [_Tally() for _ in range(clients)]
+def run_clients(clients: Sequence[Callable[[threading.Event], None]], seconds: float) -> float:
+    """Run clients on a thread each, tell them to stop after `seconds`, and return how long all of them took."""
     stop = threading.Event()
-    threads = [
-        threading.Thread(target=_client, args=(port, post, tally, stop), name="client", daemon=True)
-        for tally in tallies
-    ]
+    threads = [threading.Thread(target=client, args=(stop,), name="client", daemon=True) for client in clients]
     started = time.perf_counter()
     try:
         for thread in threads:
@@ -113,14 +150,30 @@ def run_load(port: int, post: Post, clients: int, seconds: float) -> Load:
         stop.set()  # also on Ctrl-C, so that the service has nothing to finish
     for thread in threads:
         thread.join()
-    return _summary(tallies, time.perf_counter() - started)
+    return time.perf_counter() - started
+
+
+def median(values: Sequence[float]) -> float | None:
+    """Return the median, None of nothing."""
+    return statistics.median(values) if values else None
+
+
+def p95(values: Sequence[float]) -> float | None:
+    """Return the value that 95 % do not exceed, None of nothing."""
+    return sorted(values)[math.ceil(0.95 * len(values)) - 1] if values else None
+
+
+def run_load(port: int, post: Post, clients: int, seconds: float) -> Load:
+    """Have `clients` threads post for `seconds`, then wait for the photos under way."""
+    tallies = [_Tally() for _ in range(clients)]
+    return _summary(tallies, run_clients([partial(_client, port, post, tally) for tally in tallies], seconds))
 
 
 def _client(port: int, post: Post, tally: _Tally, stop: threading.Event) -> None:
     connection = HTTPConnection(HOST, port, timeout=ANSWER_SECONDS)
     while not stop.is_set():
         try:
-            answered = _ask(connection, post, tally)
+            answered = tally.add(ask(connection, post))
         except (OSError, HTTPException) as error:
             tally.failures[type(error).__name__] += 1
             connection.close()
@@ -130,24 +183,15 @@ def _client(port: int, post: Post, tally: _Tally, stop: threading.Event) -> None
     connection.close()
 
 
-def _ask(connection: HTTPConnection, post: Post, tally: _Tally) -> bool:
-    """Post once, drain the answer, and tell whether it is a photo."""
-    started = time.perf_counter()
-    connection.request("POST", PATH, post.body, post.headers)
-    response = connection.getresponse()
-    length = len(response.read())
-    return tally.add(response, length, (time.perf_counter() - started) * 1000)
-
-
 def _summary(tallies: list[_Tally], seconds: float) -> Load:
-    latencies = sorted(latency for tally in tallies for latency in tally.latencies_ms)
+    latencies = [latency for tally in tallies for latency in tally.latencies_ms]
     return Load(
         clients=len(tallies),
         seconds=seconds,
         photos=len(latencies),
         photos_per_second=len(latencies) / seconds,
-        median_ms=statistics.median(latencies) if latencies else None,
-        p95_ms=latencies[math.ceil(0.95 * len(latencies)) - 1] if latencies else None,
+        median_ms=median(latencies),
+        p95_ms=p95(latencies),
         stages_ms=_stage_medians(timing for tally in tallies for timing in tally.timings),
         answer_bytes=max(tally.answer_bytes for tally in tallies),
         failures=dict(sum((tally.failures for tally in tallies), Counter())),

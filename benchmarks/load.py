@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
-import signal
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from PIL import Image
 
-from app.engine.container import MEGABYTE, cpu_quota
+from app.engine.container import cpu_quota
 from app.layout import engine_layout
 from app.settings import load_settings
-from benchmarks.client import Load, Post, run_load, sample_photo
-from benchmarks.server import ROOT, PeakMemory, ProcessMemory, Service, ServiceFailed, running_service
+from benchmarks.client import Load, Post, run_load
+from benchmarks.console import (
+    NONE,
+    at_least_one,
+    counts,
+    megabytes,
+    milliseconds,
+    positive,
+    print_table,
+    run_command,
+    write_json,
+)
+from benchmarks.memory import ProcessMemory
+from benchmarks.photos import sample_photo
+from benchmarks.server import ROOT, Service, ServiceFailed, running_service
+from benchmarks.watch import MemoryWatch, Watch
 
 STAGES = ("queue", "decode", "infer", "cutout", "encode")
 WARM_UP_SECONDS = 3.0
-NONE = "–"
+# A sample takes some 7 ms of one core.
+SAMPLE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,47 +69,21 @@ class Report:
 def main() -> int:
     """Measure, print, and return the exit status."""
     arguments = _arguments()
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _exit)
-    try:
-        with running_service() as service:
-            report = _measure(service, arguments)
-    except ServiceFailed as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    if arguments.json:
-        arguments.json.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    with running_service() as service:
+        report = _measure(service, arguments)
+    write_json(arguments.json, asdict(report))
     return 0 if all(run.load.photos for run in report.runs) else 1
-
-
-def _exit(number: int, _frame: object) -> NoReturn:
-    """Turn a signal into an exception, so that the service is ended."""
-    sys.exit(128 + number)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
-    parser.add_argument("--seconds", type=_seconds, default=10.0, help="length of each run (default: 10)")
+    parser.add_argument("--seconds", type=positive, default=10.0, help="length of each run (default: 10)")
     parser.add_argument(
-        "--clients", type=_clients, nargs="+", default=[1, 4, 16], help="clients of each run (default: 1 4 16)"
+        "--clients", type=at_least_one, nargs="+", default=[1, 4, 16], help="clients of each run (default: 1 4 16)"
     )
     parser.add_argument("--photo", type=_jpeg, metavar="PATH", help="a JPEG to post instead of the default photo")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to keep the figures")
     return parser.parse_args()
-
-
-def _seconds(text: str) -> float:
-    if not 0 < (number := float(text)) < float("inf"):
-        raise ValueError(text)
-    return number
-
-
-def _clients(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError(text)
-    return number
 
 
 def _jpeg(text: str) -> bytes:
@@ -141,14 +126,15 @@ def _warm_up(service: Service, post: Post, clients: int) -> int:
     """Let every engine work on some photos; return the bytes of an answer."""
     load = run_load(service.port, post, clients, WARM_UP_SECONDS)
     if not load.photos:
-        raise ServiceFailed(f"No photo came back in the warm-up; failures: {_counts(load.failures)}")
+        raise ServiceFailed(f"No photo came back in the warm-up; failures: {counts(load.failures)}")
     return load.answer_bytes
 
 
 def _run(service: Service, post: Post, clients: int, seconds: float) -> Run:
-    with PeakMemory(service) as peak:
+    memory = MemoryWatch(service)
+    with Watch(memory.look, SAMPLE_SECONDS):
         load = run_load(service.port, post, clients, seconds)
-    return Run(load, peak.bytes)
+    return Run(load, memory.peak.bytes)
 
 
 def _print_machine(machine: Machine) -> None:
@@ -160,9 +146,9 @@ def _print_machine(machine: Machine) -> None:
 
 def _print_idle(idle: list[ProcessMemory], ready_seconds: float) -> None:
     print(f"\nIdle memory in MB; ready {ready_seconds:.2f} s after the start")
-    rows = [[process.role, _megabytes(process.rss), _megabytes(process.pss)] for process in idle]
+    rows = [[process.role, megabytes(process.rss), megabytes(process.pss)] for process in idle]
     # No sum of RSS: it would count shared pages once per process.
-    _print_table(["process", "RSS", "PSS"], [*rows, ["all", NONE, _megabytes(sum(each.pss for each in idle))]])
+    print_table(["process", "RSS", "PSS"], [*rows, ["all", NONE, megabytes(sum(each.pss for each in idle))]])
 
 
 def _print_photo(photo: bytes, answer_bytes: int, seconds: float) -> None:
@@ -177,7 +163,7 @@ def _print_photo(photo: bytes, answer_bytes: int, seconds: float) -> None:
 
 def _print_runs(runs: list[Run]) -> None:
     header = ["clients", "photos", "photos/s", "median", "p95", *STAGES, "peak"]
-    _print_table(header, [_row(run) for run in runs])
+    print_table(header, [_row(run) for run in runs])
 
 
 def _row(run: Run) -> list[str]:
@@ -187,32 +173,16 @@ def _row(run: Run) -> list[str]:
         str(load.clients),
         str(load.photos),
         f"{load.photos_per_second:.1f}",
-        *(NONE if time is None else f"{time:.1f}" for time in times),
-        _megabytes(run.peak_pss),
+        *map(milliseconds, times),
+        megabytes(run.peak_pss),
     ]
 
 
 def _print_failures(runs: list[Run]) -> None:
     for run in runs:
         if run.load.failures:
-            print(f"Failures with {run.load.clients} client(s), in no figure above: {_counts(run.load.failures)}")
-
-
-def _counts(failures: dict[str, int]) -> str:
-    return ", ".join(f"{count} × {status}" for status, count in sorted(failures.items()))
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / MEGABYTE:.1f}"
-
-
-def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print columns of equal width, the first aligned to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
-        cells = [f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)]
-        print("  ".join([f"{row[0]:<{widths[0]}}", *cells[1:]]))
+            print(f"Failures with {run.load.clients} client(s), in no figure above: {counts(run.load.failures)}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -1,6 +1,6 @@
-"""Run the real service in processes of its own, look at their memory, and end them whatever happens.
+"""Run the real service in processes of its own, and end them whatever happens.
 
-Linux only: PSS comes from /proc, and the kernel is asked to end a service whose benchmark has been killed.
+Linux only: the kernel is asked to end a service whose benchmark has been killed.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import psutil
 
-__all__ = ["HOST", "ROOT", "PeakMemory", "ProcessMemory", "Service", "ServiceFailed", "running_service"]
+from benchmarks.memory import ProcessMemory, process_memory, process_tree
+
+__all__ = ["HOST", "ROOT", "Service", "ServiceFailed", "running_service"]
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -34,9 +34,10 @@ START_SECONDS = 120.0
 # Enough for the photos under way; a benchmark does not wait out SHUTDOWN_GRACE.
 STOP_SECONDS = 10.0
 KILL_SECONDS = 5.0
+# The kernel ends engines with their web worker; they may be in the middle of a system call.
+ORPHAN_SECONDS = 2.0
 POLL_SECONDS = 0.02
-# A sample takes some 7 ms of one core.
-SAMPLE_SECONDS = 0.2
+GET_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1
 
 
@@ -45,39 +46,28 @@ class ServiceFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessMemory:
-    """What one process holds, in bytes; PSS counts a page that n processes share as 1/n."""
-
-    role: str
-    pid: int
-    rss: int
-    pss: int
-
-
-@dataclass(frozen=True, slots=True)
 class Service:
-    """A service that is ready; `ready_seconds` is how long that took from its start."""
+    """A service that is ready; `ready_seconds` is how long that took from its start.
+
+    `orphans` is filled when it has been ended: the processes that outlived it and were killed.
+    """
 
     pid: int
     port: int
     ready_seconds: float
+    orphans: list[str] = field(default_factory=list)
+
+    def ask(self, path: str) -> tuple[int, dict[str, Any]]:
+        """Return the status and the JSON of a GET."""
+        return _get(self.port, path)
 
     def health(self) -> dict[str, Any]:
         """Return the report of /health."""
-        return _get(self.port, "/health")[1]
+        return self.ask("/health")[1]
 
     def memory(self) -> list[ProcessMemory]:
         """Return the memory of every process that runs, parents before children."""
-        found = []
-        for process in _tree(self.pid):
-            with suppress(psutil.Error):  # an engine that has just been replaced
-                info = process.memory_full_info()
-                found.append(ProcessMemory(_role(process, self.pid), process.pid, info.rss, info.pss))
-        return found
-
-    def pss(self) -> int:
-        """Return the bytes that all processes hold together, shared pages counted once."""
-        return sum(process.pss for process in self.memory())
+        return process_memory(self.pid)
 
 
 @contextmanager
@@ -86,39 +76,15 @@ def running_service(**environment: str) -> Iterator[Service]:
 
     Raise ServiceFailed when it does not become ready.
     """
-    started, port = time.monotonic(), _free_port()
+    started, port, orphans = time.monotonic(), _free_port(), list[str]()
     process = _start(port, environment)
     try:
         _wait_for(process, "/health/ready", port, lambda status, _: status == 200)
         ready_seconds = time.monotonic() - started
         _wait_for(process, "/health", port, lambda _, report: report.get("status") == "healthy")
-        yield Service(process.pid, port, ready_seconds)
+        yield Service(process.pid, port, ready_seconds, orphans)
     finally:
-        _end(process)
-
-
-class PeakMemory:
-    """Sample the memory of a service while the block runs: `bytes` is the largest sum of PSS seen."""
-
-    def __init__(self, service: Service) -> None:
-        self.bytes = 0
-        self._service = service
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._sample, name="peak-memory", daemon=True)
-
-    def __enter__(self) -> PeakMemory:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        while not self._done.wait(SAMPLE_SECONDS):
-            self.bytes = max(self.bytes, self._service.pss())
+        _end(process, orphans)
 
 
 def _start(port: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -135,15 +101,26 @@ def _start(port: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     )
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the service and wait for it: politely at first, then by force."""
+def _end(process: subprocess.Popen[bytes], orphans: list[str]) -> None:
+    """End the service and wait for it: politely at first, then by force, noting who had to be forced."""
+    members = process_tree(process.pid)
     try:
         process.terminate()
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
         print(f"gunicorn did not end within {STOP_SECONDS:.0f} s and is killed", file=sys.stderr)
     finally:
+        _kill_orphans([*members, *process_tree(process.pid)], orphans)
         _kill_group(process)
+
+
+def _kill_orphans(members: list[psutil.Process], orphans: list[str]) -> None:
+    """Kill what still lives a moment after the service, also where it has left the process group."""
+    alive = psutil.wait_procs(members, ORPHAN_SECONDS)[1]
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            orphans.append(f"{process.pid} {' '.join(process.cmdline()) or process.name()}")
+            process.kill()
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
@@ -176,7 +153,7 @@ def _wait_for(
 
 
 def _get(port: int, path: str) -> tuple[int, dict[str, Any]]:
-    connection = HTTPConnection(HOST, port, timeout=5)
+    connection = HTTPConnection(HOST, port, timeout=GET_SECONDS)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -189,19 +166,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
-
-
-def _tree(pid: int) -> list[psutil.Process]:
-    try:
-        master = psutil.Process(pid)
-        return [master, *master.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _role(process: psutil.Process, master: int) -> str:
-    if process.pid == master:
-        return "gunicorn master"
-    if process.ppid() == master:
-        return "web worker"
-    return "engine" if "app.engine.worker" in process.cmdline() else "other"

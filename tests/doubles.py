@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from app.engine.keeper import EngineState
 from app.engine.messages import Box, EngineConfig, RemovalOptions, RemovalRequest, RemovalResult
-from app.engine.pool import EnginePool, EngineState, PoolStatus
+from app.engine.pool import EnginePool, PoolStatus
 from app.errors import ServiceError
 
 STATUS = PoolStatus(
@@ -14,6 +17,7 @@ STATUS = PoolStatus(
     queued=0,
     queue_capacity=4,
     closing=False,
+    service_seconds=0.2,
     provider="CPUExecutionProvider",
     problem=None,
 )
@@ -34,7 +38,9 @@ class FakePool(EnginePool):
         (request,) = self.requests
         return request.options
 
-    def submit(self, request: RemovalRequest, deadline: float) -> RemovalResult:
+    def submit(
+        self, request: RemovalRequest, deadline: float, abandoned: Callable[[], bool] = lambda: False
+    ) -> RemovalResult:
         self.requests.append(request)
         if self.failure is not None:
             raise self.failure

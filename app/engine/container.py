@@ -12,8 +12,6 @@ __all__ = ["choose_layout", "cpu_quota", "memory_limit"]
 
 CGROUP = Path("/sys/fs/cgroup")
 MEGABYTE = 1024 * 1024
-# Share of the memory limit that engines may plan with; the rest is for the web process, uploads and the kernel.
-ENGINE_SHARE = 0.6
 
 
 def _read(path: Path) -> str:
@@ -54,12 +52,12 @@ def memory_limit(root: Path = CGROUP, proc: Path = Path("/proc/self/cgroup")) ->
     return min(total, _positive_int(text) or total)
 
 
-def choose_layout(cores: int, memory: int, model_mb: int) -> tuple[int, int]:
-    """Return (engine processes, threads of each) for `cores`, `memory` in bytes and a model's need in MB.
+def choose_layout(cores: int, memory_mb: int, cap_mb: int) -> tuple[int, int]:
+    """Return (engine processes, threads of each) for `cores`, the MB that engines may take and the cap of each.
 
     One engine per core gives the most photos a second, since decoding and encoding use one thread each; where memory
     does not reach for that many, the engines that fit share the cores.
     """
-    fitting = int(memory * ENGINE_SHARE) // (model_mb * MEGABYTE)
+    fitting = memory_mb // cap_mb
     processes = max(1, min(cores, fitting))
     return processes, max(1, cores // processes)

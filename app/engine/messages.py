@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Box", "EngineConfig", "Length", "RemovalOptions", "RemovalRequest", "RemovalResult"]
+__all__ = ["EXIT_RECYCLED", "Box", "EngineConfig", "Length", "RemovalOptions", "RemovalRequest", "RemovalResult"]
+
+# How an engine ends that has worked enough: it is replaced without a word.
+EXIT_RECYCLED = 3
 
 OutputFormat = Literal["PNG", "JPEG", "WEBP", "ZIP"]
 Refinement = Literal["none", "edges"]
@@ -14,14 +17,22 @@ RGBA = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """The settings of an engine process; sizes in px, counts of pixels as width times height."""
+    """The settings of an engine process; counts of pixels are width times height.
+
+    `memory_mb` caps its resident memory; past `memory_warn_mb` between two photos, or after `max_tasks` photos, it ends
+    and is replaced. `faults` lets tests make it hang, crash or eat memory.
+    """
 
     model: str
     threads: int
     max_pixels: int
     max_pixels_hard: int
+    memory_mb: int = 1024
+    memory_warn_mb: int = 820
+    max_tasks: int = 1000
     rembg_home: str = ""
     log_level: str = "INFO"
+    faults: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,7 @@ class RemovalOptions:
     crop: bool = False
     crop_margin: tuple[Length, Length, Length, Length] = NO_MARGIN
     refine: Refinement = "edges"
+    on_error: Literal["fail", "original"] = "fail"
     require_foreground: bool = False
 
     @classmethod
@@ -105,7 +117,8 @@ class RemovalResult:
     """The answer: an encoded image and what is known of it.
 
     `foreground` lies in the answer's own pixels. `confidence` is 0..1, under 0.5 when no subject was seen.
-    `stages_ms` holds the milliseconds of each stage by name.
+    `stages_ms` holds the milliseconds of each stage by name, `stages_mb` the engine's resident MB after it.
+    `input_size` is the (width, height) of the photo as it was sent.
     """
 
     body: bytes = field(repr=False)
@@ -116,14 +129,18 @@ class RemovalResult:
     confidence: float
     model: str
     stages_ms: dict[str, float]
+    stages_mb: dict[str, int] = field(default_factory=dict)
+    input_size: tuple[int, int] = (0, 0)
 
     def header(self) -> dict[str, Any]:
         """Return everything but the body, ready for JSON."""
-        names = ("mimetype", "width", "height", "confidence", "model", "stages_ms")
-        return {name: getattr(self, name) for name in names} | {"foreground": asdict(self.foreground)}
+        header = asdict(self)
+        del header["body"]
+        return header
 
     @classmethod
     def from_wire(cls, header: dict[str, Any], blobs: list[bytes]) -> RemovalResult:
         """Rebuild a result from its header and its one blob."""
         (body,) = blobs
-        return cls(body=body, **header | {"foreground": Box(**header["foreground"])})
+        width, height = header["input_size"]
+        return cls(body=body, **header | {"foreground": Box(**header["foreground"]), "input_size": (width, height)})

@@ -15,6 +15,8 @@ __all__ = ["REGISTRY", "ModelSpec"]
 Triple = tuple[float, float, float]
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+# What the most demanding photo of 25 megapixels, a WEBP with alpha, takes on top of the model.
+LARGEST_PHOTO_MB = 460
 BRIA_LICENCE = "CC BY-NC 4.0 (commercial use needs BRIA's licence)"
 
 
@@ -25,8 +27,8 @@ class ModelSpec:
     `size` is the side of its square input in px. The input is RGB divided by the image's own maximum, minus `mean`,
     over `std`. `activation` turns the first output into probabilities; `stretch` says that rembg stretches them to
     0..1 before use. `module` is the rembg session's module, empty when embedded. `download_mb` is the size of the
-    weights, `memory_mb` what an engine needs with this model at work: measured for lite, u2netp and u2net, estimated
-    from size and input for the others.
+    weights, `memory_mb` what an engine takes with this model at work on a small photo: measured for lite, u2netp and
+    u2net, estimated from size and input for the others.
     """
 
     name: str
@@ -41,6 +43,11 @@ class ModelSpec:
     stretch: bool = True
 
     @property
+    def cap_mb(self) -> int:
+        """Return the most that an engine with this model should ever need, with the largest photo it accepts."""
+        return self.memory_mb + LARGEST_PHOTO_MB
+
+    @property
     def embedded(self) -> bool:
         """Tell whether the weights ship with the service."""
         return not self.module
@@ -51,7 +58,7 @@ def _birefnet(name: str, module: str, download_mb: float, memory_mb: int) -> Mod
 
 
 _MODELS = (
-    ModelSpec("lite", 320, "see app/engine/weights/lite.md", 8, 200, stretch=False),
+    ModelSpec("lite", 320, "see app/engine/weights/lite.md", 8, 140, stretch=False),
     ModelSpec("u2net", 320, "Apache-2.0", 176, 850, "u2net"),
     ModelSpec("u2netp", 320, "Apache-2.0", 4.6, 400, "u2netp"),
     ModelSpec("u2net_human_seg", 320, "Apache-2.0", 176, 850, "u2net_human_seg"),

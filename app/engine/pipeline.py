@@ -8,12 +8,14 @@ from contextlib import contextmanager
 
 from PIL import Image
 
+from app.engine.container import MEGABYTE
+from app.engine.memory import MemoryGuard, predict_growth
 from app.engine.messages import RGBA, EngineConfig, RemovalOptions, RemovalRequest, RemovalResult
 from app.engine.models import ModelSpec
 from app.engine.session import SessionCache
 from app.errors import ServiceError, UnknownForeground
 from app.imaging.cutout import WHITE, cut_out, finish
-from app.imaging.decode import Photo, PixelLimits, decode
+from app.imaging.decode import Header, Photo, PixelLimits, decode
 from app.imaging.encode import MIMETYPES, encode
 from app.imaging.geometry import fit_within
 from app.imaging.subject import SUBJECT, confidence_of, stretch
@@ -21,44 +23,48 @@ from app.imaging.subject import SUBJECT, confidence_of, stretch
 __all__ = ["Pipeline"]
 
 
-class Stopwatch:
-    """Milliseconds of each stage, by name."""
+class Stages:
+    """Milliseconds of each stage and resident MB after it, by name."""
 
-    def __init__(self) -> None:
-        self.stages_ms: dict[str, float] = {}
+    def __init__(self, memory: MemoryGuard) -> None:
+        self._memory = memory
+        self.ms: dict[str, float] = {}
+        self.mb: dict[str, int] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time the block as one stage."""
+        """Time the block as one stage, and look at the memory after it."""
         start = time.perf_counter()
         yield
-        self.stages_ms[name] = round((time.perf_counter() - start) * 1000, 2)
+        self.ms[name] = round((time.perf_counter() - start) * 1000, 2)
+        self.mb[name] = self._memory.watch(name)
 
 
 class Pipeline:
     """Turn requests into results with one model session at a time."""
 
-    def __init__(self, config: EngineConfig, sessions: SessionCache) -> None:
+    def __init__(self, config: EngineConfig, sessions: SessionCache, memory: MemoryGuard | None = None) -> None:
         self._limits = PixelLimits(config.max_pixels, config.max_pixels_hard)
         self._sessions = sessions
+        self._memory = memory or MemoryGuard(config.memory_mb * MEGABYTE, config.memory_warn_mb * MEGABYTE)
 
     def run(self, request: RemovalRequest) -> RemovalResult:
         """Return the finished picture; raise a ServiceError that says what is wrong with the request."""
-        options, watch = request.options, Stopwatch()
+        options, stages = request.options, Stages(self._memory)
         session = self._sessions.get(options.model)
-        with watch.stage("decode"):
-            photo = decode(request.image, _decoded_side(options, session.model), self._limits)
-            background = self._background(request)
-        with watch.stage("infer"):
+        with stages.stage("decode"):
+            photo = self._decode(request.image, options, _decoded_side(options, session.model))
+            background = self._background(request, photo)
+        with stages.stage("infer"):
             raw = session.predict(photo.rgb)
             confidence = confidence_of(raw)
             if options.require_foreground and confidence < SUBJECT:
                 raise UnknownForeground(details=f"confidence {confidence:.2f}")
-        with watch.stage("cutout"):
+        with stages.stage("cutout"):
             rgb, alpha = _at_output_scale(photo, options)
             mask = stretch(raw) if session.model.stretch else raw
             picture = finish(cut_out(rgb, alpha, mask, options.refine), options, background)
-        with watch.stage("encode"):
+        with stages.stage("encode"):
             body = encode(picture.image, options.format, options.quality)
         width, height = picture.image.size
         return RemovalResult(
@@ -69,14 +75,26 @@ class Pipeline:
             foreground=picture.subject,
             confidence=round(confidence, 3),
             model=session.model.name,
-            stages_ms=watch.stages_ms,
+            stages_ms=stages.ms,
+            stages_mb=stages.mb,
+            input_size=photo.full_size,
         )
 
-    def _background(self, request: RemovalRequest) -> Image.Image | None:
+    def _decode(self, data: bytes, options: RemovalOptions, longest_side: int, held: int = 0) -> Photo:
+        """Decode an image once its predicted memory has been found to fit beside `held` bytes."""
+
+        def approve(header: Header) -> None:
+            webp = options.format == "WEBP"
+            self._memory.admit(header, predict_growth(header, len(data), longest_side, held=held, webp=webp))
+
+        return decode(data, longest_side, self._limits, approve)
+
+    def _background(self, request: RemovalRequest, beside: Photo) -> Image.Image | None:
         if not request.background_image or request.options.mask_only:
             return None
+        held = len(request.image) + 5 * beside.size[0] * beside.size[1]
         try:
-            photo = decode(request.background_image, request.options.longest_side, self._limits)
+            photo = self._decode(request.background_image, request.options, request.options.longest_side, held)
         except ServiceError as error:
             error.message = f"background_file: {error.message}"
             raise

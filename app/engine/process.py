@@ -24,7 +24,24 @@ SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class EngineDied(Exception):
-    """The engine ended, or what it sent makes no sense; it must be replaced."""
+    """The engine ended, or what it sent makes no sense; it must be replaced.
+
+    `code` is its exit status, negative for a signal, None when it was still running.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+    @property
+    def of_its_own_accord(self) -> bool:
+        """Tell whether the work did it, rather than a kill from outside."""
+        return self.code in {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS}
+
+    @property
+    def aborted(self) -> bool:
+        """Tell whether native code gave up, as it does when an allocation fails."""
+        return self.code == -signal.SIGABRT
 
 
 class NotAccepted(EngineDied):
@@ -65,6 +82,11 @@ class EngineProcess:
     def alive(self) -> bool:
         """Tell whether the process runs."""
         return self._process.returncode is None
+
+    @property
+    def exit_status(self) -> int | None:
+        """Return the exit status, negative for a signal, None while it runs."""
+        return self._process.returncode
 
     @property
     def death(self) -> str:
@@ -111,7 +133,7 @@ class EngineProcess:
     def _died(self, kind: type[EngineDied], error: Exception) -> EngineDied:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1)  # end-of-file comes a moment before the exit status
-        return kind(f"engine {self.pid}: {self.death} ({error})")
+        return kind(f"engine {self.pid}: {self.death} ({error})", self._process.returncode)
 
     def hang_up(self) -> None:
         """Tell the engine that it is no longer needed; it ends after what it is doing."""

@@ -7,6 +7,7 @@ goes wrong in here, up to the death of this process, is one failed request.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import logging
@@ -14,13 +15,17 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import cv2
 from PIL import Image
 
-from app.engine import wire
-from app.engine.messages import EngineConfig, RemovalRequest
+from app.engine import faults, wire
+from app.engine.allocator import give_back_freed_memory
+from app.engine.container import MEGABYTE
+from app.engine.memory import MemoryGuard, is_out_of_memory, resident_bytes
+from app.engine.messages import EXIT_RECYCLED, EngineConfig, RemovalRequest
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
 from app.errors import InternalError, OutOfMemory, ServiceError
@@ -34,6 +39,7 @@ LOG_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s %(message)s"
 def main(descriptor: int, owner: int) -> None:
     """Serve the process `owner` over the socket `descriptor` until it hangs up."""
     _live_only_with(owner)
+    _be_the_first_to_go()
     with socket.socket(fileno=descriptor) as sock:
         header, _ = wire.receive(sock)
         config = EngineConfig(**header)
@@ -42,6 +48,12 @@ def main(descriptor: int, owner: int) -> None:
             os.environ["REMBG_HOME"] = config.rembg_home  # where rembg's own code looks
         cv2.setNumThreads(config.threads)
         Engine(config, sock).serve()
+
+
+def _be_the_first_to_go() -> None:
+    """Make this process, not the web process, the kernel's choice when the machine runs out of memory."""
+    with contextlib.suppress(OSError):  # not on every system
+        Path("/proc/self/oom_score_adj").write_text("800", encoding="ascii")
 
 
 def _live_only_with(owner: int) -> None:
@@ -65,14 +77,16 @@ class Engine:
         self._config = config
         self._sock = sock
         self._sessions = SessionCache(config.threads)
-        self._pipeline = Pipeline(config, self._sessions)
+        self._memory = MemoryGuard(config.memory_mb * MEGABYTE, config.memory_warn_mb * MEGABYTE)
+        self._pipeline = Pipeline(config, self._sessions, self._memory)
+        self._done = 0
 
     def serve(self) -> None:
-        """Answer messages until the owner is gone."""
+        """Answer messages until the owner is gone, or until it is time to be replaced."""
         try:
             wire.send(self._sock, self._warm_up())
             gc.freeze()  # what is loaded now stays: a collection per photo then looks at the photo's objects only
-            while True:
+            while not self._worn_out():
                 header, blobs = wire.receive(self._sock)
                 if header["op"] == "warm":
                     wire.send(self._sock, self._warm_up())
@@ -80,6 +94,19 @@ class Engine:
                     self._remove(RemovalRequest.from_wire(header, blobs))
         except (EOFError, ConnectionError):
             log.debug("the owner is gone")
+        else:
+            sys.exit(EXIT_RECYCLED)
+
+    def _worn_out(self) -> bool:
+        """Tell whether this engine has worked enough or keeps too much memory, with nothing in hand."""
+        if self._done >= self._config.max_tasks:
+            log.info("engine.recycled reason=tasks tasks=%d", self._done)
+            return True
+        resident = resident_bytes()
+        if self._done and resident > self._memory.warn:
+            log.info("engine.recycled reason=memory rss_mb=%d tasks=%d", resident // MEGABYTE, self._done)
+            return True
+        return False
 
     def _warm_up(self) -> dict[str, Any]:
         """Run the default model once on a grey picture and say whether it works."""
@@ -88,22 +115,27 @@ class Engine:
             session.predict(Image.new("RGB", (session.model.size, session.model.size), "grey"))
         except ServiceError as error:
             return {"ready": False, **_error_header(error)}
+        self._memory.arm()
         return {"ready": True, "model": session.model.name, "provider": session.provider}
 
     def _remove(self, request: RemovalRequest) -> None:
         wire.send(self._sock, {"accepted": True})  # from here on, this process's death is this request's failure
         wire.send(self._sock, *self._answer(request))
+        self._done += 1
         gc.collect()  # Pillow keeps images in reference cycles; they must not live until a generation fills up
+        give_back_freed_memory()
 
     def _answer(self, request: RemovalRequest) -> tuple[dict[str, Any], list[bytes]]:
         """Return the header and the blobs of the answer; whatever fails becomes one."""
         try:
+            if self._config.faults:
+                faults.trigger(request.request_id)
             result = self._pipeline.run(request)
-        except MemoryError:
-            return _error_header(OutOfMemory()), []
         except ServiceError as error:
             return _error_header(error), []
-        except Exception:  # the answer is INTERNAL, the trace goes to the log
+        except Exception as error:  # the answer is INTERNAL, the trace goes to the log
+            if is_out_of_memory(error):
+                return _error_header(OutOfMemory(details="The engine's memory cap was reached.")), []
             log.exception("request %s failed", request.request_id)
             return _error_header(InternalError()), []
         return result.header(), [result.body]

@@ -35,6 +35,8 @@ def render(error: errors.ServiceError) -> Response:
     }
     response = jsonify(body)
     response.status_code = error.status
+    if error.retry_after is not None and error.status in {429, 503}:
+        response.headers["Retry-After"] = str(error.retry_after)
     return response
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from flask import Blueprint, Response, current_app, g, request
+from werkzeug.exceptions import ClientDisconnected
 
 from app.engine.messages import RemovalOptions, RemovalRequest, RemovalResult
-from app.engine.pool import EnginePool
+from app.engine.pool import Abandoned, EnginePool
+from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory, ServiceError
 from app.http import responses
+from app.http.admission import Admission, Caller
 from app.http.bodies import Upload, read_upload
+from app.http.connection import discard_body, hang_up_detector, within_deadline
 from app.http.params import PARAMETERS, parse_options
 from app.http.presets import Preset, apply_preset
-from app.observability import request_ids
+from app.imaging.strip import strip_metadata
+from app.observability import events, request_ids
 from app.settings import Settings
 
 __all__ = ["NativeService", "blueprint"]
@@ -32,14 +37,18 @@ class NativeService:
 
     settings: Settings
     pool: EnginePool
+    admission: Admission
     presets: Mapping[str, Preset]
 
 
 @dataclass(frozen=True, slots=True)
 class _Removal:
+    """What became of an upload; `original` stands in for the result where that failed and the caller wants it so."""
+
     upload: Upload
     options: RemovalOptions
-    result: RemovalResult
+    result: RemovalResult | None
+    original: bytes = b""
 
     @property
     def unknown_names(self) -> set[str]:
@@ -51,6 +60,14 @@ class _Removal:
 def set_deadline() -> None:
     """Start the request's clock."""
     g.deadline = time.monotonic() + _service().settings.request_timeout
+
+
+@blueprint.after_app_request
+def discard_unread_body(response: Response) -> Response:
+    """Read what a refused client is still sending, so that it gets to read its answer."""
+    if response.status_code >= 400:
+        discard_body(request, _service().settings.max_content_length, g.deadline)
+    return response
 
 
 @blueprint.post("/remove-background")
@@ -69,30 +86,67 @@ def remove_background_preview() -> Response:
 def remove_background_base64() -> Response:
     """Answer with JSON that holds the image."""
     removal = _remove(_service().settings.max_dimension)
-    response = responses.base64_response(
-        removal.result, removal.options, len(removal.upload.image), request_ids.current()
-    )
+    if removal.result is None:
+        response = responses.original_base64_response(removal.original, request_ids.current())
+    else:
+        response = responses.base64_response(
+            removal.result, removal.options, len(removal.upload.image), request_ids.current()
+        )
     return responses.name_ignored(response, removal.unknown_names)
 
 
 def _image(removal: _Removal, *, attachment: bool) -> Response:
-    response = responses.image_response(
-        removal.result, removal.options, len(removal.upload.image), attachment=attachment
-    )
+    if removal.result is None:
+        response = responses.original_response(removal.original, attachment=attachment)
+    else:
+        response = responses.image_response(
+            removal.result, removal.options, len(removal.upload.image), attachment=attachment
+        )
     return responses.name_ignored(response, removal.unknown_names)
 
 
 def _remove(longest_side: int) -> _Removal:
+    """Have the photo worked on, with a place in the queue from here to the result."""
+    abandoned = hang_up_detector(request)
+    caller = Caller(request.remote_addr or "", request.path, request.content_length)
+    try:
+        with _service().admission.place(caller, g.deadline, abandoned):
+            return _work_on(*_read(longest_side), abandoned)
+    except ServiceError as error:
+        events.not_done(error)
+        raise
+    except Abandoned:
+        events.abandoned()
+        raise ClientDisconnected from None
+
+
+def _read(longest_side: int) -> tuple[Upload, RemovalOptions]:
+    """Read the body and understand it."""
     service = _service()
-    upload = read_upload(request, service.settings.max_image_bytes)
+    with within_deadline(request, g.deadline):
+        upload = read_upload(request, service.settings.max_image_bytes)
+    events.received(len(upload.image))
     options = parse_options(
         apply_preset(upload.fields, service.presets),
         models=service.settings.allowed_models,
         longest_side=longest_side,
         accepted_format=_accepted_format(),
     )
+    return upload, options
+
+
+def _work_on(upload: Upload, options: RemovalOptions, abandoned: Callable[[], bool]) -> _Removal:
     job = RemovalRequest(upload.image, options, upload.background_image, request_ids.current())
-    return _Removal(upload, options, service.pool.submit(job, g.deadline))
+    try:
+        result = _service().pool.submit(job, g.deadline, abandoned)
+    except (OutOfMemory, EngineCrashed, DeadlineExceeded) as error:
+        original = strip_metadata(upload.image) if options.on_error == "original" else None
+        if original is None:
+            raise
+        events.fallback(error)
+        return _Removal(upload, options, None, original)
+    events.succeeded(result, len(upload.image))
+    return _Removal(upload, options, result)
 
 
 def _accepted_format() -> str:

@@ -82,6 +82,13 @@ PARAMETERS = {
             "edges: sharpen the mask with a guided filter and clean the subject's colours along it.",
         ),
         Parameter(
+            "on_error",
+            values.choice("fail", "original"),
+            "fail, original",
+            "fail",
+            "original: answer with the original image, and X-Fallback, when memory, time or an engine fails us.",
+        ),
+        Parameter(
             "require_foreground",
             values.boolean,
             "bool",

@@ -10,11 +10,20 @@ from urllib.parse import quote
 from flask import Response, jsonify
 
 from app.engine.messages import RemovalOptions, RemovalResult
+from app.imaging.formats import sniff
 
-__all__ = ["base64_response", "image_response", "name_ignored", "result_headers"]
+__all__ = [
+    "base64_response",
+    "image_response",
+    "name_ignored",
+    "original_base64_response",
+    "original_response",
+    "result_headers",
+]
 
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "application/zip": "zip"}
 MOST_IGNORED_NAMES = 20
+FALLBACK = {"X-Fallback": "original", "Cache-Control": "no-store"}
 
 
 def image_response(result: RemovalResult, options: RemovalOptions, original_size: int, *, attachment: bool) -> Response:
@@ -48,6 +57,31 @@ def base64_response(result: RemovalResult, options: RemovalOptions, original_siz
     }
     response = jsonify(body)
     response.headers.update(result_headers(result, options, original_size))
+    return response
+
+
+def original_response(image: bytes, *, attachment: bool) -> Response:
+    """Answer with the original image, where the caller prefers it to an error."""
+    name = sniff(image) or "PNG"
+    response = Response(image, mimetype=f"image/{name.lower()}")
+    kind = "attachment" if attachment else "inline"
+    response.headers["Content-Disposition"] = f"{kind}; filename=original.{name.lower()}"
+    response.headers.update(FALLBACK)
+    return response
+
+
+def original_base64_response(image: bytes, request_id: str) -> Response:
+    """Answer with JSON that holds the original image."""
+    body = {
+        "success": False,
+        "fallback": "original",
+        "image": base64.b64encode(image).decode("ascii"),
+        "mimetype": f"image/{(sniff(image) or 'PNG').lower()}",
+        "size": len(image),
+        "request_id": request_id,
+    }
+    response = jsonify(body)
+    response.headers.update(FALLBACK)
     return response
 
 

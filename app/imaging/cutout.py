@@ -17,6 +17,8 @@ from app.imaging.subject import raw_box, visible_box
 __all__ = ["Cutout", "Picture", "cut_out", "extend_colours", "finish"]
 
 WHITE: RGBA = (255, 255, 255, 255)
+# Rows that are worked on in floats at once.
+STRIP = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +81,24 @@ def extend_colours(image: Image.Image, radius: int = 8) -> Image.Image:
 
     A JPEG of them then has no dark or old background that would bleed into half-transparent pixels.
     """
-    rgba = np.asarray(image, np.float32)
+    rgba = np.asarray(image)
+    height = rgba.shape[0]
+    colours = np.empty((*rgba.shape[:2], 3), np.uint8)
+    for top in range(0, height, STRIP):  # in strips: whole planes of floats would take 90 bytes a pixel
+        first, last = max(0, top - radius), min(height, top + STRIP + radius)
+        strip = _drawn_out(rgba[first:last].astype(np.float32), radius)
+        colours[top : top + STRIP] = strip[top - first : top - first + STRIP]
+    return Image.fromarray(colours, "RGB")
+
+
+def _drawn_out(rgba: NDArray[np.float32], radius: int) -> NDArray[np.uint8]:
+    """Fill what is transparent with the mean of the visible colours within `radius` px, white where there are none."""
     weight = rgba[..., 3:] / 255
     side = (2 * radius + 1, 2 * radius + 1)
     near = cv2.blur(weight, side)[..., None]
-    drawn_out = cv2.blur(rgba[..., :3] * weight, side) / np.maximum(near, 1e-6)
-    beyond = np.where(near > 1e-3, drawn_out, 255)
-    colours = np.where(weight > 0, rgba[..., :3], beyond)
-    return Image.fromarray(np.rint(colours.clip(0, 255)).astype(np.uint8), "RGB")
+    mean = cv2.blur(rgba[..., :3] * weight, side) / np.maximum(near, 1e-6)
+    colours = np.where(weight > 0, rgba[..., :3], np.where(near > 1e-3, mean, 255))
+    return np.asarray(np.rint(colours.clip(0, 255)), np.uint8)
 
 
 def _crop(image: Image.Image, subject: Box, options: RemovalOptions) -> tuple[Image.Image, Box]:

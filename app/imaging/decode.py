@@ -7,7 +7,7 @@ import io
 import logging
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,8 +17,9 @@ from app.errors import CorruptImage, TooManyPixels, UnsupportedFormat
 from app.imaging import colour
 from app.imaging.formats import sniff
 from app.imaging.geometry import Size, fit_within
+from app.imaging.strip import exif, jpeg
 
-__all__ = ["Photo", "PixelLimits", "decode"]
+__all__ = ["Header", "Photo", "PixelLimits", "decode"]
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,11 @@ DECODER_ERRORS = (
     RuntimeError,
 )
 
+# Cameras write one, large ones take some. Pillow copies all it has for each one more: 10 MB of them take a minute.
+MOST_EXIF_BLOCKS = 100
+# Encoders write up to 20. Each takes 20 ms at 25 megapixels and as little as 40 bytes: 10 MB of them take an hour.
+MOST_SCANS = 100
+
 
 @dataclass(frozen=True, slots=True)
 class PixelLimits:
@@ -47,6 +53,23 @@ class PixelLimits:
 
     decoded: int
     hard: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an image says of itself before it is decoded.
+
+    `size` is what will be decoded, which a draft has made smaller than `full_size` for a JPEG. `samples_per_pixel`
+    counts a JPEG's colour samples at full size: 3 without chroma subsampling, 1.5 with 4:2:0.
+    """
+
+    format: str
+    mode: str
+    full_size: Size
+    size: Size
+    transparent: bool = False
+    progressive: bool = False
+    samples_per_pixel: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +87,33 @@ class Photo:
         return self.rgb.size
 
 
-def decode(data: bytes, longest_side: int, limits: PixelLimits) -> Photo:
+def decode(
+    data: bytes, longest_side: int, limits: PixelLimits, approve: Callable[[Header], None] = lambda header: None
+) -> Photo:
     """Decode the first frame of an image, scaled down to `longest_side` px at most, never up.
 
-    EXIF orientation is applied, colours are converted to sRGB, 8 bit a channel. Raises UnsupportedFormat,
-    TooManyPixels (before any pixel is decoded) and CorruptImage.
+    EXIF orientation is applied, colours are converted to sRGB, 8 bit a channel. `approve` may raise to refuse an image
+    by its header. Raises UnsupportedFormat, TooManyPixels (before any pixel is decoded) and CorruptImage.
     """
     name = sniff(data)
     if name is None or not _can_read(name):
         raise UnsupportedFormat()
-    image, full_size, turn = _load(data, name, longest_side, limits)
+    image, full_size, turn = _load(data, name, longest_side, limits, approve)
     rgb, alpha = colour.to_srgb(_shrink(colour.to_scalable(image), longest_side))
     if turn in _SIDEWAYS:
         full_size = full_size[::-1]
     return Photo(_turned(rgb, turn), _turned(alpha, turn) if alpha else None, full_size, name)
 
 
-def _load(data: bytes, name: str, longest_side: int, limits: PixelLimits) -> tuple[Image.Image, Size, int]:
+def _load(
+    data: bytes, name: str, longest_side: int, limits: PixelLimits, approve: Callable[[Header], None]
+) -> tuple[Image.Image, Size, int]:
     """Return the decoded image, which a JPEG's draft has scaled down already, its full size and its orientation."""
     with _strict_pillow(limits.hard), _as_corrupt(limits.hard):
         image = _open(data, name)
         full_size = image.size
         _check_pixels(image, longest_side, limits.decoded)
+        approve(_header(image, name, full_size))
         image.load()
         return image, full_size, _orientation(image)
 
@@ -99,11 +127,22 @@ def _can_read(name: str) -> bool:
 
 
 def _open(data: bytes, name: str) -> Image.Image:
+    if name == "JPEG":
+        _check_jpeg(data)
     if name == "HEIF":
         import pillow_heif  # optional, and only worth its memory when such a photo comes
 
         pillow_heif.register_heif_opener(thumbnails=False)
     return Image.open(io.BytesIO(data), formats=[name])
+
+
+def _check_jpeg(data: bytes) -> None:
+    """Refuse a JPEG that is made to take minutes."""
+    if data.count(exif.PREFIX) > MOST_EXIF_BLOCKS:
+        raise CorruptImage(details="too many EXIF blocks")
+    # The quick count is of chance findings too, in a film behind the picture for example; it spares most the slow one.
+    if data.count(b"\xff\xda") > MOST_SCANS and jpeg.scans(data) > MOST_SCANS:
+        raise CorruptImage(details="too many scans")
 
 
 def _check_pixels(image: Image.Image, longest_side: int, most: int) -> None:
@@ -113,6 +152,20 @@ def _check_pixels(image: Image.Image, longest_side: int, most: int) -> None:
     image.draft(None, fit_within((width, height), longest_side, longest_side))
     if image.size[0] * image.size[1] > most:
         raise _too_many(most, f"The image has {width} x {height} pixels.")
+
+
+def _header(image: Image.Image, name: str, full_size: Size) -> Header:
+    sampling = [(across, down) for _, across, down, *_ in getattr(image, "layer", [])]
+    whole = max((across * down for across, down in sampling), default=1)
+    return Header(
+        format=name,
+        mode=image.mode,
+        full_size=full_size,
+        size=image.size,
+        transparent=image.has_transparency_data,
+        progressive="progressive" in image.info or "progression" in image.info,
+        samples_per_pixel=sum(across * down for across, down in sampling) / whole if sampling else 3.0,
+    )
 
 
 def _too_many(most: int, message: str = "") -> TooManyPixels:
@@ -126,6 +179,10 @@ def _shrink(image: Image.Image, longest_side: int) -> Image.Image:
 
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation 1..8; a block that can't be read means 1, it is no reason to refuse a photo."""
+    block = image.info.get("exif")
+    # Pillow gives up a whole block for one entry that is damaged, browsers do not.
+    if isinstance(block, bytes) and (turn := exif.orientation(memoryview(block))) != 1:
+        return turn
     try:
         value = image.getexif().get(0x0112, 1)
     except DECODER_ERRORS:
@@ -171,5 +228,7 @@ def _as_corrupt(max_pixels: int) -> Iterator[None]:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise _too_many(max_pixels) from error
     except (UnidentifiedImageError, *DECODER_ERRORS) as error:
+        if "memory" in str(error):  # how Pillow's plugins say that a decoder could not allocate
+            raise MemoryError(str(error)) from error
         log.info("decoder refused the image: %s: %s", type(error).__name__, error)
         raise CorruptImage(details=type(error).__name__) from error

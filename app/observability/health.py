@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,7 +37,8 @@ class MemoryUse:
 class HealthMonitor:
     """Look at the pool and the memory of its processes."""
 
-    def __init__(self, settings: Settings, pool: EnginePool) -> None:
+    def __init__(self, settings: Settings, pool: EnginePool, places_taken: Callable[[], int]) -> None:
+        self._places_taken = places_taken
         self._settings = settings
         self._pool = pool
         self._started = time.monotonic()
@@ -59,7 +61,10 @@ class HealthMonitor:
             "memory": {"rss_mb": memory.rss_mb, "limit_mb": memory.limit_mb, "level": memory.level},
             "model": self._settings.model_name,
             "provider": status.provider or None,
-            "queue": {"depth": status.queued, "capacity": status.queue_capacity},
+            "queue": {
+                "depth": max(status.queued, self._places_taken() - status.busy),
+                "capacity": status.queue_capacity,
+            },
             "uptime_s": round(time.monotonic() - self._started),
             "name": self._settings.app_name,
             "version": self._settings.app_version,

@@ -58,12 +58,12 @@ def test_memory_limit(files: dict[str, str], limit: int, tmp_path: Path) -> None
     ("cores", "memory_mb", "model_mb", "layout"),
     [
         (2, 24_000, 200, (2, 1)),
-        (2, 512, 200, (1, 2)),
-        (1, 512, 200, (1, 1)),
-        (8, 1_000, 200, (3, 2)),
-        (64, 512, 200, (1, 64)),
+        (2, 300, 200, (1, 2)),
+        (1, 300, 200, (1, 1)),
+        (8, 600, 200, (3, 2)),
+        (64, 0, 200, (1, 64)),
         (4, 2_000, 6_000, (1, 4)),
     ],
 )
 def test_layout(cores: int, memory_mb: int, model_mb: int, layout: tuple[int, int]) -> None:
-    assert choose_layout(cores, memory_mb * MEGABYTE, model_mb) == layout
+    assert choose_layout(cores, memory_mb, model_mb) == layout

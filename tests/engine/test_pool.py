@@ -13,9 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from app.engine.keeper import EngineState
 from app.engine.messages import RemovalOptions, RemovalRequest, RemovalResult
 from app.engine.models import REGISTRY
-from app.engine.pool import EnginePool, EngineState
+from app.engine.pool import EnginePool
 from app.errors import DeadlineExceeded, EngineCrashed, ModelUnavailable, QueueFull, ServiceError, ShuttingDown
 from tests.conftest import ENGINE, jpeg, wait_until
 from tests.engine.onnx_models import write_model
@@ -200,7 +201,7 @@ def test_a_model_without_weights_is_unavailable_until_they_come(tmp_path: Path) 
 
 
 def test_an_engine_looks_again_for_weights_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.engine.pool.REWARM_SECONDS", 0.2)
+    monkeypatch.setattr("app.engine.keeper.REWARM_SECONDS", 0.2)
     pool = EnginePool(replace(ENGINE, model="u2netp", rembg_home=str(tmp_path)), processes=1, queue_size=1)
     try:
         pool.start()

@@ -40,6 +40,7 @@ GOOD = [
     ("crop_margin", "10px", {"crop_margin": (TEN,) * 4}),
     ("crop_margin", "10px 5%", {"crop_margin": (TEN, Length(5.0, "%")) * 2}),
     ("refine", "none", {"refine": "none"}),
+    ("on_error", "Original", {"on_error": "original"}),
     ("require_foreground", "yes", {"require_foreground": True}),
     ("preset", "thumbnail", {"format": "WEBP", "quality": 60, "max_width": 300, "max_height": 300}),
     *[(name, "", {}) for name in (*PARAMETERS, "preset")],
@@ -61,6 +62,7 @@ BAD = [
     ("crop_margin", "600px"),
     ("crop_margin", "1px 2px 3px"),
     ("refine", "matting"),
+    ("on_error", "ignore"),
     ("require_foreground", "x"),
     ("preset", "unknown"),
 ]

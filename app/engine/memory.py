@@ -1,0 +1,140 @@
+"""How much memory a photo will take, known before it is decoded; and what an engine takes now.
+
+The figures are fits to measured peaks (`tests/engine/test_memory.py` holds them between one and two times the truth).
+They count bytes of resident memory on top of what the idle engine takes.
+"""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from app.engine.container import MEGABYTE
+from app.errors import OutOfMemory
+from app.imaging.decode import Header
+from app.imaging.geometry import fit_within
+
+__all__ = ["MemoryGuard", "is_out_of_memory", "predict_growth", "resident_bytes"]
+
+log = logging.getLogger(__name__)
+
+# Bytes per decoded pixel, as Pillow keeps it: everything with colour in four.
+STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
+# Bytes per pixel that these decoders hold at once beyond Pillow's own, with alpha counted in.
+DECODER = {"WEBP": 11.0, "AVIF": 3.5, "HEIF": 2.5}
+# Floats, their mask and the 8-bit copy while 16-bit and float images are brought to 8 bits.
+TO_8_BIT = 12.0
+# Photo, colours, alpha, cut-out and encoder, per pixel of the working size; WEBP's encoder keeps planes of its own.
+FINISHING, WEBP_ENCODER = 21.0, 9.0
+# The small grids of the guided filter, which do not grow with the photo, and allocator slack.
+FIXED = 34 * MEGABYTE
+MARGIN = 1.12
+
+
+def predict_growth(header: Header, data_bytes: int, longest_side: int, *, held: int = 0, webp: bool = False) -> int:
+    """Return the bytes that a photo needs at its peak, beyond an idle engine.
+
+    `longest_side` is the working size in px, `data_bytes` the encoded size, `held` what other decoded images take
+    meanwhile, `webp` whether the answer is WEBP.
+    """
+    width, height = fit_within(header.full_size, longest_side, longest_side)
+    finishing = width * height * (FINISHING + (WEBP_ENCODER if webp else 0))
+    return int(data_bytes + held + FIXED + MARGIN * max(_decoding(header, (width, height)), finishing))
+
+
+def _decoding(header: Header, working: tuple[int, int]) -> float:
+    pixels = header.size[0] * header.size[1]
+    stored = STORED.get(header.mode, 4)
+    per_pixel = stored + DECODER.get(header.format, 0.0)
+    if header.mode.startswith(("I", "F")):
+        per_pixel += TO_8_BIT
+    elif stored == 1 and header.mode != "L":
+        per_pixel += 4  # a palette is expanded before it is scaled
+    if header.transparent:
+        per_pixel += 4  # alpha is multiplied in before scaling
+    return pixels * per_pixel + _reduced(header.size, working) + _coefficients(header)
+
+
+def _reduced(size: tuple[int, int], working: tuple[int, int]) -> float:
+    """Return the bytes between the steps of scaling down: reduced by whole factors (Pillow's `reducing_gap` of 2), then
+    resampled across, then down.
+    """
+    x, y = (max(1, int(full / small / 2)) for full, small in zip(size, working, strict=True))
+    reduced = 4 * size[0] * size[1] / (x * y) if x * y > 1 else 0
+    return reduced + 4 * working[0] * size[1] / y
+
+
+def _coefficients(header: Header) -> float:
+    """Return the bytes of a progressive JPEG's coefficients: all of them, at full size, whatever is drafted."""
+    return 2 * header.samples_per_pixel * header.full_size[0] * header.full_size[1] if header.progressive else 0
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process."""
+    return int(psutil.Process().memory_info().rss)
+
+
+@dataclass
+class MemoryGuard:
+    """Keep an engine under its cap, in bytes of resident memory: refuse what can't fit, stop what does not."""
+
+    cap: int
+    warn: int
+    idle: int = 0
+
+    def arm(self) -> None:
+        """Learn what the idle engine takes and cap its growth, once the model has been warmed up.
+
+        RLIMIT_DATA counts address space, also of stacks and pools that are never touched, so what is limited is the
+        growth from now on. Native code answers the limit with bad_alloc or SIGABRT, Python with MemoryError.
+        """
+        self.idle = resident_bytes()
+        data = _data_bytes()
+        if data:
+            limit = data + max(0, self.cap - self.idle)
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
+
+    def admit(self, header: Header, growth: int) -> None:
+        """Raise OutOfMemory, with the size that would fit, when a photo's predicted growth does not."""
+        room = self.cap - self.idle
+        if growth <= room:
+            return
+        pixels = header.full_size[0] * header.full_size[1]
+        fitting = max(0.1, 0.9 * pixels * (room - FIXED) / (growth - FIXED) / 1e6)
+        raise OutOfMemory(
+            details=f"needs about {growth // MEGABYTE} MB, {room // MEGABYTE} MB are free for one image",
+            solution=f"Send an image of at most {fitting:.1f} megapixels.",
+        )
+
+    def watch(self, stage: str) -> int:
+        """Return the resident MB after a stage; log a warning past the mark."""
+        resident = resident_bytes()
+        if resident > self.warn:
+            log.warning(
+                "memory.warning stage=%s rss_mb=%d cap_mb=%d", stage, resident // MEGABYTE, self.cap // MEGABYTE
+            )
+        return resident // MEGABYTE
+
+
+def _data_bytes() -> int:
+    """Return the private writable address space, 0 where the system does not tell (it is Linux that does)."""
+    if sys.platform != "linux":
+        return 0
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an exception, whoever raised it, means that memory ran out."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(
+        sign in text
+        for sign in ("bad_alloc", "bad allocation", "failed to allocate", "insufficient memory", "out of memory")
+    )

@@ -1,0 +1,56 @@
+"""What happened to an image, in words that operators can search the log for.
+
+Events: image.received, image.resized, image.succeeded, image.refused (the request's fault), image.failed (ours),
+image.fallback, image.abandoned. Engines log memory.warning and engine.recycled themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from app.engine.messages import RemovalResult
+from app.errors import ServiceError
+
+__all__ = ["abandoned", "fallback", "not_done", "received", "succeeded"]
+
+log = logging.getLogger("app.images")
+
+
+def received(size: int) -> None:
+    """Log that an image has been read, with its bytes."""
+    log.info("image.received bytes=%d", size)
+
+
+def succeeded(result: RemovalResult, received_bytes: int) -> None:
+    """Log a result, and that it is smaller than what was sent where it is."""
+    width, height = result.input_size
+    if (width, height) != (result.width, result.height):
+        log.info("image.resized from=%dx%d to=%dx%d", width, height, result.width, result.height)
+    log.info(
+        "image.succeeded model=%s size=%dx%d bytes_in=%d bytes_out=%d peak_stage_mb=%d %s",
+        result.model,
+        result.width,
+        result.height,
+        received_bytes,
+        len(result.body),
+        max(result.stages_mb.values(), default=0),
+        " ".join(f"{stage}_ms={ms:.0f}" for stage, ms in result.stages_ms.items()),
+    )
+
+
+def not_done(error: ServiceError) -> None:
+    """Log that an image was refused or failed, and why."""
+    if error.status < 500:
+        log.info("image.refused code=%s status=%d details=%r", error.code, error.status, error.details)
+    else:
+        log.warning("image.failed code=%s status=%d details=%r", error.code, error.status, error.details)
+
+
+def fallback(error: ServiceError) -> None:
+    """Log that the caller got the original image instead."""
+    log.warning("image.fallback code=%s details=%r", error.code, error.details)
+
+
+def abandoned() -> None:
+    """Log that the client hung up before its turn came."""
+    log.info("image.abandoned")

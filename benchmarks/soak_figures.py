@@ -1,0 +1,229 @@
+"""The figures of a soak, taken from what its clients and its watches saw, and what they must be."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from app.engine.container import MEGABYTE
+from benchmarks.client import median, p95
+from benchmarks.console import counts, megabytes
+from benchmarks.soak_client import TRIES, Outcome, Soak
+from benchmarks.watch import MemorySample, MemoryWatch
+
+__all__ = ["Answers", "Health", "Kind", "Memory", "Report", "Retries", "Verdict", "make_report"]
+
+# The second minute is compared with the last; a run of less than three is cut into thirds.
+WINDOW_SECONDS = 60.0
+ALLOWED = (200, 413, 429, 503)
+LEAST_SHARE = 0.6
+MOST_MEGABYTES = 512
+MOST_DRIFT = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One row of the mix: photos of a kind, the answers to all their tries, and the median of the 200s."""
+
+    name: str
+    photos: int
+    answers: dict[str, int]
+    transport_errors: int
+    median_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """All tries; `allowed` leaves out what a damaged photo deserves, `unexpected` is what nothing deserves."""
+
+    photos: int
+    allowed: dict[str, int]
+    deserved: dict[str, int]
+    unexpected: dict[str, int]
+    transport_errors: dict[str, int]
+    share_of_200: float
+    median_ms: float | None
+    p95_ms: float | None
+    longest_wait_asked: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """The JPEGs that everyone takes, by the try that gave their 200."""
+
+    photos: int
+    by_try: list[int]
+    failed: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the service held, in bytes; means are over `window` seconds."""
+
+    window: float
+    early_mean: float
+    late_mean: float
+    ratio: float
+    peak: MemorySample
+    peak_second: float
+    timeline: list[tuple[float, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What /health said while photos came, and afterwards."""
+
+    statuses: dict[str, int]
+    failures: dict[str, int]
+    slowest_ms: float
+    final: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One line that must hold."""
+
+    must: str
+    found: str
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All figures of a soak."""
+
+    seconds: float
+    kinds: list[Kind]
+    answers: Answers
+    retries: Retries
+    memory: Memory
+    health: Health
+    engine_pids: list[int]
+    orphans: list[str]
+    verdicts: list[Verdict]
+
+
+def make_report(soak: Soak, watch: MemoryWatch, health: Health, orphans: list[str]) -> Report:
+    """Take all figures of a run whose service has been ended."""
+    answers, retries, memory = _answers(soak.outcomes), _retries(soak.outcomes), _memory(soak, watch)
+    processes = [process for sample in watch.samples for process in sample.processes]
+    return Report(
+        seconds=soak.until_idle,
+        kinds=_kinds(soak),
+        answers=answers,
+        retries=retries,
+        memory=memory,
+        health=health,
+        engine_pids=list(dict.fromkeys(process.pid for process in processes if process.role == "engine")),
+        orphans=orphans,
+        verdicts=[*_verdicts_on_answers(answers, retries), *_verdicts_on_service(memory, health, orphans)],
+    )
+
+
+def _kinds(soak: Soak) -> list[Kind]:
+    names = dict.fromkeys(photo.kind for photo in soak.photos)
+    return [_kind(name, [outcome for outcome in soak.outcomes if outcome.photo.kind == name]) for name in names]
+
+
+def _kind(name: str, outcomes: Sequence[Outcome]) -> Kind:
+    return Kind(
+        name=name,
+        photos=len(outcomes),
+        answers=_tally(status for outcome in outcomes for status in outcome.statuses if status),
+        transport_errors=sum(len(outcome.transport_errors) for outcome in outcomes),
+        median_ms=median([outcome.latency_ms for outcome in outcomes if outcome.succeeded]),
+    )
+
+
+def _answers(outcomes: Sequence[Outcome]) -> Answers:
+    answers = [(outcome.photo, status) for outcome in outcomes for status in outcome.statuses if status]
+    others = [(photo, status) for photo, status in answers if status not in ALLOWED]
+    allowed = [status for _, status in answers if status in ALLOWED]
+    latencies = [outcome.latency_ms for outcome in outcomes if outcome.succeeded]
+    deserved = [status for photo, status in others if status == photo.refusal]
+    judged = len(answers) - len(deserved)
+    return Answers(
+        photos=len(outcomes),
+        allowed=_tally(allowed),
+        deserved=_tally(deserved),
+        unexpected=_tally(status for photo, status in others if status != photo.refusal),
+        transport_errors=_tally(error for outcome in outcomes for error in outcome.transport_errors),
+        share_of_200=allowed.count(200) / judged if judged else 0.0,
+        median_ms=median(latencies),
+        p95_ms=p95(latencies),
+        longest_wait_asked=max((wait for outcome in outcomes for wait in outcome.waits), default=0.0),
+    )
+
+
+def _retries(outcomes: Sequence[Outcome]) -> Retries:
+    ordinary = [outcome for outcome in outcomes if outcome.photo.must_succeed]
+    tries = Counter(len(outcome.statuses) for outcome in ordinary if outcome.succeeded)
+    return Retries(
+        photos=len(ordinary),
+        by_try=[tries[number] for number in range(1, TRIES + 1)],
+        failed=_tally(
+            f"{outcome.photo.kind}: {', '.join(str(status or 'no answer') for status in outcome.statuses)}"
+            for outcome in ordinary
+            if not outcome.succeeded
+        ),
+    )
+
+
+def _memory(soak: Soak, watch: MemoryWatch) -> Memory:
+    timeline = [(sample.at - soak.started, sample.bytes) for sample in watch.samples]
+    window = min(WINDOW_SECONDS, soak.seconds / 3)
+    early, late = _mean(timeline, window, 2 * window), _mean(timeline, soak.seconds - window, soak.seconds)
+    return Memory(
+        window=window,
+        early_mean=early,
+        late_mean=late,
+        ratio=late / early,
+        peak=watch.peak,
+        peak_second=watch.peak.at - soak.started,
+        timeline=[(round(second, 1), held) for second, held in timeline],
+    )
+
+
+def _mean(timeline: Sequence[tuple[float, int]], start: float, end: float) -> float:
+    held = [each for second, each in timeline if start <= second < end]
+    return statistics.fmean(held) if held else float("nan")
+
+
+def _tally(names: Iterable[object]) -> dict[str, int]:
+    return dict(Counter(map(str, names)))
+
+
+def _verdicts_on_answers(answers: Answers, retries: Retries) -> list[Verdict]:
+    return [
+        Verdict(f"200s >= {LEAST_SHARE:.0%}", f"{answers.share_of_200:.1%}", answers.share_of_200 >= LEAST_SHARE),
+        Verdict(
+            f"every answer one of {', '.join(map(str, ALLOWED))}",
+            f"others: {counts(answers.unexpected)}",
+            not answers.unexpected,
+        ),
+        Verdict("an answer to every try", f"missing: {counts(answers.transport_errors)}", not answers.transport_errors),
+        Verdict(
+            f"every JPEG up to 12 MP within {TRIES} tries",
+            f"{sum(retries.failed.values())} of {retries.photos} failed",
+            retries.photos > 0 and not retries.failed,
+        ),
+    ]
+
+
+def _verdicts_on_service(memory: Memory, health: Health, orphans: list[str]) -> list[Verdict]:
+    peak = memory.peak.bytes
+    return [
+        Verdict(f"memory <= {MOST_MEGABYTES} MB", f"{megabytes(peak)} MB", peak <= MOST_MEGABYTES * MEGABYTE),
+        Verdict(
+            f"memory stays within {MOST_DRIFT:.0%}", f"{memory.ratio - 1:+.1%}", abs(memory.ratio - 1) <= MOST_DRIFT
+        ),
+        Verdict(
+            "/health answers 200 or 503 in time",
+            f"otherwise: {counts(health.failures)}",
+            bool(health.statuses) and not health.failures,
+        ),
+        Verdict("/health works at the end", health.final, health.final in ("healthy", "degraded")),
+        Verdict("no orphans", f"{len(orphans)}", not orphans),
+    ]

@@ -1,0 +1,62 @@
+"""Measure, in a process of its own, how much memory photos take at their peak: `python -m tests.engine.peak_memory`.
+
+Reads lines `PATH LONGEST_SIDE` from standard input and prints, for each, a JSON line with the predicted and the
+measured growth over the idle engine, in bytes.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from pathlib import Path
+
+import cv2
+from PIL import Image
+
+from app.engine.allocator import give_back_freed_memory
+from app.engine.memory import MemoryGuard, resident_bytes
+from app.engine.messages import EngineConfig, RemovalOptions, RemovalRequest
+from app.engine.pipeline import Pipeline
+from app.engine.session import SessionCache
+from app.imaging.decode import Header
+
+
+class Recorder(MemoryGuard):
+    """Refuse nothing, and remember what was predicted."""
+
+    predicted = 0
+
+    def admit(self, header: Header, growth: int) -> None:
+        self.predicted = growth
+
+
+def peak_bytes() -> int:
+    """Return the most resident memory since the last reset (proc(5), VmHWM)."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+def reset_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def main() -> None:
+    cv2.setNumThreads(1)
+    sessions = SessionCache(threads=1)
+    memory = Recorder(cap=1 << 40, warn=1 << 40)
+    pipeline = Pipeline(EngineConfig("lite", 1, 10**9, 10**9), sessions, memory)
+    sessions.get("lite").predict(Image.new("RGB", (320, 320), "grey"))
+    for line in sys.stdin:
+        path, side = line.split()
+        gc.collect()
+        give_back_freed_memory()
+        idle = resident_bytes()
+        reset_peak()
+        pipeline.run(RemovalRequest(Path(path).read_bytes(), RemovalOptions("lite", int(side))))
+        answer = {"idle": idle, "predicted": memory.predicted, "measured": peak_bytes() - idle}
+        print(json.dumps(answer), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Predicted memory against measured memory, and what happens at the cap."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.engine.container import MEGABYTE
+from app.engine.memory import MemoryGuard, is_out_of_memory, predict_growth
+from app.errors import OutOfMemory
+from app.imaging.decode import Header
+from tests.conftest import photo
+
+ROOT = Path(__file__).parent.parent.parent
+PNG = Header("PNG", "RGB", (5000, 5000), (5000, 5000))
+
+# (megapixels, how it is saved, longer side of the working size)
+SIZES: list[tuple[float, dict[str, object], int]] = [
+    (0.02, {"format": "JPEG"}, 2048),
+    (0.3, {"format": "PNG"}, 2048),
+    (0.7, {"format": "JPEG"}, 2048),
+    (0.7, {"format": "JPEG", "progressive": True}, 800),
+    (2, {"format": "JPEG"}, 2048),
+    (2, {"format": "PNG"}, 800),
+    (2, {"format": "PNG", "mode": "RGBA"}, 2048),
+    (2, {"format": "GIF", "mode": "P"}, 2048),
+    (3, {"format": "WEBP", "method": 0}, 2048),
+    (3, {"format": "TIFF"}, 2048),
+    (4, {"format": "BMP"}, 800),
+    (5, {"format": "AVIF", "speed": 10}, 2048),
+    (6, {"format": "PNG", "mode": "L"}, 2048),
+    (6, {"format": "PNG", "mode": "I;16"}, 2048),
+    (8, {"format": "WEBP", "mode": "RGBA", "method": 0}, 800),
+    (8, {"format": "JPEG", "mode": "CMYK"}, 2048),
+    (12, {"format": "JPEG"}, 2048),
+    (12, {"format": "JPEG", "progressive": True, "subsampling": "4:4:4"}, 800),
+    (12, {"format": "PNG", "compress_level": 1}, 2048),
+    (25, {"format": "JPEG"}, 800),
+    (25, {"format": "JPEG", "progressive": True}, 2048),
+    (25, {"format": "PNG", "compress_level": 1}, 800),
+]
+
+
+def save_picture(path: Path, megapixels: float, options: dict[str, object]) -> None:
+    """Save the cat at 3:2 with so many pixels."""
+    height = round((megapixels * 1e6 / 1.5) ** 0.5)
+    options = dict(options)
+    mode = str(options.pop("mode", "RGB"))
+    image = photo("cat").resize((round(height * 1.5), height))
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image.convert("L"), np.uint16) * 257)
+    else:
+        image = image.convert(mode)
+    image.save(path, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, int]]]:
+    """Measure every size, in one process as an engine is one."""
+    folder = tmp_path_factory.mktemp("sizes")
+    lines = []
+    for number, (megapixels, options, side) in enumerate(SIZES):
+        save_picture(folder / str(number), megapixels, options)
+        lines.append(f"{folder / str(number)} {side}\n")
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.engine.peak_memory"],
+        input="".join(lines),
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    yield [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
+@pytest.mark.parametrize("number", range(len(SIZES)), ids=lambda number: f"{SIZES[number][0]}MP {SIZES[number][1]}")
+def test_a_peak_is_predicted_within_a_factor_of_two(number: int, measured: list[dict[str, int]]) -> None:
+    idle, predicted, grown = (measured[number][key] for key in ("idle", "predicted", "measured"))
+    assert idle + grown <= idle + predicted <= 2 * (idle + grown)
+
+
+def test_what_fits_is_admitted() -> None:
+    MemoryGuard(cap=600 * MEGABYTE, warn=1, idle=120 * MEGABYTE).admit(PNG, 480 * MEGABYTE)
+
+
+def test_what_does_not_fit_is_refused_with_the_size_that_would() -> None:
+    guard = MemoryGuard(cap=300 * MEGABYTE, warn=1, idle=120 * MEGABYTE)
+    webp = Header("WEBP", "RGB", (5000, 5000), (5000, 5000))
+    with pytest.raises(OutOfMemory, match="smaller image") as caught:
+        guard.admit(webp, predict_growth(webp, 5_000_000, 2048))
+    advised = float(caught.value.advice.split()[-2])
+    side = int((advised * 1e6) ** 0.5)
+    guard.admit(PNG, predict_growth(Header("WEBP", "RGB", (side, side), (side, side)), 1_000_000, 2048))
+
+
+def test_a_webp_needs_more_than_a_png_and_a_draft_less() -> None:
+    webp = Header("WEBP", "RGB", (5000, 5000), (5000, 5000))
+    draft = Header("JPEG", "RGB", (5000, 5000), (2500, 2500))
+    growths = [predict_growth(header, 1_000_000, 2048) for header in (draft, PNG, webp)]
+    assert growths == sorted(growths)
+
+
+@pytest.mark.parametrize(
+    ("error", "memory"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("std::bad_alloc"), True),
+        (
+            RuntimeError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory for requested buffer"),
+            True,
+        ),
+        (Exception("OpenCV(5.0.0) error: (-4:Insufficient memory) Failed to allocate 100 bytes"), True),
+        (ValueError("bad value"), False),
+    ],
+)
+def test_running_out_of_memory_is_known_whoever_says_it(error: Exception, memory: bool) -> None:
+    assert is_out_of_memory(error) is memory
+
+
+def test_a_warning_names_the_stage(caplog: pytest.LogCaptureFixture) -> None:
+    MemoryGuard(cap=2 * MEGABYTE, warn=1 * MEGABYTE).watch("decode")
+    assert "memory.warning stage=decode rss_mb=" in caplog.text
+
+
+def test_no_warning_under_the_mark(caplog: pytest.LogCaptureFixture) -> None:
+    assert MemoryGuard(cap=1 << 40, warn=1 << 40).watch("decode") > 0
+    assert caplog.text == ""
+
+
+def test_the_cap_is_real(tmp_path: Path) -> None:
+    code = (
+        "from app.engine.memory import MemoryGuard\n"
+        "guard = MemoryGuard(200 * 2**20, 1)\nguard.arm()\n"
+        "try:\n    bytearray(300 * 2**20)\nexcept MemoryError:\n    print('stopped')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "stopped\n"
+
+
+def test_a_picture_of_the_tests_is_what_it_says(tmp_path: Path) -> None:
+    save_picture(tmp_path / "x", 0.3, {"format": "PNG", "mode": "I;16"})
+    with Image.open(tmp_path / "x") as image:
+        assert image.mode == "I;16"

@@ -1,0 +1,81 @@
+"""The valid images that the fuzzer damages: every format in its variants, small."""
+
+from __future__ import annotations
+
+import struct
+
+from PIL import Image
+
+from tests.imaging.laden import SIZE, every_file, exif
+from tests.imaging.pictures import encoded, grey_ink_profile, linear_grey_profile, noise, quarters
+
+__all__ = ["seeds"]
+
+
+def seeds() -> dict[str, bytes]:
+    """Return files by name; a name begins with the format, in lower case."""
+    return every_file() | _colours() | _tiffs() | _iso_media() | _bitmaps()
+
+
+def _colours() -> dict[str, bytes]:
+    """Return modes and profiles that decode() treats in ways of their own."""
+    deep = Image.new("I;16", SIZE, 40_000)
+    return {
+        "jpeg ink profile": encoded(noise(SIZE).convert("CMYK"), "JPEG", icc_profile=grey_ink_profile()),
+        "jpeg grey profile": encoded(noise(SIZE, 1), "JPEG", icc_profile=linear_grey_profile()),
+        "png 16 bit": encoded(deep, "PNG"),
+        "png 1 bit": encoded(noise(SIZE, 1).convert("1"), "PNG"),
+        "png grey transparent": encoded(noise(SIZE, 1), "PNG", transparency=7),
+        "png grey alpha": encoded(noise(SIZE, 4).convert("LA"), "PNG"),
+        "gif interlaced": encoded(quarters(SIZE).quantize(4), "GIF", interlace=1),
+    }
+
+
+def _tiffs() -> dict[str, bytes]:
+    kinds = ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")
+    files = {f"tiff {kind}": encoded(noise(SIZE), "TIFF", compression=kind) for kind in kinds}
+    modes = ("1", "L", "LA", "P", "CMYK", "YCbCr", "LAB", "I", "F")
+    files |= {f"tiff mode {mode}": encoded(_in_mode(mode), "TIFF") for mode in modes}
+    return files | {
+        "tiff fax": encoded(noise(SIZE, 1).convert("1"), "TIFF", compression="group4"),
+        "tiff exif": encoded(noise(SIZE, 4), "TIFF", exif=exif()),
+        "tiff pages": encoded(noise(SIZE), "TIFF", save_all=True, append_images=[noise(SIZE)]),
+        "tiff big": encoded(noise(SIZE), "TIFF", big_tiff=True),
+    }
+
+
+def _in_mode(mode: str) -> Image.Image:
+    if mode == "LAB":
+        return Image.merge("LAB", noise(SIZE).split())
+    return (noise(SIZE, 4) if mode == "LA" else noise(SIZE)).convert(mode)
+
+
+def _iso_media() -> dict[str, bytes]:
+    """Return AVIF and HEIF files; the animations are AVIF's."""
+    told = {"exif": exif()}
+    return {
+        "avif": encoded(noise(SIZE), "AVIF", **told),
+        "avif alpha": encoded(noise(SIZE, 4), "AVIF"),
+        "avif moving": encoded(noise(SIZE), "AVIF", save_all=True, append_images=[noise(SIZE)]),
+        "heif": encoded(noise(SIZE), "HEIF", **told),
+        "heif alpha": encoded(noise(SIZE, 4), "HEIF"),
+    }
+
+
+def _bitmaps() -> dict[str, bytes]:
+    """Return the bitmaps that Pillow reads and does not write: run lengths, 16 bits a pixel, 4 bits."""
+    colours = bytes(range(64)) * 16
+    runs = b"\x04\x01\x00\x03\x01\x02\x03\x00\x00\x00\x00\x02\x01\x00\x03\x05\x00\x00\x00\x01"
+    return {
+        "bmp run lengths": _bitmap(8, 1, colours, runs),
+        "bmp 4 bit run lengths": _bitmap(4, 2, colours[:64], b"\x08\x12\x00\x00" * 8 + b"\x00\x01"),
+        "bmp 4 bit": _bitmap(4, 0, colours[:64], bytes(4 * 8)),
+        "bmp 16 bit": _bitmap(16, 3, struct.pack("<III", 0xF800, 0x7E0, 0x1F), bytes(16 * 8)),
+        "bmp alpha": encoded(noise(SIZE, 4), "BMP"),
+    }
+
+
+def _bitmap(bits: int, compression: int, table: bytes, pixels: bytes, size: tuple[int, int] = (8, 8)) -> bytes:
+    start = 14 + 40 + len(table)
+    header = struct.pack("<IiiHHIIiiII", 40, *size, 1, bits, compression, len(pixels), 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + header + table + pixels

@@ -1,0 +1,68 @@
+"""One test for each input that once did what no input may do. Most were found by tests/fuzz."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from app.errors import CorruptImage
+from app.imaging.decode import Photo, PixelLimits, decode
+from tests.imaging.laden import after_header, riff, riff_chunks, segment
+from tests.imaging.pictures import encoded, quarters
+
+PROGRESSIVE = encoded(quarters(), "JPEG", progressive=True)
+LIMITS = PixelLimits(10**6, 10**7)
+JPEG, WEBP = encoded(quarters(), "JPEG"), encoded(quarters(), "WEBP")
+# A camera's name that is said to lie outside of the block, before an orientation that is whole.
+TORN_EXIF = b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">HHHLLHHLHHL", 2, 0x010F, 2, 20, 0x800000, 0x0112, 3, 1, 6, 0, 0)
+
+
+def read(data: bytes) -> Photo:
+    return decode(data, 100, LIMITS)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        after_header(JPEG, segment(0xE1, TORN_EXIF)),
+        riff((b"VP8X", b"\x08" + bytes(3) + b"\x3f\0\0\x1f\0\0"), *riff_chunks(WEBP), (b"EXIF", TORN_EXIF)),
+    ],
+    ids=["JPEG", "WEBP"],
+)
+def test_a_torn_exif_block_still_says_which_way_is_up(data: bytes) -> None:
+    assert read(data).size == (32, 64)
+
+
+def test_thousands_of_exif_blocks_in_a_jpeg_are_no_way_to_keep_an_engine_busy() -> None:
+    with pytest.raises(CorruptImage):
+        read(after_header(JPEG, segment(0xE1, b"Exif\0\0" + bytes(10)) * 100_000))
+
+
+def test_several_exif_blocks_are_read_as_one() -> None:
+    more = segment(0xE1, b"Exif\0\0" + bytes(60_000)) * 90
+    assert read(after_header(JPEG, segment(0xE1, TORN_EXIF) + more)).size == (32, 64)
+
+
+def with_scans(number: int) -> bytes:
+    """Repeat a JPEG's last scan until it has that many."""
+    last = PROGRESSIVE[PROGRESSIVE.rindex(b"\xff\xda") : -2]
+    return PROGRESSIVE[:-2] + last * (number - PROGRESSIVE.count(b"\xff\xda")) + PROGRESSIVE[-2:]
+
+
+def test_thousands_of_scans_in_a_jpeg_are_no_way_to_keep_an_engine_busy() -> None:
+    with pytest.raises(CorruptImage):
+        read(with_scans(101))
+
+
+def test_a_malformed_jpeg_can_hide_no_scans() -> None:
+    with pytest.raises(CorruptImage):
+        read(after_header(with_scans(101), b"stray bytes"))
+
+
+def test_as_many_scans_as_any_encoder_writes() -> None:
+    assert read(with_scans(100)).size == (64, 32)
+
+
+def test_what_is_behind_a_jpeg_is_not_counted_as_scans() -> None:
+    assert read(JPEG + b"\xff\xda" * 1000).size == (64, 32)

@@ -1,0 +1,84 @@
+"""How many engines, and the cap of each, from settings, cores and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from app import layout
+from app.engine.container import MEGABYTE
+from app.layout import engine_layout, web_threads
+from app.settings import Settings
+
+Machine = Callable[[int, int], None]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Pretend to be on a machine of given cores and MB."""
+
+    def pretend(cores: int, memory_mb: int) -> None:
+        monkeypatch.setattr(layout, "cpu_quota", lambda: cores)
+        monkeypatch.setattr(layout, "memory_limit", lambda: memory_mb * MEGABYTE)
+        monkeypatch.setattr("app.settings.memory_limit", lambda: memory_mb * MEGABYTE)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory_mb", "settings", "processes", "threads", "cap"),
+    [
+        (2, 24_000, {}, 2, 1, 600),
+        (8, 24_000, {}, 8, 1, 600),
+        (8, 3_000, {}, 3, 2, 600),
+        (2, 512, {}, 1, 2, 362),
+        (2, 24_000, {"memory_profile": "low"}, 1, 2, 362),
+        (2, 512, {"memory_profile": "standard"}, 1, 2, 204),
+        (4, 24_000, {"web_concurrency": 2}, 2, 1, 600),
+        (2, 24_000, {"engine_processes": 1}, 1, 2, 600),
+        (2, 24_000, {"engine_threads": 3}, 2, 3, 600),
+        (2, 24_000, {"engine_memory_mb": 300}, 2, 1, 300),
+        (2, 24_000, {"models_allowed": ("u2net",)}, 2, 1, 1310),
+        (4, 4_000, {"model_name": "birefnet-general"}, 1, 4, 6064),
+    ],
+)
+def test_layout(
+    cores: int, memory_mb: int, settings: dict[str, Any], processes: int, threads: int, cap: int, machine: Machine
+) -> None:
+    machine(cores, memory_mb)
+    chosen = engine_layout(Settings(**settings))
+    assert (chosen.processes, chosen.config.threads, chosen.config.memory_mb) == (processes, threads, cap)
+    assert chosen.config.memory_warn_mb == int(cap * 0.8)
+
+
+@pytest.mark.parametrize(
+    ("memory_mb", "settings", "low"),
+    [
+        (24_000, {}, False),
+        (512, {}, True),
+        (768, {}, True),
+        (769, {}, False),
+        (24_000, {"memory_profile": "LOW"}, True),
+        (512, {"memory_profile": "standard"}, False),
+    ],
+)
+def test_memory_profile(memory_mb: int, settings: dict[str, Any], low: bool, machine: Machine) -> None:
+    machine(2, memory_mb)
+    chosen = Settings(**settings)
+    assert chosen.low_memory is low
+    assert (chosen.queue_size, chosen.max_concurrent_uploads, chosen.max_dimension) == (
+        (8, 2, 800) if low else (32, 16, 2048)
+    )
+
+
+def test_an_explicit_setting_wins_over_the_profile(machine: Machine) -> None:
+    machine(2, 512)
+    assert Settings(queue_size=20).queue_size == 20
+
+
+def test_threads_outnumber_all_that_can_wait(machine: Machine) -> None:
+    machine(2, 24_000)
+    assert web_threads(Settings()) == 2 + 32 + 16 + 16
+    assert web_threads(Settings(web_threads=9)) == 9
