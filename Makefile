@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: setup run test lint bench clean
+.PHONY: setup run test lint bench soak fuzz clean
 
 setup: $(VENV)/.runtime
 
@@ -35,6 +35,12 @@ test: lint
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.load
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.soak
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzz.fuzz_decode
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

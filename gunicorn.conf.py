@@ -37,6 +37,7 @@ def post_worker_init(worker: Any) -> None:
     keep_heap_small()
     pool = worker.wsgi.extensions["pool"]
     worker.wsgi.extensions["fetcher"].start()
+    worker.wsgi.extensions["sweeper"].start()
     pool.start()
     graceful = signal.getsignal(signal.SIGTERM)
 
@@ -53,4 +54,5 @@ def worker_exit(server: Any, worker: Any) -> None:
     extensions = getattr(getattr(worker, "wsgi", None), "extensions", {})
     if "pool" in extensions:
         extensions["fetcher"].stop()
+        extensions["sweeper"].stop()
         extensions["pool"].stop()

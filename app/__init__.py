@@ -32,6 +32,7 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     from app.observability import logs, request_ids
     from app.observability.health import HealthMonitor
     from app.settings import load_settings
+    from app.storage import Sweeper
 
     settings = settings or load_settings()
     layout = engine_layout(settings)
@@ -46,6 +47,7 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the order of the documentation reads better
     app.extensions["pool"] = pool
     app.extensions["fetcher"] = WeightsFetcher(settings.allowed_models, settings.rembg_home)
+    app.extensions["sweeper"] = Sweeper([settings.output_dir], settings.cleanup_max_age_hours * 3600)
     app.extensions["native"] = native.NativeService(settings, pool, admission, load_presets(settings.presets_file))
     app.extensions["health"] = HealthMonitor(settings, pool, lambda: admission.taken)
     request_ids.init_app(app)

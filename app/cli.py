@@ -10,6 +10,7 @@ from app.engine import weights
 from app.engine.models import REGISTRY
 from app.errors import ServiceError
 from app.settings import SettingsError, load_settings
+from app.storage import sweep
 
 __all__ = ["main"]
 
@@ -53,6 +54,14 @@ def pull(name: str) -> None:
     except (OSError, ValueError) as error:  # no network, no space, or not what the checksum says
         raise click.ClickException(f"{name} could not be fetched: {error}") from error
     click.echo(f"{name} is here: {path}")
+
+
+@main.command()
+def cleanup() -> None:
+    """Delete results in OUTPUT_DIR that are older than CLEANUP_MAX_AGE_HOURS; only files that the service made."""
+    settings = load_settings()
+    count = sweep([settings.output_dir], settings.cleanup_max_age_hours * 3600)
+    click.echo(f"{count} files deleted from {settings.output_dir}")
 
 
 def export_rembg_settings() -> None:

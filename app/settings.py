@@ -94,6 +94,10 @@ class Settings(BaseSettings):
     max_dimension: int = Field(
         2048, ge=100, le=16_000, description="Longer side of the working and output size, px. 800 in the low profile."
     )
+    output_dir: Path = Field(Path("outputs"), description="Folder in which save=true keeps results.")
+    cleanup_max_age_hours: float = Field(
+        24, gt=0, le=87_600, description="Hours after which results kept in OUTPUT_DIR are deleted."
+    )
     presets_file: Path | None = Field(None, description="JSON file with more presets.")
 
     @model_validator(mode="before")

@@ -74,8 +74,8 @@ def test_every_route_is_documented(real_app: Flask) -> None:
 
 def test_every_response_header_is_documented() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "app").rglob("*.py"))
-    sent = set(re.findall(r'"(X-[A-Z][\w-]+|Server-Timing)"', source))
-    assert set(re.findall(r"`(X-[\w-]+|Server-Timing)`", API)) == sent
+    sent = set(re.findall(r'"(X-[A-Z][\w-]+|Server-Timing|Retry-After)"', source))
+    assert set(re.findall(r"`(X-[\w-]+|Server-Timing|Retry-After)`", API)) == sent
 
 
 @pytest.mark.parametrize("target", ["setup", "run", "test", "lint", "bench", "clean"])

@@ -32,8 +32,8 @@ TO_8_BIT = 12.0
 # Photo, colours, alpha, cut-out and encoder, per pixel of the working size; WEBP's encoder keeps planes of its own.
 FINISHING, WEBP_ENCODER = 21.0, 9.0
 # The small grids of the guided filter, which do not grow with the photo, and allocator slack.
-FIXED = 34 * MEGABYTE
-MARGIN = 1.12
+FIXED = 50 * MEGABYTE
+MARGIN = 1.15
 
 
 def predict_growth(header: Header, data_bytes: int, longest_side: int, *, held: int = 0, webp: bool = False) -> int:
@@ -61,8 +61,9 @@ def _decoding(header: Header, working: tuple[int, int]) -> float:
 
 
 def _reduced(size: tuple[int, int], working: tuple[int, int]) -> float:
-    """Return the bytes between the steps of scaling down: reduced by whole factors (Pillow's `reducing_gap` of 2), then
-    resampled across, then down.
+    """Return the bytes between the steps of scaling down.
+
+    Pillow reduces by whole factors (its `reducing_gap` of 2), then resamples across, then down.
     """
     x, y = (max(1, int(full / small / 2)) for full, small in zip(size, working, strict=True))
     reduced = 4 * size[0] * size[1] / (x * y) if x * y > 1 else 0

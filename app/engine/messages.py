@@ -67,6 +67,7 @@ class RemovalOptions:
     refine: Refinement = "edges"
     on_error: Literal["fail", "original"] = "fail"
     require_foreground: bool = False
+    save: bool = False
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> RemovalOptions:

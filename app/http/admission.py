@@ -85,11 +85,15 @@ class Admission:
         with self._changed:
             now = self._clock()
             self._promises = [promise for promise in self._promises if promise[0] + GRACE > now]
+            status = self._pool.status()
+            seconds_per_place = status.service_seconds / max(1, status.ready)
             kept_for_it = self._redeem(caller, now)
-            if self._places - self._taken > (0 if kept_for_it else self._kept(now)):
+            # While an engine has nothing to do, nobody is turned away for the sake of somebody who may come.
+            kept = 0 if kept_for_it or self._taken < status.engines else self._kept(now, seconds_per_place)
+            if self._places - self._taken > kept:
                 self._taken += 1
                 return
-            raise QueueFull(retry_after=self._promise(caller, now, first=kept_for_it))
+            raise QueueFull(retry_after=self._promise(caller, now, seconds_per_place, first=kept_for_it))
 
     def _redeem(self, caller: Caller, now: float) -> bool:
         """Take back the promise that this caller calls on, if there is one and its time has come."""
@@ -99,22 +103,18 @@ class Admission:
                 return True
         return False
 
-    def _kept(self, now: float) -> int:
+    def _kept(self, now: float, seconds_per_place: float) -> int:
         """Return how many places are kept: for those who are due, and those who will be before another becomes free."""
-        horizon = now + max(1.0, 2 * self._seconds_per_place())
+        horizon = now + max(1.0, 2 * seconds_per_place)
         return sum(due <= horizon for due, _ in self._promises)
 
-    def _promise(self, caller: Caller, now: float, *, first: bool) -> int:
+    def _promise(self, caller: Caller, now: float, seconds_per_place: float, *, first: bool) -> int:
         """Return in how many whole seconds a place should be free, and keep it for this caller."""
         position = 1 if first else len(self._promises) + 1
-        seconds = max(1, math.ceil(CAUTION * position * self._seconds_per_place()))
+        seconds = max(1, math.ceil(CAUTION * position * seconds_per_place))
         if len(self._promises) < MOST_PROMISES:
             self._promises.append((now + seconds, caller))
         return seconds
-
-    def _seconds_per_place(self) -> float:
-        status = self._pool.status()
-        return status.service_seconds / max(1, status.ready)
 
     def _await_upload_slot(self, deadline: float, abandoned: Callable[[], bool]) -> None:
         """Wait in line for a slot to read the body into."""

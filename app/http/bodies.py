@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from flask import Request
 from werkzeug.datastructures import FileStorage, MultiDict
+from werkzeug.exceptions import ClientDisconnected
 
 from app.errors import (
     EmptyFile,
@@ -93,6 +94,8 @@ def _from_body(request: Request) -> Upload:
     body = request.get_data(cache=True, parse_form_data=False)
     if request.content_length is None and body:
         request.stream.read(1)  # Werkzeug cuts a chunked body at the limit in silence; this raises then
+    if len(body) < (request.content_length or 0):
+        raise ClientDisconnected
     if not body:
         raise EmptyFile() if request.mimetype.startswith("image/") else MissingImage()
     if sniff(body):

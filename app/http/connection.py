@@ -57,10 +57,10 @@ def within_deadline(request: Request, deadline: float) -> Iterator[None]:
     timer.start()
     try:
         yield
-    except ClientDisconnected:
-        if not late.is_set():
-            raise
-        raise RequestTimeout() from None
+    except Exception:  # whatever a body that was cut off there looked like
+        if late.is_set():
+            raise RequestTimeout() from None
+        raise
     finally:
         timer.cancel()
     if late.is_set():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, current_app, g, request
 from werkzeug.exceptions import ClientDisconnected
 
+from app import storage
 from app.engine.messages import RemovalOptions, RemovalRequest, RemovalResult
 from app.engine.pool import Abandoned, EnginePool
 from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory, ServiceError
@@ -49,10 +50,13 @@ class _Removal:
     options: RemovalOptions
     result: RemovalResult | None
     original: bytes = b""
+    saved_as: str = ""
 
     @property
     def unknown_names(self) -> set[str]:
         known = {*PARAMETERS, "preset"}
+        if self.options.save and not self.saved_as:
+            known.remove("save")  # it was asked for, and could not be done
         return ({*self.upload.fields} - known) | {*self.upload.unknown_files}
 
 
@@ -92,7 +96,7 @@ def remove_background_base64() -> Response:
         response = responses.base64_response(
             removal.result, removal.options, len(removal.upload.image), request_ids.current()
         )
-    return responses.name_ignored(response, removal.unknown_names)
+    return _with_notes(response, removal)
 
 
 def _image(removal: _Removal, *, attachment: bool) -> Response:
@@ -102,6 +106,13 @@ def _image(removal: _Removal, *, attachment: bool) -> Response:
         response = responses.image_response(
             removal.result, removal.options, len(removal.upload.image), attachment=attachment
         )
+    return _with_notes(response, removal)
+
+
+def _with_notes(response: Response, removal: _Removal) -> Response:
+    """Add where the result was kept, and what of the request was not done."""
+    if removal.saved_as:
+        response.headers["X-Saved-As"] = removal.saved_as
     return responses.name_ignored(response, removal.unknown_names)
 
 
@@ -146,7 +157,16 @@ def _work_on(upload: Upload, options: RemovalOptions, abandoned: Callable[[], bo
         events.fallback(error)
         return _Removal(upload, options, None, original)
     events.succeeded(result, len(upload.image))
-    return _Removal(upload, options, result)
+    return _Removal(upload, options, result, saved_as=_save(result) if options.save else "")
+
+
+def _save(result: RemovalResult) -> str:
+    """Keep a result and return its name; a disk that is full must not cost the caller a finished photo."""
+    try:
+        return storage.save(result.body, responses.EXTENSIONS[result.mimetype], _service().settings.output_dir)
+    except OSError as error:
+        events.not_saved(error)
+        return ""
 
 
 def _accepted_format() -> str:

@@ -95,6 +95,7 @@ PARAMETERS = {
             "false",
             "Answer 422 UNKNOWN_FOREGROUND when the model sees no subject.",
         ),
+        Parameter("save", values.boolean, "bool", "false", "Also keep the result in OUTPUT_DIR; X-Saved-As names it."),
     )
 }
 

@@ -20,11 +20,22 @@ def to_scalable(image: Image.Image) -> Image.Image:
     """Return the image in a mode that can be resampled: palettes expanded, 1, 16 and 32 bits brought to 8."""
     if image.mode.startswith(("I", "F")):
         return _to_8_bit(image)
+    if image.mode == "La":  # a TIFF's grey with premultiplied alpha, for which Pillow knows this one way
+        image = image.convert("LA")
     if image.has_transparency_data:
-        return image if image.mode == "RGBA" else image.convert("RGBA")
+        return image if image.mode == "RGBA" else _with_alpha(image)
     if image.mode in SCALABLE_MODES:
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _with_alpha(image: Image.Image) -> Image.Image:
+    """Return the image as RGBA; transparency that was told for another mode, as by a PNG of two headers, is ignored."""
+    try:
+        return image.convert("RGBA")
+    except (TypeError, ValueError):
+        image.info.pop("transparency", None)
+        return image.convert("RGBA")
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
@@ -38,7 +49,8 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     np.clip(values, 0, whole, out=values)
     np.nan_to_num(values, copy=False)
     scaled = Image.fromarray((values * (255 / whole) + 0.5).astype(np.uint8), "L")
-    scaled.info = dict(image.info)
+    # A transparent value is one of the values before scaling.
+    scaled.info = {key: value for key, value in image.info.items() if key != "transparency"}
     return scaled
 
 

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from PIL import Image, UnidentifiedImageError, features
+from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from app.errors import CorruptImage, TooManyPixels, UnsupportedFormat
 from app.imaging import colour
-from app.imaging.formats import sniff
+from app.imaging.formats import sniff, webp_canvas
 from app.imaging.geometry import Size, fit_within
 from app.imaging.strip import exif, jpeg
 
@@ -110,12 +110,23 @@ def _load(
 ) -> tuple[Image.Image, Size, int]:
     """Return the decoded image, which a JPEG's draft has scaled down already, its full size and its orientation."""
     with _strict_pillow(limits.hard), _as_corrupt(limits.hard):
+        if name == "WEBP":
+            _approve_webp(data, limits, approve)
         image = _open(data, name)
         full_size = image.size
         _check_pixels(image, longest_side, limits.decoded)
         approve(_header(image, name, full_size))
         image.load()
         return image, full_size, _orientation(image)
+
+
+def _approve_webp(data: bytes, limits: PixelLimits, approve: Callable[[Header], None]) -> None:
+    """Check a WEBP's own word for its size before Pillow opens it, since that allocates whole canvases."""
+    width, height, transparent = webp_canvas(data)
+    if width * height > limits.decoded:
+        raise _too_many(limits.decoded, f"The image has {width} x {height} pixels.")
+    mode = "RGBA" if transparent else "RGB"
+    approve(Header("WEBP", mode, (width, height), (width, height), transparent))
 
 
 def _can_read(name: str) -> bool:
@@ -152,6 +163,14 @@ def _check_pixels(image: Image.Image, longest_side: int, most: int) -> None:
     image.draft(None, fit_within((width, height), longest_side, longest_side))
     if image.size[0] * image.size[1] > most:
         raise _too_many(most, f"The image has {width} x {height} pixels.")
+    if _tile_pixels(image) > most:
+        raise _too_many(most, "The image consists of tiles that are too large.")
+
+
+def _tile_pixels(image: Image.Image) -> int:
+    """Return the pixels of a TIFF's tile, 0 without: tiles are decoded whole, however small a part the image shows."""
+    tags = getattr(image, "tag_v2", {})
+    return abs(int(tags.get(ExifTags.Base.TileWidth, 0)) * int(tags.get(ExifTags.Base.TileLength, 0)))
 
 
 def _header(image: Image.Image, name: str, full_size: Size) -> Header:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ACCEPTED_FORMATS", "sniff"]
+__all__ = ["ACCEPTED_FORMATS", "sniff", "webp_canvas"]
 
 ACCEPTED_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 
@@ -43,3 +43,27 @@ def _sniff_iso_media(data: bytes) -> str | None:
     if brands & _AVIF_BRANDS:
         return "AVIF"
     return "HEIF" if brands & _HEIF_BRANDS else None
+
+
+def webp_canvas(data: bytes) -> tuple[int, int, bool]:
+    """Return (width, height, whether alpha is announced) of a WEBP file; raise ValueError when it does not say.
+
+    Pillow creates the decoder, with its canvases, as soon as it opens a file: what is too large must be known before.
+    See RFC 9649, sections 2.5 to 2.7.
+    """
+    kind, payload = data[12:16], data[20:30]
+    if len(payload) < 10:
+        raise ValueError("the file is cut short")
+    if kind == b"VP8X":
+        return (
+            1 + int.from_bytes(payload[4:7], "little"),
+            1 + int.from_bytes(payload[7:10], "little"),
+            bool(payload[0] & 16),
+        )
+    if kind == b"VP8L" and payload[0] == 0x2F:
+        bits = int.from_bytes(payload[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), bool(bits >> 28 & 1)
+    if kind == b"VP8 " and payload[3:6] == b"\x9d\x01\x2a":
+        width, height = (int.from_bytes(payload[at : at + 2], "little") & 0x3FFF for at in (6, 8))
+        return width, height, False
+    raise ValueError("the file does not begin with an image")

@@ -1,7 +1,7 @@
 """What happened to an image, in words that operators can search the log for.
 
 Events: image.received, image.resized, image.succeeded, image.refused (the request's fault), image.failed (ours),
-image.fallback, image.abandoned. Engines log memory.warning and engine.recycled themselves.
+image.fallback, image.not_saved, image.abandoned. Engines log memory.warning and engine.recycled themselves.
 """
 
 from __future__ import annotations
@@ -49,6 +49,11 @@ def not_done(error: ServiceError) -> None:
 def fallback(error: ServiceError) -> None:
     """Log that the caller got the original image instead."""
     log.warning("image.fallback code=%s details=%r", error.code, error.details)
+
+
+def not_saved(error: OSError) -> None:
+    """Log that a result could not be kept in OUTPUT_DIR."""
+    log.error("image.not_saved error=%s", error.strerror)
 
 
 def abandoned() -> None:

@@ -7,10 +7,12 @@ import struct
 import zlib
 from collections.abc import Callable
 from random import Random
+from typing import Literal
 
 __all__ = ["damaged"]
 
 EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFF0, 0xFFFFFFFF)
+ORDERS: tuple[Literal["big", "little"], ...] = ("big", "little")
 LARGE, HUGE = 1 << 18, 1 << 22
 JPEG_SEGMENT = re.compile(rb"\xff[\xc0-\xfe]")
 
@@ -49,10 +51,10 @@ def _flip(rng: Random, data: bytes, other: bytes) -> bytes:
 
 def _extreme(rng: Random, data: bytes, other: bytes) -> bytes:
     """Set a number of some width to an extreme value, to the file's size, or near to what it was."""
-    at, width, order = _place(rng, data), rng.choice((1, 2, 4, 4, 8)), rng.choice(("big", "little"))
-    was = int.from_bytes(data[at : at + width], order)  # type: ignore[arg-type]
+    at, width, order = _place(rng, data), rng.choice((1, 2, 4, 4, 8)), rng.choice(ORDERS)
+    was = int.from_bytes(data[at : at + width], order)
     value = rng.choice((*EXTREMES, len(data), len(data) - at, was + 1, was - 1, was * 2, -was))
-    return data[:at] + (value % (1 << 8 * width)).to_bytes(width, order) + data[at + width :]  # type: ignore[arg-type]
+    return data[:at] + (value % (1 << 8 * width)).to_bytes(width, order) + data[at + width :]
 
 
 def _cut(rng: Random, data: bytes, other: bytes) -> bytes:

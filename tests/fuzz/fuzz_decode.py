@@ -80,9 +80,17 @@ def _check_stripped(data: bytes, before: Photo | ServiceError) -> str:
         raise Wrong("stripped twice it is another file")
     if len(done) > len(data) + 100:
         raise Wrong("stripped it is larger")
-    if isinstance(before, Photo) and _looks(before) != _looks(_photo(done)):
+    if isinstance(before, Photo) and not _same(before, data, done):
         raise Wrong("stripped it looks different")
     return "stripped"
+
+
+def _same(before: Photo, data: bytes, done: bytes) -> bool:
+    """Compare with the stripped file, alone and followed by other bytes.
+
+    What libjpeg-turbo makes of damaged pixels depends on how many bytes it has, also of those after the end.
+    """
+    return any(_looks(_photo(done + rest)) == _looks(before) for rest in (b"", data))
 
 
 def _looks(photo: Photo | ServiceError) -> tuple[object, ...]:

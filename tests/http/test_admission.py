@@ -103,6 +103,15 @@ def test_a_promise_that_nobody_calls_on_is_forgotten(door: Door) -> None:
     door.come(4)
 
 
+def test_an_idle_engine_refuses_nobody_for_the_sake_of_a_promise(door: Door) -> None:
+    door.come(1)
+    door.come(2)
+    door.refused(3)
+    door.go(1)
+    door.go(2)
+    door.come(4)
+
+
 def test_who_comes_back_too_early_is_refused_again(door: Door) -> None:
     door.come(1)
     door.come(2)

@@ -42,6 +42,7 @@ GOOD = [
     ("refine", "none", {"refine": "none"}),
     ("on_error", "Original", {"on_error": "original"}),
     ("require_foreground", "yes", {"require_foreground": True}),
+    ("save", "false", {}),
     ("preset", "thumbnail", {"format": "WEBP", "quality": 60, "max_width": 300, "max_height": 300}),
     *[(name, "", {}) for name in (*PARAMETERS, "preset")],
 ]
@@ -64,6 +65,7 @@ BAD = [
     ("refine", "matting"),
     ("on_error", "ignore"),
     ("require_foreground", "x"),
+    ("save", "later"),
     ("preset", "unknown"),
 ]
 

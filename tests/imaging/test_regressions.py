@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 import pytest
 
-from app.errors import CorruptImage
+from app.errors import CorruptImage, TooManyPixels
 from app.imaging.decode import Photo, PixelLimits, decode
-from tests.imaging.laden import after_header, riff, riff_chunks, segment
+from app.imaging.strip import strip_metadata
+from tests.fuzz.seeds import premultiplied, tiled
+from tests.imaging.laden import after_header, chunk, riff, riff_chunks, segment
 from tests.imaging.pictures import encoded, quarters
 
 PROGRESSIVE = encoded(quarters(), "JPEG", progressive=True)
@@ -66,3 +69,32 @@ def test_as_many_scans_as_any_encoder_writes() -> None:
 
 def test_what_is_behind_a_jpeg_is_not_counted_as_scans() -> None:
     assert read(JPEG + b"\xff\xda" * 1000).size == (64, 32)
+
+
+def test_grey_with_premultiplied_alpha() -> None:
+    photo = read(premultiplied())
+    assert photo.alpha
+    assert (photo.rgb.tobytes(), photo.alpha.tobytes()) == (b"\x7f\x7f\x7f\xff\xff\xff", b"\x80\xff")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [((0, 8), (3, 8)), ((2, 8), (0, 16)), ((2, 16), (3, 8)), ((3, 8), (0, 8))],
+)
+def test_transparency_that_is_meant_for_another_mode(first: tuple[int, int], second: tuple[int, int]) -> None:
+    """Read a PNG of two headers, each of (colour type, depth), with a palette and transparency between them."""
+    headers = [chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, depth, kind, 0, 0, 0)) for kind, depth in (first, second)]
+    told = chunk(b"PLTE", bytes(range(30))) + chunk(b"tRNS", b"\1\2\3\4\5\6")
+    pixels = chunk(b"IDAT", zlib.compress(bytes(1 + 2 * second[1] // 8))) + chunk(b"IEND", b"")
+    data = b"\x89PNG\r\n\x1a\n" + headers[0] + told + headers[1] + pixels
+    assert read(data).size == (2, 1)
+    assert strip_metadata(data) is None
+
+
+def test_a_tiff_s_tile_is_no_way_around_the_limit_of_pixels() -> None:
+    with pytest.raises(TooManyPixels):
+        read(tiled(16_384))
+
+
+def test_a_tiff_s_tile_may_be_larger_than_the_image() -> None:
+    assert read(tiled(256)).size == (48, 32)

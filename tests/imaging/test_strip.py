@@ -204,9 +204,11 @@ JPEG, PNG, WEBP, GIF, BMP = (encoded(noise(SIZE), name) for name in ("JPEG", "PN
         BMP[:2] + bytes(4) + BMP[6:],
         BMP[:2] + struct.pack("<I", len(BMP) - 1) + BMP[6:],
         b"BM" + bytes(66),
+        BMP[:2] + bytes(4) + BMP[6:18] + b"\0\0\0\x80" + BMP[22:],
         b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + bytes(40),
         BMP[:30] + b"\1" + BMP[31:] + HIDDEN,
         BMP[:28] + b"\x08" + BMP[29:] + HIDDEN,
+        encoded(quarters((48, 32)).quantize(4), "BMP").replace(struct.pack("<II", 4, 4), struct.pack("<II", 5, 4)),
     ],
 )
 def test_malformed_files_are_refused(data: bytes) -> None:

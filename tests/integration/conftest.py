@@ -5,12 +5,14 @@ With REQUIRE_INTEGRATION=1 (as CI sets it) an integration test that is skipped c
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -95,6 +97,28 @@ class Service:
     def stop(self, seconds: float = 20) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
+
+
+class Post(threading.Thread):
+    """A photo posted in a thread of its own."""
+
+    def __init__(self, service: Service, path: str, data: bytes, headers: dict[str, str] | None = None) -> None:
+        super().__init__(daemon=True)
+        self.service, self.path, self.data, self.headers = service, path, data, headers
+        self.answer: Answer | None = None
+        self.error: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.answer = self.service.request(self.path, self.data, headers=self.headers)
+        except (OSError, http.client.HTTPException) as error:
+            self.error = error
+
+    def result(self) -> Answer:
+        self.join(60)
+        assert self.answer is not None
+        return self.answer
 
 
 def free_port() -> int:

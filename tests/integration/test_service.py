@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import signal
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import encoded, jpeg, opened, photo, wait_until
-from tests.integration.conftest import Answer, Service, free_port, gone, gunicorn
+from tests.integration.conftest import Post, Service, free_port, gone, gunicorn
 
 pytestmark = pytest.mark.integration
 
@@ -38,28 +37,6 @@ def healthy_afterwards(request: pytest.FixtureRequest) -> object:
         wait_until(service.healthy)
         assert service.request(URL, jpeg()).status == 200
         assert len(service.engines()) == 1
-
-
-class Post(threading.Thread):
-    """A photo posted in a thread of its own."""
-
-    def __init__(self, service: Service, path: str, data: bytes) -> None:
-        super().__init__(daemon=True)
-        self.service, self.path, self.data = service, path, data
-        self.answer: Answer | None = None
-        self.error: Exception | None = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self.answer = self.service.request(self.path, self.data)
-        except (OSError, http.client.HTTPException) as error:
-            self.error = error
-
-    def result(self) -> Answer:
-        self.join(60)
-        assert self.answer is not None
-        return self.answer
 
 
 def slow_photo() -> bytes:

@@ -25,16 +25,18 @@ def _end_of_pixels(data: memoryview) -> int:
     start, header = number(data, 10, 4, little=True), number(data, FILE_HEADER, 4, little=True)
     if header == OLD_HEADER:
         width, height, bits = (number(data, at, 2, little=True) for at in (18, 20, 24))
-    elif header < HEADER:
-        raise Malformed
-    elif number(data, 30, 4, little=True) in RUN_LENGTHS:
-        return len(data)  # only a decoder could tell
-    else:
+        colour, colours = 3, 0
+    elif header >= HEADER:
         width, height = (number(data, at, 4, little=True, signed=True) for at in (18, 22))
-        bits = number(data, 28, 2, little=True)
-    if start < FILE_HEADER + header + (bits <= 8):
-        raise Malformed  # no room for a palette, and decoders differ in what they do then
-    return start + (width * bits + 31) // 32 * 4 * abs(height)
+        bits, colour, colours = number(data, 28, 2, little=True), 4, number(data, 46, 4, little=True)
+    else:
+        raise Malformed
+    palette = colour * (colours or 1 << bits) if bits <= 8 else 0
+    if start < FILE_HEADER + header + palette:
+        raise Malformed
+    if header >= HEADER and number(data, 30, 4, little=True) in RUN_LENGTHS:
+        return len(data)  # only a decoder could tell
+    return start + (abs(width) * bits + 31) // 32 * 4 * abs(height)
 
 
 def _names_a_file(data: memoryview) -> bool:

@@ -1,0 +1,345 @@
+"""What tries to knock a real service over: memory, hangs, crashes, slow and many clients, restarts.
+
+After each the service is well and nothing is left behind.
+
+Faults are asked for by request ids like `fault-hang` (app/engine/faults.py), which work only with ENGINE_FAULTS=1.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image
+
+from tests.conftest import encoded, jpeg, opened, photo, wait_until
+from tests.integration.conftest import Answer, Post, Service, gone
+
+pytestmark = pytest.mark.integration
+
+URL = "/remove-background"
+Start = Callable[..., Service]
+
+
+@pytest.fixture(scope="module")
+def service(start: Start) -> Service:
+    """One engine with faults, room for one request that waits, and a short deadline."""
+    return start(ENGINE_PROCESSES=1, QUEUE_SIZE=1, REQUEST_TIMEOUT=3, ENGINE_FAULTS=1, ENGINE_MEMORY_MB=300)
+
+
+@pytest.fixture(autouse=True)
+def well_afterwards(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Check after each test that the service is healthy, works on the next photo, and has left nothing behind."""
+    before = temporary_files()
+    yield
+    if "service" in request.fixturenames:
+        service = request.getfixturevalue("service")
+        wait_until(service.healthy)
+        assert service.request(URL, jpeg("coffee")).status == 200
+        assert len(service.engines()) == 1
+    assert temporary_files() <= before
+
+
+def temporary_files() -> set[str]:
+    folders = [Path("/tmp"), Path("/dev/shm")]  # noqa: S108
+    return {str(path) for folder in folders if folder.is_dir() for path in folder.iterdir() if ours(path)}
+
+
+def ours(path: Path) -> bool:
+    return "pytest" not in path.name and "bg" in path.name
+
+
+def fault(service: Service, name: str, image: bytes, query: str = "") -> Answer:
+    return service.request(f"{URL}{query}", image, headers={"X-Request-ID": f"fault-{name}"})
+
+
+def distinct_photo(seed: int) -> bytes:
+    """Return a photo that no other test sends: images are remembered by their hash."""
+    return encoded(photo("coffee").rotate(seed % 7, fillcolor=(seed % 256, 0, 0)), "JPEG", quality=70 + seed % 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "code"),
+    [
+        ("allocate", 413, "OUT_OF_MEMORY"),
+        ("malloc", 413, "OUT_OF_MEMORY"),
+        ("abort", 413, "OUT_OF_MEMORY"),
+        ("segv", 500, "ENGINE_CRASHED"),
+        ("bus", 500, "ENGINE_CRASHED"),
+        ("hang", 504, "DEADLINE_EXCEEDED"),
+    ],
+)
+def test_a_fault_is_one_failed_request(name: str, status: int, code: str, service: Service) -> None:
+    answer = fault(service, name, distinct_photo(len(name) + status))
+    assert (answer.status, answer.json["code"]) == (status, code)
+
+
+def test_out_of_memory_has_the_body_of_the_contract(service: Service) -> None:
+    body = fault(service, "allocate", distinct_photo(3)).json
+    assert body["message"] == "Image too large to process. Please use a smaller image."
+    assert (body["error"], body["statusCode"]) == ("Image too large", 413)
+
+
+@pytest.mark.parametrize(("seed", "name"), [(40, "segv"), (41, "abort"), (42, "hang")])
+def test_an_image_that_brings_engines_down_twice_is_refused(seed: int, name: str, service: Service) -> None:
+    image = distinct_photo(seed)
+    for _ in range(2):
+        assert fault(service, name, image).status in {413, 500, 504}
+        wait_until(service.ready)
+    answer = service.request(URL, image)
+    assert (answer.status, answer.json["code"]) == (422, "IMAGE_REFUSED")
+
+
+def test_a_kill_from_outside_is_not_held_against_an_image(service: Service) -> None:
+    image = distinct_photo(50)
+    for _ in range(2):
+        post = Post(service, URL, image, {"X-Request-ID": "fault-nap"})
+        (engine,) = service.engines()
+        time.sleep(0.7)  # it naps for two seconds
+        engine.kill()
+        assert post.result().json["code"] == "ENGINE_CRASHED"
+        wait_until(service.healthy)
+    assert service.request(URL, image).status == 200
+
+
+@pytest.mark.parametrize("name", ["allocate", "segv", "hang"])
+def test_on_error_original_gives_the_photo_back_without_its_metadata(name: str, service: Service) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "secret camera"
+    image = encoded(photo("coffee"), "JPEG", quality=60 + len(name), exif=exif)
+    answer = fault(service, name, image, "?on_error=original")
+    assert (answer.status, answer.headers["X-Fallback"], answer.headers["Content-Type"]) == (
+        200,
+        "original",
+        "image/jpeg",
+    )
+    assert b"secret camera" in image and b"secret camera" not in answer.body
+    assert opened(answer.body).tobytes() == opened(image).tobytes()
+
+
+def test_on_error_original_as_json(service: Service) -> None:
+    headers = {"X-Request-ID": "fault-segv"}
+    answer = service.request("/remove-background-base64?on_error=original", distinct_photo(60), headers=headers)
+    assert (answer.status, answer.json["success"], answer.json["fallback"]) == (200, False, "original")
+
+
+def test_bad_input_never_falls_back(service: Service) -> None:
+    assert service.request(f"{URL}?on_error=original", jpeg()[:2000]).status == 422
+
+
+def test_what_would_not_fit_is_refused_before_it_is_decoded(service: Service) -> None:
+    large = encoded(Image.new("RGB", (4900, 4900), "red"), "WEBP", method=0)
+    (engine,) = service.engines()
+    answer = service.request(URL, large)
+    assert (answer.status, answer.json["code"]) == (413, "OUT_OF_MEMORY")
+    assert answer.json["solution"].startswith("Send an image of at most ")
+    assert service.engines() == [engine]
+
+
+def test_an_engine_that_keeps_too_much_memory_is_replaced_between_requests(start: Start) -> None:
+    service = start(ENGINE_PROCESSES=1, MEMORY_WARN_MB=50)
+    (engine,) = service.engines()
+    assert [service.request(URL, jpeg()).status for _ in range(3)] == [200] * 3
+    assert gone([engine])
+    log = service.log.read_text()
+    assert "engine.recycled reason=memory" in log and "memory.warning stage=decode" in log
+
+
+def test_an_engine_that_has_worked_enough_is_replaced_and_no_request_notices(start: Start) -> None:
+    service = start(ENGINE_PROCESSES=1, ENGINE_MAX_TASKS=3)
+    assert [service.request(URL, jpeg("coffee")).status for _ in range(8)] == [200] * 8
+    wait_until(lambda: service.log.read_text().count("engine.recycled reason=tasks") == 2)
+
+
+def test_engines_not_the_web_process_go_first_when_memory_runs_out(service: Service) -> None:
+    scores = {process.pid: int(Path(f"/proc/{process.pid}/oom_score_adj").read_text()) for process in service.tree()}
+    (engine,) = service.engines()
+    assert scores.pop(engine.pid) > max(scores.values())
+
+
+def test_a_full_queue_says_when_to_come_back_and_keeps_its_word(service: Service) -> None:
+    (engine,) = service.engines()
+    engine.suspend()
+    posts = [Post(service, URL, jpeg("coffee")) for _ in range(2)]
+    wait_until(lambda: service.request("/health").json["queue"]["depth"] == 1)
+    refused = service.request(URL, jpeg())
+    assert (refused.status, refused.json["code"]) == (429, "QUEUE_FULL")
+    seconds = int(refused.headers["Retry-After"])
+    assert 1 <= seconds <= 10
+    engine.resume()
+    assert [post.result().status for post in posts] == [200, 200]
+    time.sleep(seconds)
+    assert service.request(URL, jpeg()).status == 200
+
+
+def test_health_answers_at_once_while_everything_is_full(start: Start) -> None:
+    service = start(ENGINE_PROCESSES=1, QUEUE_SIZE=3, MAX_CONCURRENT_UPLOADS=1, REQUEST_TIMEOUT=30)
+    (engine,) = service.engines()
+    engine.suspend()
+    posts = [Post(service, URL, jpeg("coffee")) for _ in range(12)]
+    wait_until(lambda: sum(post.is_alive() for post in posts) == 4)
+    for _ in range(10):
+        assert service.request("/health/live", timeout=2).status == 200
+    engine.resume()
+    assert sorted(post.result().status for post in posts) == [200] * 4 + [429] * 8
+
+
+def slow_upload(service: Service, body: bytes, chunk: int, pause: float, announced: int | None = None) -> Answer:
+    """Send a body bit by bit over a bare socket, to its end, and only then read the answer."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
+        length = announced or len(body)
+        head = f"POST {URL} HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n"
+        connection.sendall(head.encode())
+        for at in range(0, len(body), chunk):
+            connection.sendall(body[at : at + chunk])
+            time.sleep(pause)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        return Answer(answer.status, answer.read(), dict(answer.headers))
+
+
+def test_a_slow_client_is_answered_at_the_deadline(service: Service) -> None:
+    started = time.monotonic()
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
+        connection.sendall(f"POST {URL} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n".encode())
+        stop = threading.Event()
+
+        def drip() -> None:
+            while not stop.wait(0.2):
+                try:
+                    connection.sendall(b"x")
+                except OSError:
+                    return
+
+        threading.Thread(target=drip, daemon=True).start()
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        body = answer.read()
+        stop.set()
+    assert (answer.status, b"REQUEST_TIMEOUT" in body) == (408, True)
+    assert 2.5 < time.monotonic() - started < 10
+
+
+def test_a_client_at_one_megabyte_a_second_reads_its_413(start: Start) -> None:
+    service = start(ENGINE_PROCESSES=1, MAX_CONTENT_LENGTH=2_000_000)
+    answer = slow_upload(service, bytes(2_000_000), chunk=50_000, pause=0.05, announced=2_000_001)
+    assert (answer.status, answer.json["code"]) == (413, "FILE_TOO_LARGE")
+
+
+def test_a_client_at_one_megabyte_a_second_reads_its_429(start: Start) -> None:
+    service = start(ENGINE_PROCESSES=1, QUEUE_SIZE=0, REQUEST_TIMEOUT=30)
+    (engine,) = service.engines()
+    engine.suspend()
+    post = Post(service, URL, jpeg("coffee"))
+    wait_until(lambda: service.log.read_text().count("image.received"))
+    answer = slow_upload(service, jpeg() + bytes(2_000_000), chunk=50_000, pause=0.05)
+    assert (answer.status, answer.json["code"]) == (429, "QUEUE_FULL")
+    engine.resume()
+    assert post.result().status == 200
+
+
+def test_a_client_that_hangs_up_frees_its_place(service: Service) -> None:
+    (engine,) = service.engines()
+    engine.suspend()
+    running = Post(service, URL, jpeg("coffee"))
+    wait_until(lambda: service.log.read_text().count("image.received"))
+    with socket.create_connection(("127.0.0.1", service.port)) as connection:
+        image = jpeg()
+        head = f"POST {URL} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(image)}\r\n\r\n"
+        connection.sendall(head.encode() + image)
+        wait_until(lambda: service.request("/health").json["queue"]["depth"] == 1)
+    wait_until(lambda: service.request("/health").json["queue"]["depth"] == 0)
+    engine.resume()
+    assert running.result().status == 200
+
+
+def test_a_client_that_hangs_up_in_mid_body_frees_its_place(service: Service) -> None:
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", service.port)) as connection:
+            connection.sendall(f"POST {URL} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nabc".encode())
+    wait_until(lambda: service.request("/health").json["queue"]["depth"] == 0)
+
+
+def test_termination_refuses_new_work_and_finishes_what_runs(start: Start) -> None:
+    service = start(ENGINE_PROCESSES=1, ENGINE_FAULTS=1)
+    kept_alive = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    kept_alive.request("GET", "/health/ready")
+    assert kept_alive.getresponse().read() and kept_alive.sock
+    post = Post(service, URL, jpeg("coffee"), {"X-Request-ID": "fault-nap"})
+    wait_until(lambda: service.log.read_text().count("image.received"))
+    tree = service.tree()
+    service.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    kept_alive.request("GET", "/health/ready")
+    assert kept_alive.getresponse().status == 503
+    kept_alive.close()
+    assert service.process.wait(20) == 0
+    assert post.result().status == 200
+    assert gone(tree, seconds=2)
+
+
+def test_termination_does_not_wait_for_ever(start: Start) -> None:
+    service = start(ENGINE_PROCESSES=1, ENGINE_FAULTS=1, SHUTDOWN_GRACE=1, REQUEST_TIMEOUT=60)
+    Post(service, URL, jpeg("coffee"), {"X-Request-ID": "fault-hang"})
+    wait_until(lambda: service.log.read_text().count("image.received"))
+    tree = service.tree()
+    started = time.monotonic()
+    service.stop()
+    assert time.monotonic() - started < 15
+    assert gone(tree, seconds=2)
+
+
+def test_a_restarted_worker_comes_back_with_a_warm_engine(service: Service) -> None:
+    worker = service.worker()
+    worker.send_signal(signal.SIGKILL)
+    wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    wait_until(service.ready)
+    assert service.worker().pid != worker.pid
+
+
+def test_two_hundred_avatars_in_a_row_cost_no_engine(service: Service) -> None:
+    engines = {engine.pid for engine in service.engines()}
+    avatar = encoded(photo("astronaut").resize((128, 128)), "JPEG", quality=80)
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
+    for _ in range(200):
+        connection.request("POST", URL, avatar)
+        answer = connection.getresponse()
+        assert (answer.status, len(answer.read()) > 100) == (200, True)
+    connection.close()
+    assert {engine.pid for engine in service.engines()} == engines
+
+
+def test_photos_of_25_megapixels_side_by_side_cost_no_engine(start: Start) -> None:
+    service = start(ENGINE_PROCESSES=2)
+    engines = {engine.pid for engine in service.engines()}
+    large = encoded(photo("coffee").resize((6000, 4000)), "JPEG", quality=80)
+    posts = [Post(service, URL, large) for _ in range(6)]
+    assert [post.result().status for post in posts] == [200] * 6
+    assert {engine.pid for engine in service.engines()} == engines
+
+
+def test_a_full_disk_changes_nothing(start: Start, tmp_path: Path) -> None:
+    # Uploads and results never touch a disk: a temporary folder that can't be written to shows it.
+    full = Path("/dev/full")
+    assert full.exists()
+    service = start(ENGINE_PROCESSES=1, TMPDIR=full, worker_tmp_dir="")
+    assert service.request(URL, jpeg() + bytes(5_000_000)).status == 200
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n'
+        + jpeg()
+        + bytes(5_000_000)
+        + b"\r\n--b--\r\n"
+    )
+    connection.request("POST", URL, body, {"Content-Type": "multipart/form-data; boundary=b"})
+    assert connection.getresponse().status == 200
+    connection.close()
+    assert os.environ.get("TMPDIR") != str(full)

@@ -1,0 +1,96 @@
+"""Results that are kept, and the sweep that deletes only what is ours and old."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from flask.testing import FlaskClient
+
+from app.cli import main
+from app.storage import OUR_NAME, Sweeper, save, sweep
+from tests.conftest import jpeg, wait_until
+
+OURS = "background-removed-" + "0" * 32
+STRANGERS = ["photo.jpg", "background-removed-holiday.png", f"{OURS}.txt", f"my-{OURS}.png", f"{OURS}.png.bak", OURS]
+
+
+def aged(path: Path, hours: float) -> Path:
+    path.write_bytes(b"x")
+    os.utime(path, (time.time() - hours * 3600,) * 2)
+    return path
+
+
+def test_a_result_is_kept_whole_under_a_name_of_ours(tmp_path: Path) -> None:
+    name = save(b"data", "png", tmp_path / "new")
+    assert OUR_NAME.fullmatch(name)
+    assert [(path.name, path.read_bytes()) for path in (tmp_path / "new").iterdir()] == [(name, b"data")]
+
+
+def test_a_failure_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        save(b"data", "png", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".zip", ".png.part"])
+def test_old_files_of_ours_are_swept(suffix: str, tmp_path: Path) -> None:
+    old, young = aged(tmp_path / (OURS + suffix), 25), aged(tmp_path / f"{OURS[:-1]}1{suffix}", 23)
+    assert sweep([tmp_path, tmp_path / "missing"], 24 * 3600) == 1
+    assert not old.exists() and young.exists()
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_files_of_others_are_never_swept(name: str, tmp_path: Path) -> None:
+    stranger = aged(tmp_path / name, 1000)
+    assert sweep([tmp_path], 3600) == 0 and stranger.exists()
+
+
+def test_links_and_folders_with_our_names_are_left_alone(tmp_path: Path) -> None:
+    target = aged(tmp_path / "photo.jpg", 1000)
+    (tmp_path / f"{OURS}.png").symlink_to(target)
+    (tmp_path / f"{OURS}.zip").mkdir()
+    sweep([tmp_path], -3600)
+    assert target.exists() and (tmp_path / f"{OURS}.png").is_symlink() and (tmp_path / f"{OURS}.zip").is_dir()
+
+
+def test_the_sweeper_sweeps_at_start(tmp_path: Path) -> None:
+    old = aged(tmp_path / f"{OURS}.png", 25)
+    sweeper = Sweeper([tmp_path], 24 * 3600)
+    sweeper.start()
+    wait_until(lambda: not old.exists())
+    sweeper.stop()
+
+
+def test_the_command_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUTPUT_DIR", str(tmp_path))
+    aged(tmp_path / f"{OURS}.png", 25)
+    assert CliRunner().invoke(main, ["cleanup"]).output == f"1 files deleted from {tmp_path}\n"
+
+
+def test_save_names_the_file(make_client: Callable[..., FlaskClient], tmp_path: Path) -> None:
+    response = make_client(output_dir=tmp_path).post("/remove-background?save=true", data=jpeg("coffee"))
+    assert (tmp_path / response.headers["X-Saved-As"]).read_bytes() == response.data
+
+
+def test_nothing_is_kept_unasked(make_client: Callable[..., FlaskClient], tmp_path: Path) -> None:
+    response = make_client(output_dir=tmp_path).post("/remove-background", data=jpeg("coffee"))
+    assert "X-Saved-As" not in response.headers and list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_cannot_be_written_costs_no_photo(
+    make_client: Callable[..., FlaskClient], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    client = make_client(output_dir=tmp_path / "file")
+    response = client.post("/remove-background?save=true", data=jpeg("coffee"))
+    assert (response.status_code, response.headers["X-Ignored-Params"]) == (200, "save")
+    assert "image.not_saved" in caplog.text
