@@ -84,6 +84,10 @@ class Service:
     def healthy(self) -> bool:
         return self.answers("/health") and self.request("/health").json["status"] == "healthy"
 
+    def received(self) -> int:
+        """Return how many images have been read so far."""
+        return self.log.read_text().count("image.received")
+
     def worker(self) -> psutil.Process:
         (worker,) = psutil.Process(self.process.pid).children()
         return worker

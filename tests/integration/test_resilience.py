@@ -168,8 +168,9 @@ def test_engines_not_the_web_process_go_first_when_memory_runs_out(service: Serv
 def test_a_full_queue_says_when_to_come_back_and_keeps_its_word(service: Service) -> None:
     (engine,) = service.engines()
     engine.suspend()
+    before = service.received()
     posts = [Post(service, URL, jpeg("coffee")) for _ in range(2)]
-    wait_until(lambda: service.request("/health").json["queue"]["depth"] == 1)
+    wait_until(lambda: service.received() == before + 2)
     refused = service.request(URL, jpeg())
     assert (refused.status, refused.json["code"]) == (429, "QUEUE_FULL")
     seconds = int(refused.headers["Retry-After"])
@@ -239,7 +240,7 @@ def test_a_client_at_one_megabyte_a_second_reads_its_429(start: Start) -> None:
     (engine,) = service.engines()
     engine.suspend()
     post = Post(service, URL, jpeg("coffee"))
-    wait_until(lambda: service.log.read_text().count("image.received"))
+    wait_until(service.received)
     answer = slow_upload(service, jpeg() + bytes(2_000_000), chunk=50_000, pause=0.05)
     assert (answer.status, answer.json["code"]) == (429, "QUEUE_FULL")
     engine.resume()
@@ -249,13 +250,14 @@ def test_a_client_at_one_megabyte_a_second_reads_its_429(start: Start) -> None:
 def test_a_client_that_hangs_up_frees_its_place(service: Service) -> None:
     (engine,) = service.engines()
     engine.suspend()
+    before = service.received()
     running = Post(service, URL, jpeg("coffee"))
-    wait_until(lambda: service.log.read_text().count("image.received"))
+    wait_until(lambda: service.received() == before + 1)
     with socket.create_connection(("127.0.0.1", service.port)) as connection:
         image = jpeg()
         head = f"POST {URL} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(image)}\r\n\r\n"
         connection.sendall(head.encode() + image)
-        wait_until(lambda: service.request("/health").json["queue"]["depth"] == 1)
+        wait_until(lambda: service.received() == before + 2)
     wait_until(lambda: service.request("/health").json["queue"]["depth"] == 0)
     engine.resume()
     assert running.result().status == 200
@@ -274,7 +276,7 @@ def test_termination_refuses_new_work_and_finishes_what_runs(start: Start) -> No
     kept_alive.request("GET", "/health/ready")
     assert kept_alive.getresponse().read() and kept_alive.sock
     post = Post(service, URL, jpeg("coffee"), {"X-Request-ID": "fault-nap"})
-    wait_until(lambda: service.log.read_text().count("image.received"))
+    wait_until(service.received)
     tree = service.tree()
     service.process.send_signal(signal.SIGTERM)
     time.sleep(0.3)
@@ -289,7 +291,7 @@ def test_termination_refuses_new_work_and_finishes_what_runs(start: Start) -> No
 def test_termination_does_not_wait_for_ever(start: Start) -> None:
     service = start(ENGINE_PROCESSES=1, ENGINE_FAULTS=1, SHUTDOWN_GRACE=1, REQUEST_TIMEOUT=60)
     Post(service, URL, jpeg("coffee"), {"X-Request-ID": "fault-hang"})
-    wait_until(lambda: service.log.read_text().count("image.received"))
+    wait_until(service.received)
     tree = service.tree()
     started = time.monotonic()
     service.stop()

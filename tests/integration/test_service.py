@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,11 +127,8 @@ def test_a_full_queue_refuses_at_once_and_health_still_answers(start: Start) -> 
     service = start(ENGINE_PROCESSES=1, QUEUE_SIZE=1, REQUEST_TIMEOUT=30)
     (engine,) = service.engines()
     engine.suspend()
-    running = Post(service, URL, jpeg())
-    wait_until(lambda: service.request("/health").json["queue"]["depth"] == 0 and running.is_alive())
-    time.sleep(0.3)
-    waiting = Post(service, URL, jpeg())
-    wait_until(lambda: service.request("/health").json["queue"]["depth"] == 1)
+    running, waiting = Post(service, URL, jpeg()), Post(service, URL, jpeg())
+    wait_until(lambda: service.received() == 2)
     refused = service.request(URL, jpeg())
     assert (refused.status, refused.json["code"]) == (429, "QUEUE_FULL")
     assert service.request("/health/live", timeout=2).status == 200

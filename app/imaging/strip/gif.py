@@ -31,7 +31,9 @@ def _extension(block: memoryview) -> bytes | memoryview:
     """Keep what is drawn, or changes how; of an application's only how often an animation is shown."""
     if block[1] == TEXT:
         return block
-    if block[1] == CONTROL and block[2] == 4:
+    if block[1] == CONTROL:
+        if block[2] != 4:
+            raise Malformed  # decoders differ in whether they heed it
         return bytes(block[:7]) + b"\0"
     if block[1] == APPLICATION and bytes(block[2:16]) in LOOPING:
         return bytes(block[:18]) + b"\0"
