@@ -8,7 +8,6 @@ Faults are asked for by request ids like `fault-hang` (app/engine/faults.py), wh
 from __future__ import annotations
 
 import http.client
-import os
 import signal
 import socket
 import threading
@@ -328,20 +327,11 @@ def test_photos_of_25_megapixels_side_by_side_cost_no_engine(start: Start) -> No
     assert {engine.pid for engine in service.engines()} == engines
 
 
-def test_a_full_disk_changes_nothing(start: Start, tmp_path: Path) -> None:
-    # Uploads and results never touch a disk: a temporary folder that can't be written to shows it.
-    full = Path("/dev/full")
-    assert full.exists()
-    service = start(ENGINE_PROCESSES=1, TMPDIR=full, worker_tmp_dir="")
-    assert service.request(URL, jpeg() + bytes(5_000_000)).status == 200
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
-    body = (
-        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n'
-        + jpeg()
-        + bytes(5_000_000)
-        + b"\r\n--b--\r\n"
-    )
-    connection.request("POST", URL, body, {"Content-Type": "multipart/form-data; boundary=b"})
-    assert connection.getresponse().status == 200
-    connection.close()
-    assert os.environ.get("TMPDIR") != str(full)
+def test_a_full_disk_costs_no_photo(start: Start) -> None:
+    # Uploads stay in memory, so only a result that is to be kept meets the disk.
+    service = start(ENGINE_PROCESSES=1, TMPDIR="/dev/full", OUTPUT_DIR="/dev/full/outputs")
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n'
+    body = head + jpeg() + bytes(5_000_000) + b"\r\n--b--\r\n"
+    answer = service.request(f"{URL}?save=true", body, headers={"Content-Type": "multipart/form-data; boundary=b"})
+    assert (answer.status, answer.headers["X-Ignored-Params"]) == (200, "save")
+    assert "image.not_saved" in service.log.read_text()
