@@ -16,12 +16,29 @@ __all__ = ["main"]
 
 
 @click.group()
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Operate a Background Remover API."""
     try:
         export_rembg_settings()
     except SettingsError as error:
-        raise click.ClickException(str(error)) from None
+        if context.invoked_subcommand != "doctor":  # which reports it together with the rest
+            raise click.ClickException(str(error)) from None
+
+
+@main.command()
+@click.pass_context
+def doctor(context: click.Context) -> None:
+    """Check this installation and say what to do; exit status 1 when something does not work."""
+    from app.doctor import Level, examine, summary
+
+    findings = []
+    for finding in examine():
+        click.echo(str(finding))
+        findings.append(finding)
+    click.echo(f"\n{summary(findings)}")
+    if any(finding.level is Level.FAIL for finding in findings):
+        context.exit(1)
 
 
 @main.group()
