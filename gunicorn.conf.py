@@ -19,7 +19,8 @@ try:
 except SettingsError as error:
     sys.exit(str(error))
 
-bind = f"{_settings.host}:{_settings.port}"
+_host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
+bind = f"{_host}:{_settings.port}"
 worker_class = "gthread"  # uploads and health checks wait on sockets; the computing is done in engines
 workers = _settings.web_concurrency
 threads = web_threads(_settings)

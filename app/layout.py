@@ -17,7 +17,7 @@ WEB_MB, BODY_COPIES = 70, 2.5
 # An engine needs at least this many MB on top of its model to be of any use.
 LEAST_HEADROOM_MB = 64
 WARN_SHARE = 0.8
-# What the low profile is made for, whatever the machine has.
+# What MEMORY_PROFILE=low is made for, whatever the machine has.
 LOW_LIMIT = 512 * MEGABYTE
 # Threads of a web worker beyond those that wait for an engine, so that /health and refusals never wait.
 SPARE_THREADS = 16
@@ -59,7 +59,7 @@ def engine_layout(settings: Settings) -> Layout:
 
 def _room_for_engines(settings: Settings) -> int:
     """Return the MB of one web worker's share that are left for its engines once its uploads are provided for."""
-    limit = min(memory_limit(), LOW_LIMIT) if settings.low_memory else memory_limit()
+    limit = min(memory_limit(), LOW_LIMIT) if settings.memory_profile == "low" else memory_limit()
     share = limit // settings.web_concurrency // MEGABYTE
     uploads = settings.max_concurrent_uploads * settings.max_content_length * BODY_COPIES / MEGABYTE
     return max(0, int(share - WEB_MB - uploads))

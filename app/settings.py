@@ -31,7 +31,7 @@ LOW_PROFILE: dict[str, Any] = {
     "max_concurrent_uploads": 2,
     "max_dimension": 800,
 }
-LOW_MEMORY = 768 * MEGABYTE
+LOW_MEMORY = 1200 * MEGABYTE
 
 
 class SettingsError(ValueError):
@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     )
     engine_max_tasks: int = Field(1000, ge=1, description="Photos after which an engine is replaced, between two.")
     memory_profile: Literal["auto", "low", "standard"] = Field(
-        "auto", description="low: defaults for 512 MB in all; auto: low where the container has at most 768 MB."
+        "auto", description="low: defaults for 512 MB in all; auto: low where the container has at most 1200 MB."
     )
     memory_warn_mb: int | None = Field(
         None, ge=1, description="MB past which an engine is logged and replaced. Default: 80 % of its cap."

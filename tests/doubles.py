@@ -12,6 +12,7 @@ from app.errors import ServiceError
 STATUS = PoolStatus(
     engines=1,
     ready=1,
+    restarting=0,
     states=(EngineState.IDLE,),
     pids=(),
     queued=0,

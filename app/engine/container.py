@@ -25,31 +25,30 @@ def _positive_int(text: str) -> int | None:
     return int(text) if text.isdecimal() and int(text) > 0 else None
 
 
-def _own_cgroup(root: Path, proc: Path) -> Path:
-    """Return the folder of this process's own cgroup v2, which need not be the root (systemd slices)."""
-    for line in _read(proc).splitlines():
-        if line.startswith("0::"):
-            folder = root / line[3:].lstrip("/")
-            return folder if folder.is_dir() else root
-    return root
+def _cgroups(root: Path, proc: Path) -> list[Path]:
+    """Return the folders of this process's own cgroup v2 and of those around it (systemd slices), up to the root."""
+    own = next((line[3:].strip("/") for line in _read(proc).splitlines() if line.startswith("0::")), "")
+    return [root / Path(*own.split("/")[:depth]) for depth in range(len(own.split("/")), 0, -1)] + [root]
 
 
 def cpu_quota(root: Path = CGROUP, proc: Path = Path("/proc/self/cgroup")) -> int:
-    """Return how many cores may be used, at least 1: the affinity mask, narrowed by the cgroup's quota (v2, v1)."""
+    """Return how many cores may be used, at least 1: the affinity mask, narrowed by the cgroups' quotas (v2, v1)."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota, _, period = _read(_own_cgroup(root, proc) / "cpu.max").partition(" ")
-    if not quota:
-        quota = _read(root / "cpu/cpu.cfs_quota_us")
-        period = _read(root / "cpu/cpu.cfs_period_us")
-    allowed, every = _positive_int(quota), _positive_int(period)
-    return max(1, min(cores, math.ceil(allowed / every))) if allowed and every else cores
+    quotas = [_read(folder / "cpu.max") for folder in _cgroups(root, proc)]
+    quotas.append(f"{_read(root / 'cpu/cpu.cfs_quota_us')} {_read(root / 'cpu/cpu.cfs_period_us')}")
+    for quota in quotas:
+        allowed, _, period = quota.partition(" ")
+        if (share := _positive_int(allowed)) and (every := _positive_int(period)):
+            cores = min(cores, math.ceil(share / every))
+    return max(1, cores)
 
 
 def memory_limit(root: Path = CGROUP, proc: Path = Path("/proc/self/cgroup")) -> int:
-    """Return the bytes that may be used: the cgroup's limit (v2, v1) or the machine's memory, whichever is less."""
-    total = int(psutil.virtual_memory().total)
-    text = _read(_own_cgroup(root, proc) / "memory.max") or _read(root / "memory/memory.limit_in_bytes")
-    return min(total, _positive_int(text) or total)
+    """Return the bytes that may be used: the least of the cgroups' limits (v2, v1) and the machine's memory."""
+    limits = [_read(folder / "memory.max") for folder in _cgroups(root, proc)]
+    limits.append(_read(root / "memory/memory.limit_in_bytes"))
+    known = [limit for limit in map(_positive_int, limits) if limit]
+    return min([int(psutil.virtual_memory().total), *known])
 
 
 def choose_layout(cores: int, memory_mb: int, cap_mb: int) -> tuple[int, int]:

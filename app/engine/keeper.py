@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 START_SECONDS = 120.0
 # Seconds before an engine that can't start is tried again: doubled each time, up to the last.
 FIRST_BACKOFF, LAST_BACKOFF = 0.2, 10.0
+# How long an engine that worked may take to be replaced before it counts as missing.
+RESTART_SECONDS = 5.0
 # How often an engine whose model is unavailable looks again, in seconds.
 REWARM_SECONDS = 30.0
 
@@ -96,12 +98,18 @@ class Keeper:
         self.model = ""
         self.provider = ""
         self.ready = False
+        self.last_ready = -RESTART_SECONDS
         self.problem: ServiceError | None = None
 
     @property
     def alive(self) -> bool:
         """Tell whether the engine's process runs."""
         return self.engine is not None and self.engine.alive
+
+    @property
+    def restarting(self) -> bool:
+        """Tell whether an engine that worked a moment ago is being replaced."""
+        return not self.ready and time.monotonic() - self.last_ready < RESTART_SECONDS
 
     def start(self) -> None:
         """Start keeping."""
@@ -125,10 +133,9 @@ class Keeper:
                 self._start_engine()
                 backoff = FIRST_BACKOFF
                 self._feed()
-            except NotAccepted as gone:
-                log.log(logging.INFO if gone.code == EXIT_RECYCLED else logging.ERROR, "engine lost: %s", gone)
             except (EngineDied, TimeoutError, OSError) as error:
-                log.error("engine lost: %s", error)
+                if not (self._pool.stopping or getattr(error, "code", None) == EXIT_RECYCLED):
+                    log.error("engine lost: %s", error)
             except Exception:  # a keeper that ends would be an engine less until the next restart
                 log.exception("engine lost")
             finally:
@@ -176,12 +183,12 @@ class Keeper:
             raise
         except EngineDied as death:
             if death.of_its_own_accord:
-                self._pool.quarantine.strike(job.request.image)
+                self._pool.quarantine.strike(job.request.image, job.request.background_image)
             job.fail(ShuttingDown() if self._pool.stopping else _as_seen_by_the_caller(death))
             raise
         except TimeoutError as error:
             if job.had_its_time():
-                self._pool.quarantine.strike(job.request.image)
+                self._pool.quarantine.strike(job.request.image, job.request.background_image)
             job.fail(DeadlineExceeded(details="The engine did not finish in time and was replaced."))
             raise TimeoutError(
                 f"engine {engine.pid} passed the deadline of request {job.request.request_id}"
@@ -198,6 +205,8 @@ class Keeper:
             self.ready, self.problem = True, None
 
     def _end_engine(self) -> None:
+        if self.ready:
+            self.last_ready = time.monotonic()
         self.ready = False
         self._pool.set_state(self, EngineState.DYING)
         if self.engine is not None:

@@ -97,8 +97,7 @@ class MemoryGuard:
         self.idle = resident_bytes()
         data = _data_bytes()
         if data:
-            limit = data + max(0, self.cap - self.idle)
-            resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
+            _limit_data(data + max(0, self.cap - self.idle))
 
     def admit(self, header: Header, growth: int) -> None:
         """Raise OutOfMemory, with the size that would fit, when a photo's predicted growth does not."""
@@ -120,6 +119,13 @@ class MemoryGuard:
                 "memory.warning stage=%s rss_mb=%d cap_mb=%d", stage, resident // MEGABYTE, self.cap // MEGABYTE
             )
         return resident // MEGABYTE
+
+
+def _limit_data(limit: int) -> None:
+    """Set the soft limit, which may not exceed a hard one that somebody else has set."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _data_bytes() -> int:

@@ -12,7 +12,7 @@ from app.engine.container import MEGABYTE
 from app.engine.memory import MemoryGuard, predict_growth
 from app.engine.messages import RGBA, EngineConfig, RemovalOptions, RemovalRequest, RemovalResult
 from app.engine.models import ModelSpec
-from app.engine.session import SessionCache
+from app.engine.session import Session, SessionCache
 from app.errors import ServiceError, UnknownForeground
 from app.imaging.cutout import WHITE, cut_out, finish
 from app.imaging.decode import Header, Photo, PixelLimits, decode
@@ -46,12 +46,13 @@ class Pipeline:
     def __init__(self, config: EngineConfig, sessions: SessionCache, memory: MemoryGuard | None = None) -> None:
         self._limits = PixelLimits(config.max_pixels, config.max_pixels_hard)
         self._sessions = sessions
+        self._model = config.model
         self._memory = memory or MemoryGuard(config.memory_mb * MEGABYTE, config.memory_warn_mb * MEGABYTE)
 
     def run(self, request: RemovalRequest) -> RemovalResult:
         """Return the finished picture; raise a ServiceError that says what is wrong with the request."""
         options, stages = request.options, Stages(self._memory)
-        session = self._sessions.get(options.model)
+        session = self._session(options.model)
         with stages.stage("decode"):
             photo = self._decode(request.image, options, _decoded_side(options, session.model))
             background = self._background(request, photo)
@@ -79,6 +80,14 @@ class Pipeline:
             stages_mb=stages.mb,
             input_size=photo.full_size,
         )
+
+    def _session(self, name: str) -> Session:
+        """Return the model's session; another model takes other memory, which is then measured anew."""
+        session = self._sessions.get(name)
+        if name != self._model:
+            self._model = name
+            self._memory.arm()
+        return session
 
     def _decode(self, data: bytes, options: RemovalOptions, longest_side: int, held: int = 0) -> Photo:
         """Decode an image once its predicted memory has been found to fit beside `held` bytes."""

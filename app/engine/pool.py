@@ -35,10 +35,15 @@ class Abandoned(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PoolStatus:
-    """A snapshot for /health; `ready` counts the engines in which a real inference has succeeded."""
+    """A snapshot for /health.
+
+    `ready` counts the engines in which a real inference has succeeded, `restarting` those that worked a moment ago and
+    are being replaced: photos wait for them.
+    """
 
     engines: int
     ready: int
+    restarting: int
     states: tuple[EngineState, ...]
     pids: tuple[int, ...]
     queued: int
@@ -89,7 +94,7 @@ class EnginePool:
         the engine answers, or Abandoned when `abandoned()` comes true while the request is queued.
         """
         self.start()
-        if self.quarantine.refuses(request.image):
+        if self.quarantine.refuses(request.image, request.background_image):
             raise ImageRefused()
         job = Job(request, deadline)
         with self._changed:
@@ -130,6 +135,7 @@ class EnginePool:
             return PoolStatus(
                 engines=len(self._keepers),
                 ready=sum(keeper.ready for keeper in self._keepers),
+                restarting=sum(keeper.restarting for keeper in self._keepers),
                 states=tuple(keeper.state for keeper in self._keepers),
                 pids=tuple(keeper.engine.pid for keeper in self._keepers if keeper.engine),
                 queued=max(0, len(self._queue) - self._count(EngineState.IDLE)),

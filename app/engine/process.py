@@ -57,7 +57,8 @@ class EngineProcess:
 
     def __init__(self, config: EngineConfig, on_exit: Callable[[], None]) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, contextlib.ExitStack() as unless_started:
+            unless_started.callback(ours.close)
             self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
                 [sys.executable, "-m", "app.engine.worker", str(theirs.fileno()), str(os.getpid())],
                 pass_fds=(theirs.fileno(),),
@@ -65,6 +66,7 @@ class EngineProcess:
                 stdout=subprocess.DEVNULL,
                 env=os.environ | dict.fromkeys(SINGLE_THREADED, "1") | {"MALLOC_ARENA_MAX": "2"},
             )
+            unless_started.pop_all()
         self._sock = ours
         self._config = config
         threading.Thread(target=self._reap, args=(on_exit,), name="engine-reaper", daemon=True).start()

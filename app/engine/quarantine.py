@@ -24,9 +24,9 @@ class Quarantine:
         self._lock = threading.Lock()
         self._strikes: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
 
-    def strike(self, image: bytes) -> None:
-        """Note that an engine died of this image."""
-        key = _digest(image)
+    def strike(self, *images: bytes) -> None:
+        """Note that an engine died of this image, or of this image and its background together."""
+        key = _digest(images)
         with self._lock:
             self._forget_old()
             count, _ = self._strikes.pop(key, (0, 0.0))
@@ -34,13 +34,13 @@ class Quarantine:
             while len(self._strikes) > MOST_ENTRIES:
                 self._strikes.popitem(last=False)
 
-    def refuses(self, image: bytes) -> bool:
-        """Tell whether this image has had its strikes; costs a hash only while any image has."""
+    def refuses(self, *images: bytes) -> bool:
+        """Tell whether these have had their strikes; costs a hash only while any image has."""
         with self._lock:
             self._forget_old()
             if not self._strikes:
                 return False
-        key = _digest(image)
+        key = _digest(images)
         with self._lock:
             return self._strikes.get(key, (0, 0.0))[0] >= STRIKES
 
@@ -50,5 +50,5 @@ class Quarantine:
             self._strikes.popitem(last=False)
 
 
-def _digest(image: bytes) -> bytes:
-    return hashlib.sha256(image).digest()
+def _digest(images: tuple[bytes, ...]) -> bytes:
+    return hashlib.sha256(b"".join(hashlib.sha256(image).digest() for image in images)).digest()

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from flask import Request
 from werkzeug.datastructures import FileStorage, MultiDict
-from werkzeug.exceptions import ClientDisconnected
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from app.errors import (
     EmptyFile,
@@ -22,11 +22,12 @@ from app.errors import (
     InvalidParameter,
     MissingImage,
     MultipleSources,
+    TooManyParts,
     UnsupportedFormat,
 )
 from app.imaging.formats import sniff
 
-__all__ = ["MemoryRequest", "Upload", "read_upload"]
+__all__ = ["MemoryRequest", "Upload", "read_upload", "too_large"]
 
 SOURCES = ("file", "image")
 BACKGROUND = "background_file"
@@ -62,14 +63,26 @@ def read_upload(request: Request, max_image_bytes: int) -> Upload:
     InvalidParameter (a repeated field).
     """
     query = _texts(request.args)
-    if request.mimetype == "multipart/form-data":
-        upload = _from_multipart(request)
-    else:
-        upload = _from_body(request)
+    try:
+        upload = _from_multipart(request) if request.mimetype == "multipart/form-data" else _from_body(request)
+    except RequestEntityTooLarge:
+        raise too_large(request) from None
     _check_image(upload.image, max_image_bytes)
     if upload.background_image:
         _check_image(upload.background_image, max_image_bytes)
     return Upload(upload.image, query | upload.fields, upload.background_image, upload.unknown_files)
+
+
+def too_large(request: Request) -> FileTooLarge | TooManyParts:
+    """Tell too many bytes from too many form fields; Werkzeug raises the same for both."""
+    most = request.max_content_length or 0
+    announced = request.content_length
+    read = request.stream.tell() if announced is None else announced
+    if read < most:
+        return TooManyParts(solution=f"Send at most {request.max_form_parts} fields.")
+    return FileTooLarge(
+        f"The request's body has more than {most} bytes.", solution=f"Send a body of at most {most} bytes."
+    )
 
 
 def _from_multipart(request: Request) -> Upload:

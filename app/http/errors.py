@@ -8,6 +8,7 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from app import errors
+from app.http.bodies import too_large
 from app.observability import request_ids
 
 __all__ = ["init_app", "render"]
@@ -57,22 +58,10 @@ def _translate(error: HTTPException) -> errors.ServiceError:
     if error.code == 405:
         return errors.MethodNotAllowed()
     if error.code == 413:
-        return _too_large()
+        return too_large(request)
     if error.code is not None and error.code < 500:
         return errors.InvalidParameter("The request cannot be read.", details=error.name)
     return errors.InternalError()
-
-
-def _too_large() -> errors.ServiceError:
-    """Tell too many bytes from too many form fields; Werkzeug raises the same for both."""
-    most = request.max_content_length or 0
-    announced = request.content_length
-    read = request.stream.tell() if announced is None else announced
-    if read < most:
-        return errors.TooManyParts(solution=f"Send at most {request.max_form_parts} fields.")
-    return errors.FileTooLarge(
-        f"The request's body has more than {most} bytes.", solution=f"Send a body of at most {most} bytes."
-    )
 
 
 def _unexpected(error: Exception) -> Response:

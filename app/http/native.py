@@ -126,7 +126,7 @@ def _remove(longest_side: int) -> _Removal:
     except ServiceError as error:
         events.not_done(error)
         raise
-    except Abandoned:
+    except (Abandoned, ClientDisconnected):
         events.abandoned()
         raise ClientDisconnected from None
 

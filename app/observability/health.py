@@ -49,8 +49,8 @@ class HealthMonitor:
         memory = _memory_use(status.pids)
         checks = {
             "app": not status.closing,
-            "engine": bool(status.pids),
-            "model": status.ready > 0,
+            "engine": bool(status.pids or status.restarting),
+            "model": status.ready + status.restarting > 0,
             "redis": None,
             "disk_space": None,
             "memory": memory.level != "CRITICAL",
@@ -75,7 +75,7 @@ class HealthMonitor:
         status = self._pool.status()
         if status.closing:
             return False, "The server is shutting down.", ""
-        if status.ready:
+        if status.ready or status.restarting:
             return True, "", ""
         if status.problem is not None:
             return False, status.problem.message, status.problem.advice

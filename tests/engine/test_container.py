@@ -33,6 +33,7 @@ def tree(folder: Path, files: dict[str, str]) -> Path:
         ({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
         ({"own/cpu.max": "100000 100000", "cpu.max": "max 100000", "proc": "0::/own"}, 1),
         ({"cpu.max": "100000 100000", "proc": "0::/elsewhere"}, 1),
+        ({"a/cpu.max": "100000 100000", "a/b/cpu.max": "max 100000", "proc": "0::/a/b"}, 1),
     ],
 )
 def test_cpu_quota(files: dict[str, str], cores: int, tmp_path: Path) -> None:
@@ -48,6 +49,7 @@ def test_cpu_quota(files: dict[str, str], cores: int, tmp_path: Path) -> None:
         ({"memory.max": str(2**62)}, TOTAL),
         ({"memory/memory.limit_in_bytes": str(256 * MEGABYTE)}, 256 * MEGABYTE),
         ({"own/memory.max": str(64 * MEGABYTE), "proc": "0::/own"}, 64 * MEGABYTE),
+        ({"a/memory.max": str(64 * MEGABYTE), "a/b/memory.max": "max", "proc": "0::/a/b"}, 64 * MEGABYTE),
     ],
 )
 def test_memory_limit(files: dict[str, str], limit: int, tmp_path: Path) -> None:

@@ -32,6 +32,13 @@ def test_two_strikes_are_enough(strikes: int, refused: bool, quarantine: Quarant
     assert not quarantine.refuses(b"good")
 
 
+def test_a_background_that_kills_does_not_taint_the_image(quarantine: Quarantine) -> None:
+    for _ in range(2):
+        quarantine.strike(b"image", b"evil background")
+    assert quarantine.refuses(b"image", b"evil background")
+    assert not quarantine.refuses(b"image", b"")
+
+
 def test_it_is_forgotten_after_some_minutes(quarantine: Quarantine, clock: Clock) -> None:
     for _ in range(2):
         quarantine.strike(b"bad")

@@ -20,6 +20,7 @@ UNAVAILABLE = ModelUnavailable("no weights", solution="python -m app models pull
         ({}, "healthy", 200),
         ({"engines": 2}, "degraded", 200),
         ({"ready": 0}, "unhealthy", 503),
+        ({"ready": 0, "restarting": 1}, "degraded", 200),
         ({"closing": True}, "unhealthy", 503),
     ],
 )
@@ -50,6 +51,7 @@ def test_live_needs_no_engine(fast_client: FlaskClient, fake_pool: FakePool) -> 
     [
         ({}, 200, None),
         ({"ready": 0}, 503, "No engine has started yet."),
+        ({"ready": 0, "restarting": 1}, 200, None),
         ({"ready": 0, "problem": UNAVAILABLE}, 503, "no weights"),
         ({"closing": True}, 503, "The server is shutting down."),
     ],
