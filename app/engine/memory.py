@@ -89,15 +89,19 @@ class MemoryGuard:
     idle: int = 0
 
     def arm(self) -> None:
-        """Learn what the idle engine takes and cap its growth, once the model has been warmed up.
-
-        RLIMIT_DATA counts address space, also of stacks and pools that are never touched, so what is limited is the
-        growth from now on. Native code answers the limit with bad_alloc or SIGABRT, Python with MemoryError.
-        """
+        """Learn what the idle engine takes, once its model has been warmed up, and cap its growth."""
         self.idle = resident_bytes()
-        data = _data_bytes()
-        if data:
-            _limit_data(data + max(0, self.cap - self.idle))
+        self.limit_growth()
+
+    def limit_growth(self) -> None:
+        """Cap what may be allocated from now on, so that resident memory stays under the cap.
+
+        RLIMIT_DATA counts address space, also of stacks and pools that are never touched and of heap that was trimmed
+        long ago: measured once, it would leave less and less. So the limit is set anew before each photo. Native code
+        answers it with bad_alloc or SIGABRT, Python with MemoryError.
+        """
+        if data := _data_bytes():
+            _limit_data(data + max(0, self.cap - resident_bytes()))
 
     def admit(self, header: Header, growth: int) -> None:
         """Raise OutOfMemory, with the size that would fit, when a photo's predicted growth does not."""

@@ -128,6 +128,7 @@ class Engine:
     def _answer(self, request: RemovalRequest) -> tuple[dict[str, Any], list[bytes]]:
         """Return the header and the blobs of the answer; whatever fails becomes one."""
         try:
+            self._memory.limit_growth()
             if self._config.faults:
                 faults.trigger(request.request_id)
             result = self._pipeline.run(request)

@@ -148,6 +148,20 @@ def test_the_cap_is_real(tmp_path: Path) -> None:
     assert done.stdout == "stopped\n"
 
 
+def test_the_cap_does_not_shrink_with_address_space_that_is_not_used() -> None:
+    code = (
+        "import mmap, resource\n"
+        "from app.engine.memory import MemoryGuard, _data_bytes, resident_bytes\n"
+        "guard = MemoryGuard(400 * 2**20, 1)\nguard.arm()\n"
+        "unused = mmap.mmap(-1, 100 * 2**20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n"
+        "guard.limit_growth()\n"
+        "free = resource.getrlimit(resource.RLIMIT_DATA)[0] - _data_bytes()\n"
+        "print(abs(free - (guard.cap - resident_bytes())) < 2**22)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "True\n"
+
+
 def test_a_picture_of_the_tests_is_what_it_says(tmp_path: Path) -> None:
     save_picture(tmp_path / "x", 0.3, {"format": "PNG", "mode": "I;16"})
     with Image.open(tmp_path / "x") as image:
