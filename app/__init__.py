@@ -21,6 +21,7 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     Engines start with `app.extensions["pool"].start()`, at the latest with the first photo. Raises SettingsError.
     """
     from flask import Flask
+    from werkzeug.middleware.proxy_fix import ProxyFix
 
     from app.engine.fetcher import WeightsFetcher
     from app.engine.pool import EnginePool
@@ -40,6 +41,8 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     admission = Admission(pool, layout.processes + settings.queue_size, settings.max_concurrent_uploads)
     app = Flask(__name__, static_folder=None)
     app.request_class = MemoryRequest
+    if settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
     app.config.update(
         MAX_CONTENT_LENGTH=settings.max_content_length,
         MAX_FORM_MEMORY_SIZE=settings.max_content_length,  # base64 comes as a text field too

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import resources
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.engine import models
@@ -31,6 +32,8 @@ LOW_PROFILE: dict[str, Any] = {
     "max_concurrent_uploads": 2,
     "max_dimension": 800,
 }
+# Settings whose values are shown nowhere.
+SECRETS = {"API_KEYS", "REDIS_URL"}
 LOW_MEMORY = 768 * MEGABYTE
 
 
@@ -98,6 +101,43 @@ class Settings(BaseSettings):
     cleanup_max_age_hours: float = Field(
         24, gt=0, le=87_600, description="Hours after which results kept in OUTPUT_DIR are deleted."
     )
+    upload_dir: Path = Field(Path("uploads"), description="Folder from which /read-file reads, besides OUTPUT_DIR.")
+    rate_limit_storage: Literal["memory", "redis"] = Field(
+        "memory", description="Where counts are kept; redis shares them between workers and machines."
+    )
+    redis_url: SecretStr = Field(
+        SecretStr("redis://localhost:6379/0"), description="Redis of RATE_LIMIT_STORAGE=redis."
+    )
+    rate_limit_remove_bg_per_hour: int = Field(
+        10, ge=0, description="Photos per client and hour at /remove-background; 0 for no limit."
+    )
+    rate_limit_preview_per_hour: int = Field(20, ge=0, description="The same at /remove-background-preview.")
+    rate_limit_base64_per_hour: int = Field(30, ge=0, description="The same at /remove-background-base64.")
+    rate_limit_read_file_per_hour: int = Field(
+        15, ge=0, description="Files per client and hour at /read-file; 0: no limit."
+    )
+    trusted_proxies: int = Field(
+        0, ge=0, le=10, description="Proxies in front whose X-Forwarded-For is believed; 0: none, the address counts."
+    )
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Comma-separated keys, one of which a caller must send. Default: open to everybody."
+    )
+    api_keys_file: Path | None = Field(
+        None,
+        description="File of lines name:sha256hex:per_hour, reread on SIGHUP; an empty per_hour: the usual limits.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Comma-separated origins of web pages and browser extensions that may call. Default: none."
+    )
+    metrics_allowed_ips: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
+        description="Comma-separated networks that may read /metrics. Default: loopback.",
+    )
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of a process of its own that serves /metrics. Default: none."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Form of a log line.")
+    log_file: Path | None = Field(None, description="File to log to, reopened when it is moved away. Default: stderr.")
     presets_file: Path | None = Field(None, description="JSON file with more presets.")
 
     @model_validator(mode="before")
@@ -105,12 +145,12 @@ class Settings(BaseSettings):
     def _profile_defaults(cls, data: dict[str, Any]) -> dict[str, Any]:
         return (LOW_PROFILE if _is_low(str(data.get("memory_profile") or "auto").lower()) else {}) | data
 
-    @field_validator("memory_profile", mode="before")
+    @field_validator("memory_profile", "rate_limit_storage", "log_format", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
-    @field_validator("models_allowed", mode="before")
+    @field_validator("models_allowed", "api_keys", "cors_origins", "metrics_allowed_ips", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
@@ -165,7 +205,8 @@ def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Set
 def _explain(problem: Mapping[str, Any]) -> str:
     name = str(problem["loc"][0]).upper() if problem["loc"] else ""
     reason = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{name}={problem['input']!r}: {reason}" if name else reason
+    value = "(secret)" if name in SECRETS else repr(problem["input"])
+    return f"{name}={value}: {reason}" if name else reason
 
 
 def setting_rows() -> list[tuple[str, str, str]]:
@@ -187,4 +228,8 @@ def _default_text(field: Any) -> str:
     default = field.default
     if field.default_factory is not None or default is None or default == ():
         return ""
+    if isinstance(default, SecretStr):
+        return default.get_secret_value()
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
     return str(default).lower() if isinstance(default, bool) else str(default)
