@@ -5,6 +5,7 @@ Read once from the environment and from .env, then frozen. An empty value means 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib import resources
 from ipaddress import IPv4Network, IPv6Network
@@ -35,6 +36,12 @@ LOW_PROFILE: dict[str, Any] = {
 # Settings whose values are shown nowhere.
 SECRETS = {"API_KEYS", "REDIS_URL"}
 LOW_MEMORY = 768 * MEGABYTE
+DEFAULT_PORTS = {"http": 80, "https": 443}
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?|chrome-extension|moz-extension|safari-web-extension)://"
+    r"(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?",
+    re.ASCII,
+)
 
 
 class SettingsError(ValueError):
@@ -44,7 +51,9 @@ class SettingsError(ValueError):
 class Settings(BaseSettings):
     """Everything an operator can turn; each field is the environment variable of the same name in capitals."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, extra="ignore", env_file_encoding="utf-8")
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, frozen=True, extra="ignore", env_file_encoding="utf-8", hide_input_in_errors=True
+    )
 
     app_name: str = Field("Background Remover API", description="Name that /health shows.")
     app_version: str = Field(default_factory=package_version, description="Version that /health shows.")
@@ -172,10 +181,23 @@ class Settings(BaseSettings):
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        if "*" in origins and len(origins) > 1:
+            raise ValueError("'*' means every origin and stands alone")
+        return origins if origins == ("*",) else tuple(map(_origin, origins))
+
     @model_validator(mode="after")
     def _pixels_in_order(self) -> Settings:
         if self.max_pixels > self.max_pixels_hard:
             raise ValueError("MAX_PIXELS must not exceed MAX_PIXELS_HARD")
+        return self
+
+    @model_validator(mode="after")
+    def _ports_apart(self) -> Settings:
+        if self.metrics_port == self.port:
+            raise ValueError("METRICS_PORT must not be PORT, which serves /metrics anyway")
         return self
 
     @property
@@ -187,6 +209,18 @@ class Settings(BaseSettings):
     def allowed_models(self) -> tuple[str, ...]:
         """Return the models that a request may name, the default one first."""
         return tuple(dict.fromkeys((self.model_name, *self.models_allowed)))
+
+
+def _origin(text: str) -> str:
+    """Return an origin as browsers write it (RFC 6454, 6.2); raise ValueError."""
+    match = _ORIGIN.fullmatch(text.lower())
+    if match is None or not 1 <= int(match["port"] or 1) <= 65_535:
+        raise ValueError(
+            f"{text!r} is no origin; write scheme://host[:port] without a path, like https://shop.example, or "
+            "chrome-extension://<id>, moz-extension://<id>, safari-web-extension://<id>"
+        )
+    scheme, host, port = match["scheme"], match["host"], int(match["port"] or 0)
+    return f"{scheme}://{host}" if port in {0, DEFAULT_PORTS.get(scheme)} else f"{scheme}://{host}:{port}"
 
 
 def _is_low(profile: str) -> bool:
