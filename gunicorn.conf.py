@@ -5,19 +5,39 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
+from gunicorn.glogging import Logger
+
+from app import auth
 from app.engine.allocator import keep_heap_small
 from app.http.presets import load_presets
 from app.layout import web_threads
-from app.observability import logs
+from app.observability import logs, multiproc
+from app.observability.metrics_process import MetricsProcess
 from app.settings import SettingsError, load_settings
 
 try:
     _settings = load_settings()
     load_presets(_settings.presets_file)
+    _keys = auth.KeyRing(_settings.api_keys, _settings.api_keys_file)
+    logs.configure(_settings)
 except SettingsError as error:
     sys.exit(str(error))
+except OSError as error:
+    sys.exit(f"Bad settings:\n  LOG_FILE={str(_settings.log_file)!r}: {error.strerror}")
+
+
+class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """Have gunicorn's own lines written like ours."""
+
+    def setup(self, cfg: Any) -> None:
+        """Hand everything to the root logger."""
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
 
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
 bind = f"{_host}:{_settings.port}"
@@ -30,15 +50,75 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa:
 control_socket_disable = True
 accesslog = None  # the application writes one line per request
 loglevel = _settings.log_level.lower()
+logger_class = ServerLog
+
+_metrics_process = MetricsProcess()
+
+
+def on_starting(server: Any) -> None:
+    """Make the folder in which workers count, and SIGHUP reread in place what can be reread.
+
+    gunicorn would start every worker anew beside the old ones: twice the engines in memory for a while, and a 503 for
+    who still asks an old worker. Workers get its SIGUSR1 instead, which they survive at any moment of their life.
+    """
+
+    def reread() -> None:
+        _keys.reread()
+        server.handle_usr1()
+
+    server.handle_hup = reread
+    multiproc.prepare()
+
+
+def when_ready(server: Any) -> None:
+    """Start the process behind METRICS_PORT, once the service's own port is ours."""
+    if _settings.metrics_port is not None:
+        _metrics_process.start()
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Keep what a dead worker has counted, and drop its gauges."""
+    try:
+        multiproc.bury(Path(os.environ[multiproc.FOLDER_VARIABLE]), worker.pid, server.WORKERS)
+    except (OSError, ValueError) as error:  # a full or missing folder must not end the master
+        server.log.warning("metrics.not_buried error=%s", error)
+
+
+def on_exit(server: Any) -> None:
+    """End the process behind METRICS_PORT."""
+    if _settings.metrics_port is not None:
+        _metrics_process.stop()
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Give the worker the keys that are in force: with a keys file gone bad meanwhile it could not start."""
+    auth.hand_down(_keys)
+
+
+def _reread_keys_on_signal(worker: Any) -> None:
+    """Read API_KEYS_FILE again on SIGUSR1, in the worker's main loop rather than in the middle of anything."""
+    keys = worker.wsgi.extensions["keys"]
+    reopen_logs = signal.getsignal(signal.SIGUSR1)
+
+    def reread(number: int, frame: Any) -> None:
+        if callable(reopen_logs):
+            reopen_logs(number, frame)
+        worker.method_queue.defer(keys.reread)
+
+    signal.signal(signal.SIGUSR1, reread)
+    signal.siginterrupt(signal.SIGUSR1, False)
+    keys.reread()  # what was changed while this worker started
 
 
 def post_worker_init(worker: Any) -> None:
     """Start the engines, after the fork and before the first request."""
-    logs.configure(_settings.log_level)
+    logs.configure(_settings)
+    _reread_keys_on_signal(worker)
     keep_heap_small()
     pool = worker.wsgi.extensions["pool"]
     worker.wsgi.extensions["fetcher"].start()
     worker.wsgi.extensions["sweeper"].start()
+    worker.wsgi.extensions["metrics"].start()
     pool.start()
     graceful = signal.getsignal(signal.SIGTERM)
 
@@ -56,4 +136,6 @@ def worker_exit(server: Any, worker: Any) -> None:
     if "pool" in extensions:
         extensions["fetcher"].stop()
         extensions["sweeper"].stop()
+        extensions["metrics"].stop()
+        extensions["limits"].stop()
         extensions["pool"].stop()

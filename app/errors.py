@@ -8,6 +8,10 @@
     │   ├── InvalidJson           INVALID_JSON
     │   ├── EmptyFile             EMPTY_FILE
     │   └── MultipleSources       MULTIPLE_SOURCES
+    ├── AuthRequired 401          AUTH_REQUIRED
+    ├── Forbidden 403             FORBIDDEN
+    │   ├── AuthFailed            AUTH_FAILED
+    │   └── ForbiddenPath         FORBIDDEN_PATH
     ├── NotFound 404              NOT_FOUND
     ├── MethodNotAllowed 405      METHOD_NOT_ALLOWED
     ├── PayloadTooLarge 413
@@ -21,6 +25,7 @@
     │   ├── CorruptImage          CORRUPT_IMAGE
     │   ├── ImageRefused          IMAGE_REFUSED
     │   └── UnknownForeground     UNKNOWN_FOREGROUND
+    ├── RateLimited 429           RATE_LIMITED
     ├── QueueFull 429             QUEUE_FULL
     ├── InternalError 500         INTERNAL
     │   └── EngineCrashed         ENGINE_CRASHED
@@ -113,6 +118,36 @@ class MultipleSources(BadRequest):
     solution = "Send exactly one of 'file' and 'image'."
 
 
+class AuthRequired(ServiceError):
+    status = 401
+    code = "AUTH_REQUIRED"
+    title = "API key required"
+    default_message = "This server answers only callers with an API key."
+    solution = "Send your key as 'X-Api-Key: <key>' or 'Authorization: Bearer <key>'."
+
+
+class Forbidden(ServiceError):
+    status = 403
+    code = "FORBIDDEN"
+    title = "Forbidden"
+    default_message = "This address may not be read from where you are."
+    solution = "Ask from an address in METRICS_ALLOWED_IPS, without a proxy between."
+
+
+class AuthFailed(Forbidden):
+    code = "AUTH_FAILED"
+    title = "API key invalid"
+    default_message = "The API key is not one that this server knows."
+    solution = "Check the key, or ask the operator for one."
+
+
+class ForbiddenPath(Forbidden):
+    code = "FORBIDDEN_PATH"
+    title = "Path not allowed"
+    default_message = "This path does not name a file that may be read."
+    solution = "Send a path relative to the upload or the output folder, such as the name in X-Saved-As."
+
+
 class NotFound(ServiceError):
     status = 404
     code = "NOT_FOUND"
@@ -200,6 +235,14 @@ class UnknownForeground(Unprocessable):
     title = "No subject found"
     default_message = "The model sees no subject in this image."
     solution = "Send a photo with a clear subject, or leave out require_foreground."
+
+
+class RateLimited(ServiceError):
+    status = 429
+    code = "RATE_LIMITED"
+    title = "Rate limit exceeded"
+    default_message = "This client has sent too many requests."
+    solution = "Try again after the seconds that Retry-After names."
 
 
 class QueueFull(ServiceError):

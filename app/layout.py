@@ -53,6 +53,8 @@ def engine_layout(settings: Settings) -> Layout:
         faults=os.environ.get("ENGINE_FAULTS") == "1",  # for tests alone, so not a setting
         rembg_home=settings.rembg_home,
         log_level=settings.log_level,
+        log_format=settings.log_format,
+        log_file=str(settings.log_file.absolute()) if settings.log_file else "",
     )
     return Layout(processes, config)
 

@@ -5,12 +5,14 @@ Read once from the environment and from .env, then frozen. An empty value means 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib import resources
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.engine import models
@@ -31,7 +33,15 @@ LOW_PROFILE: dict[str, Any] = {
     "max_concurrent_uploads": 2,
     "max_dimension": 800,
 }
+# Settings whose values are shown nowhere.
+SECRETS = {"API_KEYS", "REDIS_URL"}
 LOW_MEMORY = 1200 * MEGABYTE
+DEFAULT_PORTS = {"http": 80, "https": 443}
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?|chrome-extension|moz-extension|safari-web-extension)://"
+    r"(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?",
+    re.ASCII,
+)
 
 
 class SettingsError(ValueError):
@@ -41,7 +51,9 @@ class SettingsError(ValueError):
 class Settings(BaseSettings):
     """Everything an operator can turn; each field is the environment variable of the same name in capitals."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, extra="ignore", env_file_encoding="utf-8")
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, frozen=True, extra="ignore", env_file_encoding="utf-8", hide_input_in_errors=True
+    )
 
     app_name: str = Field("Background Remover API", description="Name that /health shows.")
     app_version: str = Field(default_factory=package_version, description="Version that /health shows.")
@@ -98,6 +110,43 @@ class Settings(BaseSettings):
     cleanup_max_age_hours: float = Field(
         24, gt=0, le=87_600, description="Hours after which results kept in OUTPUT_DIR are deleted."
     )
+    upload_dir: Path = Field(Path("uploads"), description="Folder from which /read-file reads, besides OUTPUT_DIR.")
+    rate_limit_storage: Literal["memory", "redis"] = Field(
+        "memory", description="Where counts are kept; redis shares them between workers and machines."
+    )
+    redis_url: SecretStr = Field(
+        SecretStr("redis://localhost:6379/0"), description="Redis of RATE_LIMIT_STORAGE=redis."
+    )
+    rate_limit_remove_bg_per_hour: int = Field(
+        10, ge=0, description="Photos per client and hour at /remove-background; 0 for no limit."
+    )
+    rate_limit_preview_per_hour: int = Field(20, ge=0, description="The same at /remove-background-preview.")
+    rate_limit_base64_per_hour: int = Field(30, ge=0, description="The same at /remove-background-base64.")
+    rate_limit_read_file_per_hour: int = Field(
+        15, ge=0, description="Files per client and hour at /read-file; 0: no limit."
+    )
+    trusted_proxies: int = Field(
+        0, ge=0, le=10, description="Proxies in front whose X-Forwarded-For is believed; 0: none, the address counts."
+    )
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Comma-separated keys, one of which a caller must send. Default: open to everybody."
+    )
+    api_keys_file: Path | None = Field(
+        None,
+        description="File of lines name:sha256hex:per_hour, reread on SIGHUP; an empty per_hour: the usual limits.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Comma-separated origins of web pages and browser extensions that may call. Default: none."
+    )
+    metrics_allowed_ips: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
+        description="Comma-separated networks that may read /metrics. Default: loopback.",
+    )
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of a process of its own that serves /metrics. Default: none."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Form of a log line.")
+    log_file: Path | None = Field(None, description="File to log to, reopened when it is moved away. Default: stderr.")
     presets_file: Path | None = Field(None, description="JSON file with more presets.")
 
     @model_validator(mode="before")
@@ -105,12 +154,12 @@ class Settings(BaseSettings):
     def _profile_defaults(cls, data: dict[str, Any]) -> dict[str, Any]:
         return (LOW_PROFILE if _is_low(str(data.get("memory_profile") or "auto").lower()) else {}) | data
 
-    @field_validator("memory_profile", mode="before")
+    @field_validator("memory_profile", "rate_limit_storage", "log_format", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
-    @field_validator("models_allowed", mode="before")
+    @field_validator("models_allowed", "api_keys", "cors_origins", "metrics_allowed_ips", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
@@ -132,10 +181,23 @@ class Settings(BaseSettings):
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        if "*" in origins and len(origins) > 1:
+            raise ValueError("'*' means every origin and stands alone")
+        return origins if origins == ("*",) else tuple(map(_origin, origins))
+
     @model_validator(mode="after")
     def _pixels_in_order(self) -> Settings:
         if self.max_pixels > self.max_pixels_hard:
             raise ValueError("MAX_PIXELS must not exceed MAX_PIXELS_HARD")
+        return self
+
+    @model_validator(mode="after")
+    def _ports_apart(self) -> Settings:
+        if self.metrics_port == self.port:
+            raise ValueError("METRICS_PORT must not be PORT, which serves /metrics anyway")
         return self
 
     @property
@@ -147,6 +209,18 @@ class Settings(BaseSettings):
     def allowed_models(self) -> tuple[str, ...]:
         """Return the models that a request may name, the default one first."""
         return tuple(dict.fromkeys((self.model_name, *self.models_allowed)))
+
+
+def _origin(text: str) -> str:
+    """Return an origin as browsers write it (RFC 6454, 6.2); raise ValueError."""
+    match = _ORIGIN.fullmatch(text.lower())
+    if match is None or not 1 <= int(match["port"] or 1) <= 65_535:
+        raise ValueError(
+            f"{text!r} is no origin; write scheme://host[:port] without a path, like https://shop.example, or "
+            "chrome-extension://<id>, moz-extension://<id>, safari-web-extension://<id>"
+        )
+    scheme, host, port = match["scheme"], match["host"], int(match["port"] or 0)
+    return f"{scheme}://{host}" if port in {0, DEFAULT_PORTS.get(scheme)} else f"{scheme}://{host}:{port}"
 
 
 def _is_low(profile: str) -> bool:
@@ -165,7 +239,8 @@ def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Set
 def _explain(problem: Mapping[str, Any]) -> str:
     name = str(problem["loc"][0]).upper() if problem["loc"] else ""
     reason = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{name}={problem['input']!r}: {reason}" if name else reason
+    value = "(secret)" if name in SECRETS else repr(problem["input"])
+    return f"{name}={value}: {reason}" if name else reason
 
 
 def setting_rows() -> list[tuple[str, str, str]]:
@@ -187,4 +262,8 @@ def _default_text(field: Any) -> str:
     default = field.default
     if field.default_factory is not None or default is None or default == ():
         return ""
+    if isinstance(default, SecretStr):
+        return default.get_secret_value()
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
     return str(default).lower() if isinstance(default, bool) else str(default)

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
+from typing import Any
 
 import pytest
 import skimage.data
@@ -20,6 +21,8 @@ from app.engine.pool import EnginePool
 from app.settings import Settings
 from tests.doubles import FakePool
 
+# Limits are off in all tests but their own, and in benchmarks.
+NO_LIMITS: dict[str, Any] = dict.fromkeys((name for name in Settings.model_fields if name.endswith("_per_hour")), 0)
 ENGINE = EngineConfig(model="lite", threads=2, max_pixels=25_000_000, max_pixels_hard=100_000_000)
 
 
@@ -72,7 +75,7 @@ def pool() -> Iterator[EnginePool]:
 
 @pytest.fixture(scope="session")
 def real_app(pool: EnginePool) -> Flask:
-    return create_app(Settings(), pool)
+    return create_app(Settings(**NO_LIMITS), pool)
 
 
 @pytest.fixture
@@ -91,7 +94,7 @@ def make_client(fake_pool: FakePool) -> Callable[..., FlaskClient]:
     """Build a client of an application with given settings over the pretended engine."""
 
     def make(**settings: object) -> FlaskClient:
-        return create_app(Settings(**settings), fake_pool).test_client()  # type: ignore[arg-type]
+        return create_app(Settings(**NO_LIMITS | settings), fake_pool).test_client()
 
     return make
 

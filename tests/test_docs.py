@@ -8,13 +8,19 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from app.engine.observer import RestartReason
 from app.errors import error_codes
+from app.http.client import FORWARDED
+from app.http.cors import EXPOSED_HEADERS
 from app.http.params import PARAMETERS
 from app.http.presets import BUILT_IN
+from app.http.security import SECURITY_HEADERS
+from app.observability.metrics import METRICS, PREFIX
 from app.settings import env_sample, setting_rows
 
 ROOT = Path(__file__).parent.parent
 API = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+METRICS_PAGE = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
 SETTINGS = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -60,6 +66,20 @@ def test_every_error_is_documented_with_its_status() -> None:
     assert documented == {code: error.status for code, error in error_codes().items()}
 
 
+def test_every_metric_is_documented_as_it_is() -> None:
+    rows = table_below("| name", METRICS_PAGE)
+    documented = {row[0].strip("`"): (row[1], re.findall(r"`(\w+)`", row[2]), row[3]) for row in rows}
+    assert documented == {PREFIX + metric.name: (metric.kind, list(metric.labels), metric.help) for metric in METRICS}
+
+
+def test_every_metrics_query_is_about_that_metric() -> None:
+    assert [row[0] for row in table_below("| name", METRICS_PAGE) if row[0].strip("`") not in row[4]] == []
+
+
+def test_every_reason_of_a_restart_is_documented() -> None:
+    assert [row[0].strip("`") for row in table_below("| reason", METRICS_PAGE)] == list(RestartReason)
+
+
 def test_every_route_is_documented(real_app: Flask) -> None:
     documented = {row[0].strip("`") for row in table_below("## Endpoints")}
     methods = ("GET", "POST", "PUT", "DELETE", "PATCH")
@@ -72,10 +92,20 @@ def test_every_route_is_documented(real_app: Flask) -> None:
     assert documented == routes
 
 
-def test_every_response_header_is_documented() -> None:
+def test_every_response_header_is_documented_and_exposed() -> None:
+    documented = [name for row in table_below("## Response headers") for name in re.findall(r"`([\w-]+)`", row[0])]
+    assert sorted(documented) == sorted(EXPOSED_HEADERS)
+
+
+def test_no_header_is_sent_that_is_not_exposed() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "app").rglob("*.py"))
-    sent = set(re.findall(r'"(X-[A-Z][\w-]+|Server-Timing|Retry-After)"', source))
-    assert set(re.findall(r"`(X-[\w-]+|Server-Timing|Retry-After)`", API)) == sent
+    named = set(re.findall(r'"(X-[A-Z][\w-]+|Server-Timing|Retry-After)"', source))
+    assert named - {"X-Api-Key", *FORWARDED, *SECURITY_HEADERS} == set(EXPOSED_HEADERS)
+
+
+def test_every_security_header_is_documented() -> None:
+    documented = dict(re.findall(r"^([A-Z][\w-]+): (.+)$", API, re.MULTILINE))
+    assert documented == SECURITY_HEADERS | {"Cross-Origin-Resource-Policy": "same-origin"}
 
 
 @pytest.mark.parametrize("target", ["setup", "run", "test", "lint", "bench", "clean"])

@@ -39,6 +39,10 @@ def test_an_engine_imports_no_web_framework() -> None:
     assert modules_after("import app.engine.worker") & (WEB | HEAVY) == set()
 
 
+def test_an_engine_and_the_command_line_leave_metrics_to_the_web_process() -> None:
+    assert "prometheus_client" not in modules_after("import app.engine.worker, app.cli\n" + every_module("app/engine"))
+
+
 def test_an_engine_at_work_imports_nothing_heavy() -> None:
     code = (
         "import io\nfrom PIL import Image\nfrom app.engine.messages import *\n"

@@ -10,13 +10,15 @@ It is idle once its warm-up has been answered.
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from app.engine.messages import EXIT_RECYCLED, EngineConfig, RemovalRequest, RemovalResult
+from app.engine.messages import EXIT_MEMORY, EXIT_TASKS, RECYCLED, EngineConfig, RemovalRequest, RemovalResult
+from app.engine.observer import RestartReason
 from app.engine.process import EngineDied, EngineProcess, NotAccepted
 from app.errors import (
     DeadlineExceeded,
@@ -42,6 +44,11 @@ FIRST_BACKOFF, LAST_BACKOFF = 0.2, 10.0
 RESTART_SECONDS = 5.0
 # How often an engine whose model is unavailable looks again, in seconds.
 REWARM_SECONDS = 30.0
+REASONS: dict[int | None, RestartReason] = {
+    EXIT_TASKS: RestartReason.TASKS,
+    EXIT_MEMORY: RestartReason.MEMORY,
+    -signal.SIGKILL: RestartReason.KILLED,
+}
 
 
 class EngineState(StrEnum):
@@ -91,6 +98,7 @@ class Keeper:
     def __init__(self, pool: EnginePool, config: EngineConfig, number: int) -> None:
         self._pool = pool
         self._config = config
+        self._number = number
         self._thread = threading.Thread(target=self._keep, name=f"engine-keeper-{number}", daemon=True)
         self._ended = threading.Event()
         self.state = EngineState.STARTING
@@ -129,17 +137,20 @@ class Keeper:
     def _keep(self) -> None:
         backoff = FIRST_BACKOFF
         while not self._pool.stopping:
+            late = False
             try:
                 self._start_engine()
                 backoff = FIRST_BACKOFF
                 self._feed()
             except (EngineDied, TimeoutError, OSError) as error:
-                if not (self._pool.stopping or getattr(error, "code", None) == EXIT_RECYCLED):
+                late = isinstance(error, TimeoutError)
+                if not (self._pool.stopping or getattr(error, "code", None) in RECYCLED):
                     log.error("engine lost: %s", error)
             except Exception:  # a keeper that ends would be an engine less until the next restart
                 log.exception("engine lost")
             finally:
                 failed_to_start = self.state is EngineState.STARTING
+                self._tell_why(late)
                 self._end_engine()
             if failed_to_start:
                 self._ended.wait(backoff)
@@ -150,11 +161,25 @@ class Keeper:
         self._learn(self.engine.warm_up(time.monotonic() + START_SECONDS, first=True))
         log.info("engine %d started: model=%s ready=%s", self.engine.pid, self._config.model, self.ready)
 
+    def _tell_why(self, late: bool) -> None:
+        """Have the pool's observer know why the engine, not yet ended by us, is about to be replaced."""
+        if self._pool.stopping:
+            return
+        status = self.engine.exit_status if self.engine is not None else None
+        if self.state is EngineState.STARTING:
+            reason = RestartReason.START
+        elif late:
+            reason = RestartReason.DEADLINE
+        else:
+            reason = REASONS.get(status, RestartReason.CRASHED)
+        self._pool.observer.replaced(reason)
+
     def _learn(self, answer: dict[str, object]) -> None:
         """Note what a warm-up said."""
         self.ready = answer["ready"] is True
         self.model = str(answer.get("model", ""))
         self.provider = str(answer.get("provider", ""))
+        self._pool.observer.memory_seen(self._number, int(str(answer.get("rss_mb", 0))))
         problem = answer.get("error")
         self.problem = from_code(**problem) if isinstance(problem, dict) else None
 
@@ -165,7 +190,7 @@ class Keeper:
             job = self._pool.next_job(self, None if self.ready else REWARM_SECONDS)
             if job is not None:
                 self._work_on(job, self.engine)
-            elif self.engine.exit_status == EXIT_RECYCLED:
+            elif self.engine.exit_status in RECYCLED:
                 return
             elif not self.engine.alive:
                 raise EngineDied(f"engine {self.engine.pid} ended while idle: {self.engine.death}")
@@ -176,7 +201,9 @@ class Keeper:
         """Have one job done; raise EngineDied or TimeoutError when the engine must be replaced."""
         job.started = time.monotonic()
         try:
-            job.succeed(engine.remove(job.request, job.deadline))
+            result = engine.remove(job.request, job.deadline)
+            self._pool.observer.memory_seen(self._number, max(result.stages_mb.values(), default=0))
+            job.succeed(result)
             self._pool.note_service(job.seconds)
         except NotAccepted:
             self._pool.put_back(job)
@@ -212,6 +239,7 @@ class Keeper:
         if self.engine is not None:
             self.engine.kill()
         self.engine = None
+        self._pool.observer.memory_seen(self._number, 0)
         self._pool.set_state(self, EngineState.STARTING)
 
 

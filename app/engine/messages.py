@@ -5,10 +5,21 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-__all__ = ["EXIT_RECYCLED", "Box", "EngineConfig", "Length", "RemovalOptions", "RemovalRequest", "RemovalResult"]
+__all__ = [
+    "EXIT_MEMORY",
+    "EXIT_TASKS",
+    "RECYCLED",
+    "Box",
+    "EngineConfig",
+    "Length",
+    "RemovalOptions",
+    "RemovalRequest",
+    "RemovalResult",
+]
 
-# How an engine ends that has worked enough: it is replaced without a word.
-EXIT_RECYCLED = 3
+# How an engine ends that has worked enough, or keeps too much memory: it is replaced without a word.
+EXIT_TASKS, EXIT_MEMORY = 3, 4
+RECYCLED = (EXIT_TASKS, EXIT_MEMORY)
 
 OutputFormat = Literal["PNG", "JPEG", "WEBP", "ZIP"]
 Refinement = Literal["none", "edges"]
@@ -32,6 +43,8 @@ class EngineConfig:
     max_tasks: int = 1000
     rembg_home: str = ""
     log_level: str = "INFO"
+    log_format: str = "text"
+    log_file: str = ""
     faults: bool = False
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from app.engine.keeper import EngineState, Job, Keeper
 from app.engine.messages import EngineConfig, RemovalRequest, RemovalResult
+from app.engine.observer import EngineObserver
 from app.engine.quarantine import Quarantine
 from app.errors import DeadlineExceeded, EngineCrashed, ImageRefused, QueueFull, ServiceError, ShuttingDown
 
@@ -74,6 +75,7 @@ class EnginePool:
         # Set from a signal handler, so without a lock: new work is refused, what was accepted goes on.
         self.draining = False
         self.quarantine = Quarantine()
+        self.observer = EngineObserver()
         self.service_seconds = FIRST_GUESS
 
     def start(self) -> None:
@@ -109,6 +111,7 @@ class EnginePool:
             raise job.error
         if job.result is None:
             raise EngineCrashed()
+        self.observer.removed(request, job.result)
         return job.result
 
     def _await(self, job: Job, abandoned: Callable[[], bool]) -> None:

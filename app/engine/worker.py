@@ -25,15 +25,15 @@ from app.engine import faults, wire
 from app.engine.allocator import give_back_freed_memory
 from app.engine.container import MEGABYTE
 from app.engine.memory import MemoryGuard, is_out_of_memory, resident_bytes
-from app.engine.messages import EXIT_RECYCLED, EngineConfig, RemovalRequest
+from app.engine.messages import EXIT_MEMORY, EXIT_TASKS, EngineConfig, RemovalRequest
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
 from app.errors import InternalError, OutOfMemory, ServiceError
+from app.observability import lines
 
 log = logging.getLogger("app.engine")
 
 PR_SET_PDEATHSIG = 1
-LOG_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s %(message)s"
 
 
 def main(descriptor: int, owner: int) -> None:
@@ -43,7 +43,7 @@ def main(descriptor: int, owner: int) -> None:
     with socket.socket(fileno=descriptor) as sock:
         header, _ = wire.receive(sock)
         config = EngineConfig(**header)
-        logging.basicConfig(level=config.log_level, format=LOG_FORMAT, stream=sys.stderr)
+        lines.configure(config.log_level, config.log_format, config.log_file)
         if config.rembg_home:
             os.environ["REMBG_HOME"] = config.rembg_home  # where rembg's own code looks
         cv2.setNumThreads(config.threads)
@@ -86,7 +86,7 @@ class Engine:
         try:
             wire.send(self._sock, self._warm_up())
             gc.freeze()  # what is loaded now stays: a collection per photo then looks at the photo's objects only
-            while not self._worn_out():
+            while not (status := self._worn_out()):
                 header, blobs = wire.receive(self._sock)
                 if header["op"] == "warm":
                     wire.send(self._sock, self._warm_up())
@@ -95,18 +95,18 @@ class Engine:
         except (EOFError, ConnectionError):
             log.debug("the owner is gone")
         else:
-            sys.exit(EXIT_RECYCLED)
+            sys.exit(status)
 
-    def _worn_out(self) -> bool:
-        """Tell whether this engine has worked enough or keeps too much memory, with nothing in hand."""
+    def _worn_out(self) -> int:
+        """Return how to end if this engine has worked enough or keeps too much memory, with nothing in hand, else 0."""
         if self._done >= self._config.max_tasks:
             log.info("engine.recycled reason=tasks tasks=%d", self._done)
-            return True
+            return EXIT_TASKS
         resident = resident_bytes()
         if self._done and resident > self._memory.warn:
             log.info("engine.recycled reason=memory rss_mb=%d tasks=%d", resident // MEGABYTE, self._done)
-            return True
-        return False
+            return EXIT_MEMORY
+        return 0
 
     def _warm_up(self) -> dict[str, Any]:
         """Run the default model once on a grey picture and say whether it works."""
@@ -116,7 +116,8 @@ class Engine:
         except ServiceError as error:
             return {"ready": False, **_error_header(error)}
         self._memory.arm()
-        return {"ready": True, "model": session.model.name, "provider": session.provider}
+        rss = resident_bytes() // MEGABYTE
+        return {"ready": True, "model": session.model.name, "provider": session.provider, "rss_mb": rss}
 
     def _remove(self, request: RemovalRequest) -> None:
         wire.send(self._sock, {"accepted": True})  # from here on, this process's death is this request's failure
@@ -137,7 +138,7 @@ class Engine:
         except Exception as error:  # the answer is INTERNAL, the trace goes to the log
             if is_out_of_memory(error):
                 return _error_header(OutOfMemory(details="The engine's memory cap was reached.")), []
-            log.exception("request %s failed", request.request_id)
+            log.exception("request failed", extra={"request_id": request.request_id})
             return _error_header(InternalError()), []
         return result.header(), [result.body]
 

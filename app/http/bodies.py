@@ -27,7 +27,7 @@ from app.errors import (
 )
 from app.imaging.formats import sniff
 
-__all__ = ["MemoryRequest", "Upload", "read_upload", "too_large"]
+__all__ = ["MemoryRequest", "Upload", "read_json", "read_upload", "too_large"]
 
 SOURCES = ("file", "image")
 BACKGROUND = "background_file"
@@ -103,12 +103,7 @@ def _from_multipart(request: Request) -> Upload:
 
 
 def _from_body(request: Request) -> Upload:
-    # Read before Flask parses: `curl --data-binary @photo.jpg` declares a urlencoded form.
-    body = request.get_data(cache=True, parse_form_data=False)
-    if request.content_length is None and body:
-        request.stream.read(1)  # Werkzeug cuts a chunked body at the limit in silence; this raises then
-    if len(body) < (request.content_length or 0):
-        raise ClientDisconnected
+    body = _whole_body(request)
     if not body:
         raise EmptyFile() if request.mimetype.startswith("image/") else MissingImage()
     if sniff(body):
@@ -121,6 +116,21 @@ def _from_body(request: Request) -> Upload:
         return Upload(body, {})
     encoded = texts.pop("image", None)
     return Upload(_only([_decode_base64(encoded)] if encoded else []), texts)
+
+
+def read_json(request: Request) -> dict[str, str]:
+    """Read a body that is a flat JSON object; raise InvalidJson, or InvalidParameter for a field that is no text."""
+    return _json_texts(_whole_body(request))
+
+
+def _whole_body(request: Request) -> bytes:
+    # Read before Flask parses: `curl --data-binary @photo.jpg` declares a urlencoded form.
+    body = request.get_data(cache=True, parse_form_data=False)
+    if request.content_length is None and body:
+        request.stream.read(1)  # Werkzeug cuts a chunked body at the limit in silence; this raises then
+    if len(body) < (request.content_length or 0):
+        raise ClientDisconnected
+    return body
 
 
 def _only(images: list[bytes]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from app import errors
@@ -25,6 +25,7 @@ def init_app(app: Flask) -> None:
 
 def render(error: errors.ServiceError) -> Response:
     """Render an error in the native dialect's shape."""
+    g.error_code = error.code
     body = {
         "error": error.title,
         "message": error.message,

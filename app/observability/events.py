@@ -10,6 +10,7 @@ import logging
 
 from app.engine.messages import RemovalResult
 from app.errors import ServiceError
+from app.observability import logs
 
 __all__ = ["abandoned", "fallback", "not_done", "received", "succeeded"]
 
@@ -18,12 +19,14 @@ log = logging.getLogger("app.images")
 
 def received(size: int) -> None:
     """Log that an image has been read, with its bytes."""
+    logs.note(bytes_in=size)
     log.info("image.received bytes=%d", size)
 
 
 def succeeded(result: RemovalResult, received_bytes: int) -> None:
     """Log a result, and that it is smaller than what was sent where it is."""
     width, height = result.input_size
+    logs.note(pixels=width * height, model=result.model, stages=result.stages_ms)
     if (width, height) != (result.width, result.height):
         log.info("image.resized from=%dx%d to=%dx%d", width, height, result.width, result.height)
     log.info(

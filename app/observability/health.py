@@ -37,7 +37,14 @@ class MemoryUse:
 class HealthMonitor:
     """Look at the pool and the memory of its processes."""
 
-    def __init__(self, settings: Settings, pool: EnginePool, places_taken: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        pool: EnginePool,
+        places_taken: Callable[[], int],
+        redis_up: Callable[[], bool | None] = lambda: None,
+    ) -> None:
+        self._redis_up = redis_up
         self._places_taken = places_taken
         self._settings = settings
         self._pool = pool
@@ -51,7 +58,7 @@ class HealthMonitor:
             "app": not status.closing,
             "engine": bool(status.pids or status.restarting),
             "model": status.ready + status.restarting > 0,
-            "redis": None,
+            "redis": self._redis_up(),
             "disk_space": None,
             "memory": memory.level != "CRITICAL",
         }
@@ -62,13 +69,18 @@ class HealthMonitor:
             "model": self._settings.model_name,
             "provider": status.provider or None,
             "queue": {
-                "depth": max(status.queued, self._places_taken() - status.busy),
+                "depth": self.queue_depth(status),
                 "capacity": status.queue_capacity,
             },
             "uptime_s": round(time.monotonic() - self._started),
             "name": self._settings.app_name,
             "version": self._settings.app_version,
         }
+
+    def queue_depth(self, status: PoolStatus | None = None) -> int:
+        """Return how many photos wait for an engine, those counted in that are still being read."""
+        status = status or self._pool.status()
+        return max(status.queued, self._places_taken() - status.busy)
 
     def readiness(self) -> tuple[bool, str, str]:
         """Return (ready, reason, what to do): ready once a real inference has succeeded."""
@@ -85,7 +97,8 @@ class HealthMonitor:
 def _overall(status: PoolStatus, checks: dict[str, bool | None]) -> str:
     if not (checks["app"] and checks["model"]):
         return "unhealthy"
-    return "healthy" if status.ready == status.engines and checks["memory"] else "degraded"
+    everything = status.ready == status.engines and checks["memory"] and checks["redis"] is not False
+    return "healthy" if everything else "degraded"
 
 
 def _memory_use(engine_pids: tuple[int, ...]) -> MemoryUse:

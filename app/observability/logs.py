@@ -1,34 +1,33 @@
-"""Log lines: one format, the request's id in each, one line per request."""
+"""The web process's log: the request's id in each line, one line per request."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import sys
+import re
+import secrets
 import time
+from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g, has_request_context, request
 
-from app.observability import request_ids
+from app.http.client import client_network
+from app.observability import lines, request_ids
+from app.settings import Settings
 
-__all__ = ["configure", "init_app"]
+__all__ = ["client_hash", "configure", "init_app", "note"]
 
 log = logging.getLogger("app.requests")
 
-FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s request_id=%(request_id)s %(message)s"
+# gunicorn's master makes it before it forks, so that a client has one hash in all workers until the next start.
+_SALT = secrets.token_bytes(16)
+_WORD = re.compile(r"[\w.-]+", re.ASCII)
 
 
-class _RequestId(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = request_ids.current()
-        return True
-
-
-def configure(level: str) -> None:
-    """Send the log lines of this process to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(FORMAT))
-    handler.addFilter(_RequestId())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+def configure(settings: Settings) -> None:
+    """Send the log lines of this process where LOG_FILE says, in LOG_FORMAT; raise OSError for a file that can't be."""
+    file = str(settings.log_file.absolute()) if settings.log_file else ""
+    lines.configure(settings.log_level, settings.log_format, file, request_ids.current)
 
 
 def init_app(app: Flask) -> None:
@@ -37,19 +36,54 @@ def init_app(app: Flask) -> None:
     app.after_request(_log_request)
 
 
+def note(**fields: object) -> None:
+    """Add to the line of the request that is being answered: bytes_in, pixels, model, stages."""
+    if has_request_context():
+        g.setdefault("log_fields", {}).update(fields)
+
+
+def client_hash(client: str) -> str:
+    """Return what tells one client from another until the next start, and from which nobody learns who it is."""
+    return hashlib.blake2s(client.encode(), key=_SALT, digest_size=6).hexdigest()
+
+
 def _start() -> None:
     g.started = time.monotonic()
 
 
 def _log_request(response: Response) -> Response:
-    milliseconds = (time.monotonic() - g.started) * 1000
-    log.info(
-        "method=%s path=%r status=%d ms=%.1f bytes_in=%d bytes_out=%d",
-        request.method,
-        request.path[:200],
-        response.status_code,
-        milliseconds,
-        request.content_length or 0,
-        response.content_length or 0,
-    )
+    fields = _fields(response)
+    text = " ".join(f"{name}={_text(value)}" for name, value in fields.items())
+    log.info("%s", text, extra={"fields": {"message": "request", **fields}})
     return response
+
+
+def _fields(response: Response) -> dict[str, Any]:
+    noted = g.get("log_fields", {})
+    received = request.content_length
+    return {
+        "method": request.method[:16],
+        "path": request.path[:200],
+        "status": response.status_code,
+        "ms": round((time.monotonic() - g.started) * 1000, 1),
+        "bytes_in": noted.get("bytes_in", 0) if received is None else received,
+        "bytes_out": response.content_length or 0,
+        "pixels": noted.get("pixels"),
+        "model": noted.get("model"),
+        "stages": noted.get("stages", {}),
+        "client": client_hash(_client()),
+    }
+
+
+def _client() -> str:
+    key = g.get("api_key_name")
+    return f"key {key}" if key else client_network(request)
+
+
+def _text(value: object) -> str:
+    """Return a value as one word; what a client chose is quoted, so that it can't look like another field."""
+    if isinstance(value, dict):
+        return ",".join(f"{name}:{number:.1f}" for name, number in value.items()) or "-"
+    if isinstance(value, str) and not _WORD.fullmatch(value):
+        return repr(value)
+    return "-" if value is None else str(value)

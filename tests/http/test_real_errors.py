@@ -13,7 +13,7 @@ from PIL import Image
 from app import create_app
 from app.engine.pool import EnginePool
 from app.settings import Settings
-from tests.conftest import encoded, jpeg
+from tests.conftest import NO_LIMITS, encoded, jpeg
 
 
 def png_claiming(width: int, height: int) -> bytes:
@@ -44,7 +44,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def app(pool: EnginePool) -> Flask:
-    return create_app(Settings(models_allowed=("u2netp",)), pool)
+    return create_app(Settings(models_allowed=("u2netp",), **NO_LIMITS), pool)
 
 
 @pytest.mark.parametrize(("image", "query", "status", "code"), CASES.values(), ids=CASES.keys())

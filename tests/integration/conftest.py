@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import wait_until
+from tests.conftest import NO_LIMITS, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -132,10 +132,11 @@ def free_port() -> int:
 
 
 def gunicorn(environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    no_limits = {name.upper(): str(value) for name, value in NO_LIMITS.items()}
     with log.open("wb") as output:
         return subprocess.Popen(
             [Path(sys.executable).with_name("gunicorn"), "app:create_app()"],
-            env=os.environ | environment,
+            env=os.environ | no_limits | environment,
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,

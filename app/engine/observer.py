@@ -1,0 +1,33 @@
+"""What an engine pool tells the outside about its work: nothing, unless somebody listens."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from app.engine.messages import RemovalRequest, RemovalResult
+
+__all__ = ["EngineObserver", "RestartReason"]
+
+
+class RestartReason(StrEnum):
+    """Why an engine is replaced."""
+
+    TASKS = "tasks"  # it has worked on ENGINE_MAX_TASKS photos
+    MEMORY = "memory"  # it kept more than MEMORY_WARN_MB between two photos
+    KILLED = "killed"  # SIGKILL from outside, such as the kernel's when memory runs out
+    CRASHED = "crashed"  # any other end of its own
+    DEADLINE = "deadline"  # it hung, or was still at work when its request's time was over
+    START = "start"  # it never became ready
+
+
+class EngineObserver:
+    """Hear what happens; called from many threads, and must neither raise nor wait."""
+
+    def removed(self, request: RemovalRequest, result: RemovalResult) -> None:
+        """Take note of a photo that was worked on."""
+
+    def memory_seen(self, engine: int, megabytes: int) -> None:
+        """Take note of the resident memory of the engine of this number, 0 once it has ended."""
+
+    def replaced(self, reason: RestartReason) -> None:
+        """Take note of an engine that has ended and is about to be replaced."""

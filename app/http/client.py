@@ -1,0 +1,38 @@
+"""Who is asking: the address that counts, and whether it was forwarded."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+from flask import Request
+
+__all__ = ["client_address", "client_network", "was_forwarded"]
+
+# Any of these says that the address of the connection is that of a proxy.
+FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
+
+
+def client_address(request: Request) -> IPv4Address | IPv6Address | None:
+    """Return the client's address, None when it has none (a Unix socket).
+
+    Headers are believed only as far as TRUSTED_PROXIES says: Werkzeug's ProxyFix has put that into `remote_addr`.
+    """
+    try:
+        address = ip_address((request.remote_addr or "").partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def client_network(request: Request) -> str:
+    """Return what counts as one client: an IPv4 address, or the /64 that one IPv6 subscriber has to itself."""
+    address = client_address(request)
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((address, 64), strict=False))
+    return str(address or "local")
+
+
+def was_forwarded(request: Request) -> bool:
+    """Tell whether a proxy has passed the request on; such a request is never loopback."""
+    return any(name in request.headers for name in FORWARDED)

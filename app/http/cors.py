@@ -1,0 +1,64 @@
+"""Which web pages and browser extensions may call: CORS by Flask-CORS."""
+
+from __future__ import annotations
+
+import re
+
+from flask import Flask
+from flask_cors import CORS
+
+from app.settings import Settings
+
+__all__ = ["EXPOSED_HEADERS", "init_app"]
+
+# The service's own response headers, which a script may read only if they are named; docs/api.md explains each.
+EXPOSED_HEADERS = (
+    "X-Request-ID",
+    "X-Width",
+    "X-Height",
+    "X-Foreground-Top",
+    "X-Foreground-Left",
+    "X-Foreground-Width",
+    "X-Foreground-Height",
+    "X-Confidence",
+    "X-Model",
+    "X-Optimization-Used",
+    "X-Original-Size",
+    "X-Optimized-Size",
+    "X-Ignored-Params",
+    "X-Fallback",
+    "X-Saved-As",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "Retry-After",
+    "Server-Timing",
+)
+REQUEST_HEADERS = ("Accept", "Authorization", "Content-Type", "X-Api-Key", "X-Request-ID")
+METHODS = ("GET", "HEAD", "OPTIONS", "POST")
+# Everything but /metrics, which no page has any business with.
+RESOURCES = r"/(?!metrics(?:/|$))"
+PREFLIGHT_SECONDS = 3600
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Answer preflights and mark answers for the origins in CORS_ORIGINS; without any, do nothing.
+
+    Never with credentials: a key is sent on purpose, in a header, and not by the browser on its own.
+    """
+    if not settings.cors_origins:
+        return
+    everyone = settings.cors_origins == ("*",)
+    # Flask-CORS takes some texts for regular expressions, and matches those at the start only.
+    origins = [re.compile(re.escape(origin) + r"\Z", re.IGNORECASE) for origin in settings.cors_origins]
+    CORS(
+        app,
+        resources={RESOURCES: {}},
+        origins="*" if everyone else origins,
+        send_wildcard=everyone,
+        supports_credentials=False,
+        methods=list(METHODS),
+        allow_headers=list(REQUEST_HEADERS),
+        expose_headers=list(EXPOSED_HEADERS),
+        max_age=PREFLIGHT_SECONDS,
+    )

@@ -1,0 +1,102 @@
+"""`/read-file`: an image under UPLOAD_DIR or OUTPUT_DIR, as base64, and no other file."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from flask import Blueprint, Flask, Response, current_app, g, request
+
+from app.errors import FileTooLarge, InvalidParameter, NotFound, UnsupportedFormat
+from app.http.bodies import read_json
+from app.http.connection import within_deadline
+from app.imaging.formats import sniff
+from app.jail import open_below
+from app.observability import request_ids
+from app.settings import Settings
+
+__all__ = ["blueprint", "init_app"]
+
+blueprint = Blueprint("files", __name__)
+
+MOST_BODY_BYTES = 65_536
+# `sniff` looks at the first 256 bytes at most.
+HEAD = 256
+# A multiple of three, so that the pieces' base64 can be put together.
+CHUNK = 3 * 65_536
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Serve the files of these settings' folders."""
+    app.extensions["files"] = settings
+    app.register_blueprint(blueprint)
+
+
+@blueprint.post("/read-file")
+def read_file() -> Response:
+    """Answer with JSON that holds the image; it is read while it is sent, and never whole in memory."""
+    settings = _settings()
+    request.max_content_length = MOST_BODY_BYTES
+    with within_deadline(request, g.deadline):
+        path = read_json(request).get("path", "")
+    if not path:
+        raise InvalidParameter("Field 'path' is missing.", solution='Send {"path": "<name>"}.')
+    file = _open(path, settings)
+    try:
+        size, mimetype = _checked(file, settings.max_image_bytes)
+    except BaseException:
+        file.close()
+        raise
+    return _response(file, size, mimetype)
+
+
+def _open(path: str, settings: Settings) -> BinaryIO:
+    for folder in (settings.upload_dir, settings.output_dir):
+        if (file := open_below(folder, path)) is not None:
+            return file
+    raise NotFound("There is no such file.", solution="Check the path; kept results are deleted after some time.")
+
+
+def _checked(file: BinaryIO, most: int) -> tuple[int, str]:
+    """Return the size and the type of an image; raise FileTooLarge or UnsupportedFormat."""
+    size = file.seek(0, 2)
+    if size > most:
+        raise FileTooLarge(f"The file has {size} bytes.", solution=f"Only files of at most {most} bytes are read.")
+    file.seek(0)
+    name = sniff(file.read(HEAD))
+    if name is None:
+        raise UnsupportedFormat("The file is not an image.", solution="Only images can be read.")
+    return size, f"image/{name.lower()}"
+
+
+def _response(file: BinaryIO, size: int, mimetype: str) -> Response:
+    start = b'{"success": true, "image": "'
+    rest = {"mimetype": mimetype, "size": size, "request_id": request_ids.current()}
+    end = b'", ' + json.dumps(rest).encode("ascii").removeprefix(b"{") + b"\n"
+    response = Response(_pieces(file, size, start, end), mimetype="application/json")
+    response.content_length = len(start) + 4 * ((size + 2) // 3) + len(end)
+    response.headers["Cache-Control"] = "no-store"
+    response.call_on_close(file.close)  # where the client is gone before the first piece
+    return response
+
+
+def _pieces(file: BinaryIO, size: int, start: bytes, end: bytes) -> Iterator[bytes]:
+    with file:
+        yield start
+        file.seek(0)
+        left = size
+        while left:
+            piece = file.read(min(CHUNK, left))
+            if not piece:  # cut short meanwhile: the client sees an answer that ends too early
+                raise OSError("the file became shorter while it was read")
+            left -= len(piece)
+            yield base64.b64encode(piece)
+        yield end
+
+
+def _settings() -> Settings:
+    settings = current_app.extensions["files"]
+    assert isinstance(settings, Settings)  # noqa: S101  # for the type checker
+    return settings

@@ -1,0 +1,59 @@
+"""The form of a log line and where it goes, alike in web processes and engines; standard library only.
+
+With LOG_FILE every process appends to the file by itself, a line at a time, and opens it anew once it has been moved
+away. So nobody has to be told of a rotation, and no pipe between the processes can fill up or break.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from logging.handlers import WatchedFileHandler
+from typing import Any
+
+__all__ = ["configure"]
+
+TEXT = "%(asctime)s %(levelname)s [%(process)d] %(name)s request_id=%(request_id)s %(message)s"
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line; `fields` of a record become keys of it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "pid": record.process,
+            "logger": record.name,
+            "request_id": getattr(record, "request_id", "-"),
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class _RequestId(logging.Filter):
+    """Give each record the id of the request it belongs to, unless it says so itself."""
+
+    def __init__(self, current: Callable[[], str]) -> None:
+        super().__init__()
+        self._current = current
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not hasattr(record, "request_id"):
+            record.request_id = self._current()
+        return True
+
+
+def configure(level: str, form: str, file: str = "", request_id: Callable[[], str] = lambda: "-") -> None:
+    """Send this process's log lines, as `text` or `json`, to a file or to standard error; raise OSError."""
+    handler = WatchedFileHandler(file, encoding="utf-8") if file else logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter() if form == "json" else logging.Formatter(TEXT))
+    handler.addFilter(_RequestId(request_id))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(True)

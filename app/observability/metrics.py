@@ -1,0 +1,251 @@
+"""What operators measure: the table of metrics, and where their values come from.
+
+Only the web process imports this module. With PROMETHEUS_MULTIPROC_DIR, as gunicorn sets it, values are in files that
+all workers share; without it (tests, `flask run`) they are this application's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Concatenate, Literal, ParamSpec
+
+from flask import Flask, Response, g, request
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from app.engine import weights
+from app.engine.messages import RemovalRequest, RemovalResult
+from app.engine.models import REGISTRY
+from app.engine.observer import EngineObserver, RestartReason
+from app.engine.pool import EnginePool
+from app.observability import multiproc
+from app.settings import Settings
+
+__all__ = ["METRICS", "PREFIX", "Metric", "Metrics"]
+
+log = logging.getLogger(__name__)
+
+PREFIX = "bg_remover_"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
+# Answers that say: not now, or not for you. Other errors are in requests_total by their status.
+REJECTING = frozenset({401, 403, 408, 413, 429, 503})
+REJECTING_CODES = frozenset({"IMAGE_REFUSED"})
+# How often, in seconds, a worker looks at what no event tells.
+SAMPLE_SECONDS = 1.0
+
+REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+STAGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+MEGAPIXELS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 12, 16, 25, 50, 100)
+BYTES = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000, 30_000_000)
+RATIOS = (0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 50)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric; `workers` says how the gauges of living workers become one number."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    help: str
+    workers: Literal["livesum", "livemin", "livemax"] = "livesum"
+    buckets: tuple[float, ...] = ()
+
+
+METRICS = (
+    Metric("requests_total", "counter", ("method", "endpoint", "status"), "Requests that were answered."),
+    Metric(
+        "request_duration_seconds",
+        "histogram",
+        ("endpoint",),
+        "Seconds from a request's headers to its answer.",
+        buckets=REQUEST_SECONDS,
+    ),
+    Metric(
+        "stage_duration_seconds", "histogram", ("stage",), "Seconds of one stage of a photo.", buckets=STAGE_SECONDS
+    ),
+    Metric("queue_depth", "gauge", (), "Photos that wait for an engine."),
+    Metric("inflight", "gauge", (), "Requests that are being answered, those to /metrics not counted."),
+    Metric("rejected_total", "counter", ("reason",), "Requests that were turned away, by the code of the error."),
+    Metric("engine_restarts_total", "counter", ("reason",), "Engines that were replaced."),
+    Metric(
+        "engine_memory_bytes",
+        "gauge",
+        (),
+        "Resident memory of all engines, each at its highest after a stage of its last photo.",
+    ),
+    Metric("input_megapixels", "histogram", (), "Megapixels of a photo as it was sent.", buckets=MEGAPIXELS),
+    Metric("output_bytes", "histogram", (), "Bytes of a result.", buckets=BYTES),
+    Metric(
+        "compression_ratio", "histogram", (), "Bytes of a photo divided by the bytes of its result.", buckets=RATIOS
+    ),
+    Metric(
+        "ratelimit_storage_up",
+        "gauge",
+        (),
+        "1 while every worker reaches the storage of the rate limits, 0 while one falls back to its own memory.",
+        workers="livemin",
+    ),
+    Metric("model_info", "gauge", ("name", "sha256", "provider"), "1 for the model that is in use.", workers="livemax"),
+)
+
+P = ParamSpec("P")
+
+
+def _harmless(
+    method: Callable[Concatenate[Metrics, P], None],
+) -> Callable[Concatenate[Metrics, P], None]:
+    """Have a failure to count cost nobody anything but a line in the log."""
+
+    @wraps(method)
+    def guarded(self: Metrics, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except Exception:  # no photo may fail, and no engine go unkept, for a number
+            log.exception("metrics.failed")
+
+    return guarded
+
+
+class Metrics(EngineObserver):
+    """The metrics of one web process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        pool: EnginePool,
+        waiting: Callable[[], int],
+        storage_up: Callable[[], bool | None] = lambda: None,
+    ) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._waiting = waiting
+        self._storage_up = storage_up
+        self._folder = multiproc.shared_folder()
+        self._registry = CollectorRegistry()
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._histograms: dict[str, Histogram] = {}
+        self._define()
+        self._memory: dict[int, int] = {}
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._provider = ""
+        for reason in RestartReason:  # a rate needs to have seen the zero before the first
+            self._counters["engine_restarts_total"].labels(reason.value)
+        self._sample()
+
+    def _define(self) -> None:
+        registry = None if self._folder else self._registry
+        for metric in METRICS:
+            name = PREFIX + metric.name
+            if metric.kind == "counter":
+                self._counters[metric.name] = Counter(name, metric.help, metric.labels, registry=registry)
+            elif metric.kind == "gauge":
+                self._gauges[metric.name] = Gauge(
+                    name, metric.help, metric.labels, registry=registry, multiprocess_mode=metric.workers
+                )
+            else:
+                self._histograms[metric.name] = Histogram(
+                    name, metric.help, metric.labels, registry=registry, buckets=metric.buckets
+                )
+
+    def exposition(self) -> bytes:
+        """Return the metrics of all workers, as Prometheus reads them."""
+        self._sample()
+        return multiproc.exposition(self._folder) if self._folder else generate_latest(self._registry)
+
+    def start(self) -> None:
+        """Start looking, every second, at what no event tells; others than this worker may be asked for it."""
+        threading.Thread(target=self._keep_sampling, name="metrics-sampler", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._stopped.set()
+
+    def _keep_sampling(self) -> None:
+        while not self._stopped.wait(SAMPLE_SECONDS):
+            self._sample()
+            self._name_model()
+
+    @_harmless
+    def _sample(self) -> None:
+        self._gauges["queue_depth"].set(self._waiting())
+        self._gauges["ratelimit_storage_up"].set(self._storage_up() is not False)
+
+    @_harmless
+    def _name_model(self) -> None:
+        """Publish which model an engine has been seen at work with, once for each provider."""
+        provider = self._pool.status().provider
+        model = REGISTRY[self._settings.model_name]
+        if not provider or provider == self._provider:
+            return
+        if path := weights.find(model, self._settings.rembg_home):
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            self._gauges["model_info"].labels(model.name, digest, provider).set(1)
+            self._provider = provider
+
+    # What the engine pool tells.
+
+    @_harmless
+    def removed(self, request: RemovalRequest, result: RemovalResult) -> None:
+        """Count a photo that was worked on."""
+        width, height = result.input_size
+        for stage, milliseconds in result.stages_ms.items():
+            self._histograms["stage_duration_seconds"].labels(stage).observe(milliseconds / 1000)
+        self._histograms["input_megapixels"].observe(width * height / 1e6)
+        self._histograms["output_bytes"].observe(len(result.body))
+        self._histograms["compression_ratio"].observe(len(request.image) / max(1, len(result.body)))
+
+    @_harmless
+    def memory_seen(self, engine: int, megabytes: int) -> None:
+        """Note the memory of one engine."""
+        with self._lock:
+            self._memory[engine] = megabytes << 20
+            self._gauges["engine_memory_bytes"].set(sum(self._memory.values()))
+
+    @_harmless
+    def replaced(self, reason: RestartReason) -> None:
+        """Count an engine that was replaced."""
+        self._counters["engine_restarts_total"].labels(reason.value).inc()
+
+    # What Flask tells.
+
+    def init_app(self, app: Flask) -> None:
+        """Count every request; must come before whatever may answer one early."""
+        app.before_request(self._begin)
+        app.after_request(self._count)
+        app.teardown_request(self._end)
+
+    @_harmless
+    def _begin(self) -> None:
+        g.metrics_started = time.monotonic()
+        if request.endpoint != "metrics.metrics":
+            g.metrics_inflight = True
+            self._gauges["inflight"].inc()
+
+    def _count(self, response: Response) -> Response:
+        self._count_answer(response.status_code)
+        return response
+
+    @_harmless
+    def _count_answer(self, status: int) -> None:
+        endpoint = request.endpoint or "unmatched"
+        method = request.method if request.method in METHODS else "other"
+        self._counters["requests_total"].labels(method, endpoint, str(status)).inc()
+        seconds = time.monotonic() - g.metrics_started
+        self._histograms["request_duration_seconds"].labels(endpoint).observe(seconds)
+        code = g.get("error_code")
+        if code and (status in REJECTING or code in REJECTING_CODES):
+            self._counters["rejected_total"].labels(code).inc()
+
+    @_harmless
+    def _end(self, _error: BaseException | None = None) -> None:
+        if g.pop("metrics_inflight", False):
+            self._gauges["inflight"].dec()

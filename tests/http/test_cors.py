@@ -1,0 +1,150 @@
+"""CORS: who may read answers from a page, and what a preflight is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from app.errors import EngineCrashed
+from app.http.cors import EXPOSED_HEADERS
+from app.settings import SettingsError, load_settings
+from tests.conftest import jpeg
+from tests.doubles import FakePool, failing
+
+URL = "/remove-background"
+SHOP = "https://shop.example"
+EXTENSION = "chrome-extension://abcdefghijklmnopabcdefghijklmnop"
+FIREFOX = "moz-extension://c0ffee00-1234-4abc-8def-001122334455"
+LOCAL = "http://localhost:3000"
+ALLOWED = (SHOP, EXTENSION, FIREFOX, LOCAL)
+
+
+@pytest.fixture
+def client(make_client: Callable[..., FlaskClient]) -> FlaskClient:
+    return make_client(cors_origins=ALLOWED, api_keys=("secret",))
+
+
+def preflight(client: FlaskClient, origin: str, path: str = URL, method: str = "POST") -> TestResponse:
+    return client.options(
+        path,
+        headers={
+            "Origin": origin,
+            "Access-Control-Request-Method": method,
+            "Access-Control-Request-Headers": "content-type, x-api-key, x-evil",
+        },
+    )
+
+
+@pytest.mark.parametrize("origin", ALLOWED)
+def test_a_preflight_from_an_allowed_origin_is_answered_without_a_key(client: FlaskClient, origin: str) -> None:
+    response = preflight(client, origin)
+    assert response.status_code == 200
+    assert response.headers["Access-Control-Allow-Origin"] == origin
+    assert response.headers["Access-Control-Allow-Headers"] == "content-type, x-api-key"
+    assert "POST" in response.headers["Access-Control-Allow-Methods"]
+    assert response.headers["Access-Control-Max-Age"] == "3600"
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://evil.example",
+        "https://shop.example.evil.example",
+        "https://evil.example/https://shop.example",
+        "https://shopXexample",
+        "http://shop.example",
+        "https://shop.example:8443",
+        "https://sub.shop.example",
+        "chrome-extension://ponmlkjihgfedcbaponmlkjihgfedcba",
+        "moz-extension://c0ffee00-1234-4abc-8def-001122334456",
+        "null",
+        "*",
+    ],
+)
+def test_another_origin_may_read_nothing(client: FlaskClient, origin: str) -> None:
+    response = client.post(URL, headers={"Origin": origin, "X-Api-Key": "secret"})
+    assert not [name for name in response.headers.keys() if name.startswith("Access-Control")]
+    assert "Origin" in response.vary
+
+
+def test_by_default_no_origin_is_allowed(fast_client: FlaskClient) -> None:
+    for response in (preflight(fast_client, SHOP), fast_client.post(URL, data=jpeg(), headers={"Origin": SHOP})):
+        assert not [name for name in response.headers.keys() if name.startswith("Access-Control")]
+        assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+def test_answers_name_every_header_that_a_script_may_read(client: FlaskClient) -> None:
+    response = client.post(URL, data=jpeg(), headers={"Origin": EXTENSION, "X-Api-Key": "secret"})
+    assert response.headers["Access-Control-Allow-Origin"] == EXTENSION
+    assert set(response.headers["Access-Control-Expose-Headers"].split(", ")) == set(EXPOSED_HEADERS)
+    assert response.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+
+
+@pytest.mark.parametrize("key", ["", "wrong", "secret"])
+def test_errors_can_be_read_too(client: FlaskClient, fake_pool: FakePool, key: str) -> None:
+    failing(fake_pool, EngineCrashed())
+    response = client.post(URL, data=jpeg(), headers={"Origin": SHOP, "X-Api-Key": key})
+    assert response.status_code in {401, 403, 500}
+    assert response.headers["Access-Control-Allow-Origin"] == SHOP
+
+
+def test_what_is_not_there_can_be_read_too(client: FlaskClient) -> None:
+    assert client.get("/nothing", headers={"Origin": SHOP}).headers["Access-Control-Allow-Origin"] == SHOP
+
+
+def test_everybody_may_be_allowed_but_never_with_credentials(make_client: Callable[..., FlaskClient]) -> None:
+    response = make_client(cors_origins=("*",)).post(URL, data=jpeg(), headers={"Origin": "https://any.example"})
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Credentials" not in response.headers
+    assert "Origin" not in response.vary
+
+
+def test_credentials_are_never_allowed(client: FlaskClient) -> None:
+    assert "Access-Control-Allow-Credentials" not in preflight(client, SHOP).headers
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "shop.example",
+        "https://",
+        "https://shop.example/",
+        "https://shop.example/path",
+        "https://*.shop.example",
+        "https://user@shop.example",
+        "https://shop.example:0",
+        "https://shop.example:99999",
+        "https://shöp.example",
+        "ftp://shop.example",
+        "file://",
+        "null",
+        ".*",
+        "chrome-extension://",
+        "chrome-extension://*",
+        "*,https://shop.example",
+    ],
+)
+def test_a_bad_origin_stops_the_start(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", f"{SHOP},{origin}")
+    with pytest.raises(SettingsError, match="CORS_ORIGINS="):
+        load_settings(env_file=None)
+
+
+@pytest.mark.parametrize(
+    ("text", "origins"),
+    [
+        ("*", ("*",)),
+        (f" {SHOP} , {EXTENSION}", (SHOP, EXTENSION)),
+        ("HTTPS://Shop.Example:443,http://localhost:80", (SHOP, "http://localhost")),
+        ("http://[::1]:8080", ("http://[::1]:8080",)),
+        (FIREFOX, (FIREFOX,)),
+    ],
+)
+def test_origins_are_kept_as_browsers_write_them(
+    text: str, origins: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", text)
+    assert load_settings(env_file=None).cors_origins == origins

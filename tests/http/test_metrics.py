@@ -1,0 +1,148 @@
+"""Who may read /metrics."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+
+from app.http.client import FORWARDED
+from app.http.metrics_server import make_metrics_server
+from app.settings import Settings, SettingsError, load_settings
+from tests.doubles import STATUS, FakePool
+
+Make = Callable[..., FlaskClient]
+
+
+def status(client: FlaskClient, address: str, **headers: str) -> int:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return client.get("/metrics", environ_base={"REMOTE_ADDR": address}, headers=named).status_code
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1", 200),
+        ("127.9.9.9", 200),
+        ("::1", 200),
+        ("::ffff:127.0.0.1", 200),
+        ("10.0.0.1", 403),
+        ("::2", 403),
+        ("::ffff:10.0.0.1", 403),
+        ("", 403),
+    ],
+)
+def test_loopback_alone_may_read_by_default(address: str, expected: int, fast_client: FlaskClient) -> None:
+    assert status(fast_client, address) == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [("10.1.2.3", 200), ("2001:db8::7", 200), ("::ffff:10.1.2.3", 200), ("127.0.0.1", 403), ("2001:db9::7", 403)],
+)
+def test_networks_may_be_named(address: str, expected: int, make_client: Make) -> None:
+    client = make_client(metrics_allowed_ips="10.0.0.0/8,2001:db8::/32")
+    assert status(client, address) == expected
+
+
+@pytest.mark.parametrize("name", FORWARDED)
+def test_a_forwarded_request_is_never_loopback(name: str, fast_client: FlaskClient) -> None:
+    answer = fast_client.get("/metrics", headers={name: "127.0.0.1"})
+    assert (answer.status_code, answer.json["code"]) == (403, "FORBIDDEN")  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded_for", "expected"),
+    [
+        (0, "10.0.0.9", 403),  # nobody is believed, and 10.0.0.1 is only the proxy's address
+        (1, "10.0.0.9", 200),
+        (1, "203.0.113.5", 403),
+        (1, "10.0.0.9, 203.0.113.5", 403),  # the left one is the client's own invention
+        (1, "127.0.0.1", 403),
+        (2, "10.0.0.9", 403),  # fewer hops than promised: nobody has said whose it is
+    ],
+)
+def test_proxies_in_front(proxies: int, forwarded_for: str, expected: int, make_client: Make) -> None:
+    client = make_client(metrics_allowed_ips="10.0.0.0/8,127.0.0.0/8", trusted_proxies=proxies)
+    assert status(client, "10.0.0.1", X_Forwarded_For=forwarded_for) == expected
+
+
+def test_no_key_is_needed_and_none_helps(make_client: Make) -> None:
+    client = make_client(api_keys=(SecretStr("secret"),))
+    assert status(client, "127.0.0.1") == 200
+    assert status(client, "203.0.113.5", X_Api_Key="secret") == 403
+
+
+def test_it_is_answered_while_nothing_else_is(fast_client: FlaskClient, fake_pool: FakePool) -> None:
+    fake_pool.answer = STATUS.__class__(
+        **{name: getattr(STATUS, name) for name in STATUS.__slots__} | {"closing": True}
+    )
+    assert status(fast_client, "127.0.0.1") == 200
+
+
+def test_prometheus_is_told_what_it_gets(fast_client: FlaskClient) -> None:
+    headers = fast_client.get("/metrics").headers
+    assert headers["Content-Type"].startswith("text/plain; version=")
+    assert headers["Cache-Control"] == "no-store"
+
+
+@contextmanager
+def served(folder: Path, **settings: Any) -> Iterator[int]:
+    server = make_metrics_server(Settings(**{"host": "127.0.0.1"} | settings), folder)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def get(port: int, path: str = "/metrics", host: str = "127.0.0.1", **headers: str) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection(host, port, timeout=10)
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer
+
+
+@pytest.mark.parametrize(("path", "expected"), [("/metrics", 200), ("/health", 404), ("/remove-background", 404)])
+def test_a_port_of_its_own_has_metrics_and_nothing_else(path: str, expected: int, tmp_path: Path) -> None:
+    with served(tmp_path) as port:
+        answer = get(port, path)
+    assert (answer.status, answer.headers["Server"]) == (expected, "metrics")
+
+
+@pytest.mark.parametrize(
+    ("settings", "headers", "expected"),
+    [
+        ({}, {"X-Forwarded-For": "127.0.0.1"}, 403),
+        ({"metrics_allowed_ips": "10.0.0.0/8"}, {}, 403),
+        ({"metrics_allowed_ips": "10.0.0.0/8", "trusted_proxies": 1}, {"X-Forwarded-For": "10.0.0.9"}, 200),
+        ({"metrics_allowed_ips": "10.0.0.0/8", "trusted_proxies": 1}, {"X_Forwarded_For": "10.0.0.9"}, 403),
+    ],
+)
+def test_a_port_of_its_own_has_the_same_rules(
+    settings: dict[str, Any], headers: dict[str, str], expected: int, tmp_path: Path
+) -> None:
+    with served(tmp_path, **settings) as port:
+        assert get(port, **headers).status == expected
+
+
+def test_a_port_of_its_own_speaks_ipv6(tmp_path: Path) -> None:
+    with served(tmp_path, host="::1") as port:
+        assert get(port, host="::1").status == 200
+
+
+def test_the_two_ports_must_differ() -> None:
+    with pytest.raises(SettingsError, match="METRICS_PORT"):
+        load_settings(None, port=5001, metrics_port=5001)

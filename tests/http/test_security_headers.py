@@ -1,0 +1,91 @@
+"""What every answer carries, and what none may show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from flask.testing import FlaskClient
+from pydantic import SecretStr, ValidationError
+
+from app import create_app
+from app.http.security import SECURITY_HEADERS
+from app.settings import Settings, SettingsError, load_settings
+from tests.conftest import jpeg
+from tests.doubles import FakePool, failing
+
+KEY = "s3cret-key"
+REDIS = "redis://:s3cret-password@cache:6379/0"
+REQUESTS = [
+    ("GET", "/health", 200),
+    ("GET", "/health/live", 200),
+    ("GET", "/nothing", 404),
+    ("GET", "/remove-background", 405),
+    ("OPTIONS", "/remove-background", 200),
+    ("POST", "/remove-background", 200),
+    ("POST", "/remove-background-preview", 200),
+    ("POST", "/remove-background-base64", 200),
+    ("POST", "/read-file", 400),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "status"), REQUESTS)
+def test_every_answer_has_them(fast_client: FlaskClient, method: str, path: str, status: int) -> None:
+    response = fast_client.open(path, method=method, data=b"{}" if path == "/read-file" else jpeg())
+    assert response.status_code == status
+    assert SECURITY_HEADERS.items() <= dict(response.headers).items()
+    assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert "Strict-Transport-Security" not in response.headers
+
+
+def test_so_has_a_failure_nobody_thought_of(fast_client: FlaskClient, fake_pool: FakePool) -> None:
+    failing(fake_pool, RuntimeError("unthinkable"))
+    response = fast_client.post("/remove-background", data=jpeg())
+    assert response.status_code == 500
+    assert SECURITY_HEADERS.items() <= dict(response.headers).items()
+    assert b"unthinkable" not in response.data
+
+
+def test_so_has_a_refused_caller(make_client: Callable[..., FlaskClient]) -> None:
+    response = make_client(api_keys=(KEY,)).post("/remove-background", data=jpeg())
+    assert response.status_code == 401
+    assert SECURITY_HEADERS.items() <= dict(response.headers).items()
+
+
+@pytest.mark.parametrize("value", ["1", "true"])
+def test_debug_stays_off(value: str, fake_pool: FakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLASK_DEBUG", value)
+    app = create_app(Settings(), fake_pool)
+    assert (app.debug, app.config["DEBUG"], app.testing) == (False, False, False)
+
+
+def test_secrets_are_in_no_print_of_the_settings() -> None:
+    settings = Settings(api_keys=(SecretStr(KEY),), redis_url=SecretStr(REDIS))
+    for text in (repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json()):
+        assert "s3cret" not in text
+
+
+def test_secrets_are_in_no_message_about_bad_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"API_KEYS": KEY, "REDIS_URL": REDIS, "PORT": "0", "MAX_PIXELS": "9" * 9}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(env_file=None)
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    monkeypatch.delenv("PORT")
+    with pytest.raises(SettingsError, match="MAX_PIXELS") as caught:
+        load_settings(env_file=None)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [{"api_keys": {"s3cret": 1}}, {"redis_url": ["s3cret"]}, {"api_keys": ("s3cret", 3)}])
+def test_a_secret_of_a_wrong_kind_is_not_shown_either(bad: dict[str, object]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(env_file=None, **bad)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_pydantic_shows_no_secret_on_its_own() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings(api_keys=(SecretStr(KEY),), redis_url="s3cret", max_pixels=10**9)
+    assert "s3cret" not in str(caught.value)

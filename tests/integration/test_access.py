@@ -1,0 +1,222 @@
+"""Who gets in and what is logged, on a real gunicorn: keys, SIGHUP, CORS, rotation."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import jpeg, wait_until
+from tests.integration.conftest import Answer, Service, free_port, gunicorn
+
+pytestmark = pytest.mark.integration
+
+URL = "/remove-background"
+Start = Callable[..., Service]
+EXTENSION = "chrome-extension://abcdefghijklmnopabcdefghijklmnop"
+
+
+def key_line(name: str, key: str) -> str:
+    return f"{name}:{hashlib.sha256(key.encode()).hexdigest()}:1000\n"
+
+
+@pytest.fixture(scope="module")
+def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("keys") / "keys"
+    path.write_text(key_line("shop", "shop-key"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def service(start: Start, keys_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Service:
+    """Two workers with keys, CORS and a JSON log file."""
+    log = tmp_path_factory.mktemp("log") / "service.log"
+    service = start(
+        ENGINE_PROCESSES=1,
+        WEB_CONCURRENCY=2,
+        RATE_LIMIT_REMOVE_BG_PER_HOUR=0,
+        API_KEYS="env-key",
+        API_KEYS_FILE=keys_file,
+        CORS_ORIGINS=EXTENSION,
+        LOG_FORMAT="json",
+        LOG_FILE=log,
+        FLASK_DEBUG="1",
+    )
+    service.log = log
+    return service
+
+
+def ask(service: Service, key: str = "", path: str = URL) -> Answer:
+    return service.request(path, jpeg(), headers={"X-Api-Key": key} if key else None)
+
+
+def log_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def everywhere(service: Service, key: str, status: int) -> bool:
+    """Tell whether every worker answers so: a kept key must not depend on which one is met."""
+    return {service.request("/read-file", b"{}", headers={"X-Api-Key": key}).status for _ in range(12)} == {status}
+
+
+def hang_up(service: Service, said: str) -> None:
+    """Send SIGHUP to the master and wait until it and both workers have said something."""
+    before = service.log.read_text().count(said)
+    service.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: service.log.read_text().count(said) >= before + 3)
+
+
+def test_keys_open_and_nothing_else_does(service: Service) -> None:
+    assert [ask(service, key).status for key in ("env-key", "shop-key")] == [200, 200]
+    assert service.request(URL, jpeg(), headers={"Authorization": "Bearer shop-key"}).status == 200
+    refused = [ask(service), ask(service, "nonsense")]
+    assert [answer.json["code"] for answer in refused] == ["AUTH_REQUIRED", "AUTH_FAILED"]
+    assert [answer.status for answer in refused] == [401, 403]
+    assert service.answers("/health/live")
+
+
+def test_a_large_body_without_a_key_gets_its_answer(service: Service) -> None:
+    assert service.request(URL, b"x" * 8_000_000).json["code"] == "AUTH_REQUIRED"
+
+
+def test_a_preflight_from_an_extension_is_answered(service: Service) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key"}
+    for origin, allowed in ((EXTENSION, EXTENSION), ("https://evil.example", None)):
+        connection.request("OPTIONS", URL, headers={"Origin": origin} | asked)
+        answer = connection.getresponse()
+        answer.read()
+        assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (200, allowed)
+    connection.close()
+    answered = service.request(URL, jpeg(), headers={"Origin": EXTENSION, "X-Api-Key": "env-key"})
+    assert "X-Saved-As" in answered.headers["Access-Control-Expose-Headers"]
+
+
+def test_the_server_does_not_tell_versions(service: Service) -> None:
+    answer = service.request("/health/live")
+    assert answer.headers["Server"] == "gunicorn"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+class Traffic(threading.Thread):
+    """Ask without a pause, on one connection after the other, until told to stop."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(daemon=True)
+        self.service, self.ended, self.seen = service, threading.Event(), list[object]()
+        self.start()
+
+    def run(self) -> None:
+        while not self.ended.is_set():
+            try:
+                self.seen.append(ask(self.service, "env-key").status)
+            except (OSError, http.client.HTTPException) as error:
+                self.seen.append(error)
+
+    def stop(self) -> set[object]:
+        self.ended.set()
+        self.join(60)
+        assert self.seen
+        return set(self.seen)
+
+
+def test_sighup_rereads_the_keys_and_loses_no_request(service: Service, keys_file: Path) -> None:
+    workers = {worker.pid for worker in service.tree()}
+    traffic = Traffic(service)
+    keys_file.write_text(key_line("shop", "other-key"))
+    for _ in range(3):
+        hang_up(service, "keys.reread")
+    assert everywhere(service, "other-key", 400) and everywhere(service, "shop-key", 403)
+    assert traffic.stop() == {200}
+    assert {worker.pid for worker in service.tree()} == workers
+
+
+def test_a_bad_file_keeps_the_keys_even_for_a_new_worker(service: Service, keys_file: Path) -> None:
+    keys_file.write_text(key_line("shop", "good-key"))
+    hang_up(service, "keys.reread")
+    keys_file.write_text("oops, a-plain-key\n")
+    hang_up(service, "keys.kept")
+    assert everywhere(service, "good-key", 400)
+    before = service.log.read_text().count("keys.kept")
+    workers = [process for process in service.tree() if process.ppid() == service.process.pid]
+    workers[0].kill()
+    wait_until(lambda: service.log.read_text().count("keys.kept") > before)
+    wait_until(lambda: everywhere(service, "good-key", 400))
+    said = service.log.read_text()
+    assert f"API_KEYS_FILE='{keys_file}', line 1: " in said
+    assert "a-plain-key" not in said
+
+
+def test_every_line_is_json_and_nothing_private_is_in_it(service: Service) -> None:
+    ask(service, "env-key")
+    lines = log_lines(service.log)
+    loggers = {line["logger"] for line in lines}
+    assert {"gunicorn.error", "app.requests", "app.images", "app.engine.keeper"} <= loggers
+    done = next(line for line in reversed(lines) if line.get("status") == 200 and line["path"] == URL)
+    assert done["pixels"] == 512 * 512 and done["model"] == "lite" and done["bytes_in"] == len(jpeg())
+    assert {"queue", "decode", "infer", "cutout", "encode"} <= set(done["stages"])
+    text = json.dumps(
+        [line for line in lines if line["logger"] != "gunicorn.error"]
+    )  # which names the listening address
+    assert [word for word in ("env-key", "shop-key", "other-key", "127.0.0.1") if word in text] == []
+
+
+def test_a_rotated_file_is_opened_anew(service: Service) -> None:
+    old = service.log.rename(service.log.with_suffix(".1"))
+    ask(service, "env-key")
+    wait_until(lambda: service.log.exists() and "image.succeeded" in service.log.read_text())
+    size = old.stat().st_size
+    ask(service, "env-key")
+    assert old.stat().st_size == size
+    service.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "keys.kept" in service.log.read_text())
+
+
+def test_engines_log_in_the_same_form_to_the_same_file(start: Start, tmp_path: Path) -> None:
+    log = tmp_path / "engines.log"
+    service = start(
+        ENGINE_PROCESSES=1, ENGINE_MAX_TASKS=1, LOG_FORMAT="json", LOG_FILE=log, RATE_LIMIT_REMOVE_BG_PER_HOUR=0
+    )
+    ask(service)
+    wait_until(lambda: "engine.recycled" in log.read_text())
+    assert [line["logger"] for line in log_lines(log) if "engine.recycled" in line["message"]] == ["app.engine"]
+
+
+def test_json_goes_to_standard_error_without_a_file(start: Start) -> None:
+    service = start(ENGINE_PROCESSES=1, LOG_FORMAT="json")
+    ask(service)
+    service.stop()
+    assert {line["logger"] for line in log_lines(service.log)} >= {"gunicorn.error", "app.requests", "app.images"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"API_KEYS_FILE": "{bad}"}, "API_KEYS_FILE='{bad}', line 1: "),
+        ({"API_KEYS_FILE": "/nowhere/keys"}, "API_KEYS_FILE='/nowhere/keys': No such file"),
+        ({"CORS_ORIGINS": "shop.example"}, "CORS_ORIGINS="),
+        ({"LOG_FILE": "/nowhere/log"}, "LOG_FILE='/nowhere/log': No such file"),
+        ({"API_KEYS": "top-secret", "PORT": "0"}, "PORT='0'"),
+    ],
+)
+def test_a_bad_setting_stops_the_start(settings: dict[str, str], named: str, tmp_path: Path) -> None:
+    bad = tmp_path / "bad"
+    bad.write_text("top-secret\n")
+    environment = {name: value.format(bad=bad) for name, value in settings.items()}
+    process = gunicorn({"PORT": str(free_port())} | environment, tmp_path / "log")
+    try:
+        assert process.wait(30) != 0
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    said = (tmp_path / "log").read_text()
+    assert named.format(bad=bad) in said
+    assert "top-secret" not in said and "Traceback" not in said

@@ -1,0 +1,245 @@
+"""Rate limits of a real service with a real Redis: shared by two workers, and what happens while Redis is away."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+
+import pytest
+
+from tests.conftest import encoded, jpeg, photo, wait_until
+from tests.integration.conftest import ROOT, Answer, Post, Service, free_port
+from tests.integration.services import RedisServer
+
+pytestmark = pytest.mark.integration
+
+URL, PREVIEW = "/remove-background", "/remove-background-preview"
+Start = Callable[..., Service]
+# No request waits longer for Redis (app.limits.shared.PATIENCE), with much to spare for a machine that is busy.
+PROMPT_SECONDS = 3.0
+
+_addresses = count(1)
+
+
+def new_client() -> dict[str, str]:
+    """Return the headers of a client that has not asked before; the service trusts one proxy, which the test is."""
+    number = next(_addresses)
+    return {"X-Forwarded-For": f"198.51.{number // 250}.{number % 250 + 1}"}
+
+
+def invalid(service: Service, client: Mapping[str, str], path: str = URL) -> Answer:
+    """Ask with a body that is no image: quick, and it counts."""
+    return service.request(path, b"no image", timeout=PROMPT_SECONDS, headers=dict(client))
+
+
+def parallel(service: Service, client: Mapping[str, str], requests: int = 9, body: bytes = b"no image") -> list[int]:
+    with ThreadPoolExecutor(requests) as threads:
+        ask = lambda _: service.request(URL, body, headers=dict(client))  # noqa: E731
+        return [answer.status for answer in threads.map(ask, range(requests))]
+
+
+def redis_check(service: Service) -> object:
+    return service.request("/health").json["checks"]["redis"]
+
+
+def both_workers(service: Service, check: object, status: str) -> bool:
+    """Tell whether many answers in a row say so: the workers take turns as it happens."""
+    reports = [service.request("/health").json for _ in range(12)]
+    return all((report["checks"]["redis"], report["status"]) == (check, status) for report in reports)
+
+
+def left(answer: Answer) -> tuple[str, str]:
+    return answer.headers["X-RateLimit-Limit"], answer.headers["X-RateLimit-Remaining"]
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(free_port(), tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def two_workers(start: Start, redis: RedisServer) -> Service:
+    service = start(
+        WEB_CONCURRENCY=2,
+        ENGINE_PROCESSES=1,
+        RATE_LIMIT_STORAGE="redis",
+        REDIS_URL=redis.url,
+        RATE_LIMIT_REMOVE_BG_PER_HOUR=5,
+        RATE_LIMIT_PREVIEW_PER_HOUR=1000,
+        TRUSTED_PROXIES=1,
+    )
+    wait_until(lambda: both_workers(service, True, "healthy"))
+    return service
+
+
+@pytest.fixture
+def service(two_workers: Service, redis: RedisServer) -> Iterator[Service]:
+    """Two workers that share a limit of five, and find Redis well again after each test."""
+    yield two_workers
+    if not redis.answers():
+        redis.start()
+    wait_until(lambda: both_workers(two_workers, True, "healthy"))
+
+
+@pytest.fixture(scope="module", params=["memory", "redis"])
+def faulty(request: pytest.FixtureRequest, start: Start, redis: RedisServer) -> Service:
+    """One engine that fails when it is told to, with room for one request and a limit of three."""
+    return start(
+        ENGINE_PROCESSES=1,
+        ENGINE_FAULTS=1,
+        QUEUE_SIZE=0,
+        RATE_LIMIT_STORAGE=request.param,
+        REDIS_URL=redis.url,
+        RATE_LIMIT_REMOVE_BG_PER_HOUR=3,
+        TRUSTED_PROXIES=1,
+    )
+
+
+def test_two_workers_let_exactly_five_of_nine_parallel_photos_through(service: Service) -> None:
+    assert Counter(parallel(service, new_client(), body=jpeg("coffee"))) == {200: 5, 429: 4}
+
+
+def test_two_workers_let_exactly_five_of_many_through_again_and_again(service: Service) -> None:
+    for _ in range(5):
+        client = new_client()
+        assert Counter(parallel(service, client, 12)) == {415: 5, 429: 7}
+        assert left(invalid(service, client)) == ("5", "0")
+
+
+def test_the_refusal_says_when_to_come_back(service: Service) -> None:
+    client = new_client()
+    answers = [invalid(service, client) for _ in range(6)]
+    assert answers[5].json["code"] == "RATE_LIMITED"
+    assert "Retry-After" not in answers[4].headers
+    seconds = int(answers[5].headers["Retry-After"])
+    assert 3500 < seconds <= 3600
+    assert abs(int(answers[5].headers["X-RateLimit-Reset"]) - time.time() - seconds) < 5
+
+
+def test_a_large_refused_body_gets_its_answer(service: Service) -> None:
+    client = new_client()
+    parallel(service, client, 5)
+    assert service.request(URL, jpeg() + bytes(9_000_000), headers=client).json["code"] == "RATE_LIMITED"
+
+
+def test_a_forged_address_in_front_of_the_proxys_does_not_help(service: Service) -> None:
+    address = new_client()["X-Forwarded-For"]
+    codes = [invalid(service, {"X-Forwarded-For": f"203.0.113.{number}, {address}"}).status for number in range(6)]
+    assert codes == [415] * 5 + [429]
+
+
+def test_without_a_proxy_a_forged_address_does_not_help(start: Start) -> None:
+    service = start(ENGINE_PROCESSES=1, RATE_LIMIT_REMOVE_BG_PER_HOUR=2)
+    forged = [{"X-Forwarded-For": f"203.0.113.{number}", "X-Real-IP": f"203.0.113.{number}"} for number in range(3)]
+    assert [invalid(service, headers).status for headers in forged] == [415, 415, 429]
+
+
+@pytest.mark.parametrize("stop", [RedisServer.kill, RedisServer.freeze])
+def test_requests_go_on_while_redis_is_away_and_share_again_afterwards(
+    stop: Callable[[RedisServer], None], service: Service, redis: RedisServer
+) -> None:
+    client = new_client()
+    assert left(invalid(service, client)) == ("5", "4")
+    stop(redis)
+    # The first to notice waits a fraction of a second; 1000 an hour are 500 in each worker's memory.
+    answers = [invalid(service, client, PREVIEW) for _ in range(40)]
+    assert [answer.status for answer in answers] == [415] * 40
+    assert answers[-1].headers["X-RateLimit-Limit"] == "500"
+    wait_until(lambda: both_workers(service, False, "degraded"))
+    assert service.request("/health").status == 200
+    assert set(parallel(service, new_client(), 24)) == {415, 429}  # two of them per worker
+    redis.thaw() if stop is RedisServer.freeze else redis.start()
+    wait_until(lambda: both_workers(service, True, "healthy"))
+    assert Counter(parallel(service, new_client(), 12)) == {415: 5, 429: 7}
+
+
+def test_requests_in_flight_when_redis_freezes_wait_once(service: Service, redis: RedisServer) -> None:
+    redis.freeze()
+    try:
+        started = time.monotonic()
+        for _ in range(3):
+            assert Counter(parallel(service, new_client(), 24)).keys() <= {415, 429}
+        assert time.monotonic() - started < 3 * PROMPT_SECONDS
+    finally:
+        redis.thaw()
+
+
+def test_it_starts_while_redis_is_away_and_finds_it_later(
+    start: Start, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    later = RedisServer(free_port(), tmp_path_factory.mktemp("later"))
+    service = start(
+        ENGINE_PROCESSES=1, RATE_LIMIT_STORAGE="redis", REDIS_URL=later.url, RATE_LIMIT_REMOVE_BG_PER_HOUR=3
+    )
+    assert (redis_check(service), invalid(service, {}).status) == (False, 415)
+    later.start()
+    try:
+        wait_until(lambda: redis_check(service))
+        assert left(invalid(service, {})) == ("3", "2")
+    finally:
+        later.kill()
+
+
+def test_a_redis_that_takes_no_writes_is_away(service: Service, redis: RedisServer) -> None:
+    redis.command("CONFIG SET maxmemory 1")
+    try:
+        wait_until(lambda: both_workers(service, False, "degraded"))
+        assert invalid(service, new_client()).status == 415
+    finally:
+        redis.command("CONFIG SET maxmemory 0")
+
+
+def test_a_crash_costs_the_client_nothing(faulty: Service) -> None:
+    client = new_client()
+    for seed in range(2):
+        image = encoded(photo("coffee").resize((200 + seed, 100)), "JPEG")
+        answer = faulty.request(URL, image, headers=client | {"X-Request-ID": "fault-segv"})
+        assert (answer.status, left(answer)) == (500, ("3", "3"))
+        wait_until(faulty.healthy)
+    assert left(invalid(faulty, client)) == ("3", "2")
+
+
+def test_a_full_queue_costs_the_client_nothing(faulty: Service) -> None:
+    wait_until(faulty.healthy)
+    before = faulty.received()
+    napping = Post(faulty, URL, jpeg("coffee"), new_client() | {"X-Request-ID": "fault-nap"})
+    wait_until(lambda: faulty.received() > before)
+    client = new_client()
+    answers = [faulty.request(URL, jpeg("coffee"), headers=client) for _ in range(4)]
+    assert napping.result().status == 200
+    refused = [answer for answer in answers if answer.status == 429]
+    assert refused and {answer.json["code"] for answer in refused} == {"QUEUE_FULL"}
+    assert left(invalid(faulty, client)) == ("3", str(2 - (len(answers) - len(refused))))
+
+
+def reset(client: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "app", "limits", "reset", client]
+    return subprocess.run(command, env=os.environ | environment, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_a_client_can_be_reset(service: Service, redis: RedisServer) -> None:
+    client, other = new_client(), new_client()
+    for headers in (client, other):
+        assert Counter(parallel(service, headers)) == {415: 5, 429: 4}
+    done = reset(client["X-Forwarded-For"], RATE_LIMIT_STORAGE="redis", REDIS_URL=redis.url)
+    assert (done.returncode, done.stdout[:9]) == (0, "1 counts "), done.stderr
+    assert (invalid(service, client).status, invalid(service, other).status) == (415, 429)
+
+
+def test_counts_in_memory_cannot_be_reset_from_outside() -> None:
+    done = reset("192.0.2.1")
+    assert done.returncode == 1 and "cannot be reached from outside" in done.stderr
+
+
+def test_a_reset_without_redis_says_so_in_a_line() -> None:
+    done = reset("192.0.2.1", RATE_LIMIT_STORAGE="redis", REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    assert done.returncode == 1 and "Redis cannot be reached" in done.stderr
+    assert "Traceback" not in done.stderr

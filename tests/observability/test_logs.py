@@ -1,0 +1,175 @@
+"""Log lines: one per request, in text or JSON, with nothing in them that is nobody's business."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+
+from app.errors import EngineCrashed
+from app.layout import engine_layout
+from app.observability import lines, logs
+from app.settings import Settings
+from tests.conftest import jpeg
+from tests.doubles import FakePool, failing
+
+URL = "/remove-background"
+
+
+@pytest.fixture
+def log_file(tmp_path: Path) -> Iterator[Path]:
+    """A log file; pytest's own handlers come back afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers.clear()
+    yield tmp_path / "service.log"
+    for handler in root.handlers:
+        handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+
+
+@pytest.fixture
+def configured(log_file: Path, make_client: Callable[..., FlaskClient]) -> Callable[..., FlaskClient]:
+    def configure(form: str, **settings: object) -> FlaskClient:
+        logs.configure(Settings(log_format=form, log_file=log_file))
+        return make_client(**settings)
+
+    return configure
+
+
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def request_line(path: Path) -> dict[str, Any]:
+    (line,) = [line for line in json_lines(path) if line["logger"] == "app.requests"]
+    return line
+
+
+def test_a_request_is_one_json_object(configured: Callable[..., FlaskClient], log_file: Path) -> None:
+    response = configured("json").post(URL, data=jpeg(), headers={"X-Request-ID": "abc"})
+    line = request_line(log_file)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line.pop("time"))
+    assert re.fullmatch(r"[0-9a-f]{12}", line.pop("client"))
+    assert 0 <= line.pop("ms") < 5000
+    assert line.pop("pid") > 0
+    assert line == {
+        "level": "INFO",
+        "logger": "app.requests",
+        "request_id": "abc",
+        "message": "request",
+        "method": "POST",
+        "path": URL,
+        "status": 200,
+        "bytes_in": len(jpeg()),
+        "bytes_out": len(response.data),
+        "pixels": 0,  # the pretended engine says so
+        "model": "lite",
+        "stages": {"queue": 0.1, "infer": 2.0},
+    }
+
+
+def test_a_request_is_one_line_of_text(configured: Callable[..., FlaskClient], log_file: Path) -> None:
+    configured("text").post(URL, data=jpeg(), headers={"X-Request-ID": "abc"})
+    (line,) = [line for line in log_file.read_text().splitlines() if "app.requests" in line]
+    assert re.search(
+        r"request_id=abc method=POST path='/remove-background' status=200 ms=[\d.]+ bytes_in=\d+ bytes_out=7 pixels=0"
+        r" model=lite stages=queue:0.1,infer:2.0 client=[0-9a-f]{12}$",
+        line,
+    )
+
+
+def test_what_is_not_known_is_left_open(configured: Callable[..., FlaskClient], log_file: Path) -> None:
+    configured("text").get("/health/live")
+    assert "bytes_in=0 bytes_out=" in log_file.read_text() and "pixels=- model=- stages=- " in log_file.read_text()
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_events_of_an_image_are_still_there(
+    configured: Callable[..., FlaskClient], log_file: Path, fake_pool: FakePool, form: str
+) -> None:
+    client = configured(form)
+    client.post(URL, data=jpeg())
+    client.post(URL, data=jpeg(), query_string={"quality": "1000"})
+    failing(fake_pool, EngineCrashed())
+    client.post(URL, data=jpeg())
+    text = log_file.read_text()
+    assert [text.count(f"image.{event} ") for event in ("received", "succeeded", "refused", "failed")] == [3, 1, 1, 1]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_nothing_private_is_logged(
+    configured: Callable[..., FlaskClient], log_file: Path, fake_pool: FakePool, tmp_path: Path, form: str
+) -> None:
+    client = configured(form, api_keys=(SecretStr("the-key"),), upload_dir=tmp_path / "up")
+    logging.getLogger().setLevel(logging.DEBUG)
+    (tmp_path / "up").mkdir()
+    (tmp_path / "up" / "holiday.jpg").write_bytes(jpeg())
+    for key in ("the-key", "wrong-key"):
+        headers = {"X-Api-Key": key, "X-Forwarded-For": "203.0.113.7"}
+        upload = {"file": (tmp_path / "up" / "holiday.jpg").open("rb")}
+        client.post(f"{URL}?token=in-the-query", data=upload, headers=headers)
+        client.post("/read-file", json={"path": "holiday.jpg"}, headers=headers)
+        client.post("/read-file", json={"path": "../holiday.jpg"}, headers=headers)
+    text = log_file.read_text()
+    for private in ("the-key", "wrong-key", "holiday", "in-the-query", "127.0.0.1", "203.0.113.7", "JFIF", "/9j/"):
+        assert private not in text, private
+
+
+def test_a_line_break_in_a_path_makes_no_line(configured: Callable[..., FlaskClient], log_file: Path) -> None:
+    client = configured("text")
+    client.get("/a%0A2026-01-01 INFO forged status=200")
+    assert len(log_file.read_text().splitlines()) == 1
+    assert r"path='/a\n2026-01-01 INFO forged status=200' status=404" in log_file.read_text()
+
+
+def test_an_exception_stays_in_its_json_object(
+    configured: Callable[..., FlaskClient], log_file: Path, fake_pool: FakePool
+) -> None:
+    failing(fake_pool, RuntimeError("unthinkable"))
+    configured("json").post(URL, data=jpeg())
+    (line,) = [line for line in json_lines(log_file) if "exception" in line]
+    assert line["level"] == "ERROR" and "unthinkable" in line["exception"]
+
+
+def test_a_client_has_one_hash_and_no_two_have_the_same(configured: Callable[..., FlaskClient], log_file: Path) -> None:
+    client = configured("json", api_keys=(SecretStr("a"), SecretStr("b")))
+    for key in ("a", "a", "b"):
+        client.post(URL, data=jpeg(), headers={"X-Api-Key": key})
+    client.get("/health/live")
+    client.get("/health/live", environ_base={"REMOTE_ADDR": "10.0.0.9"})
+    hashes = [line["client"] for line in json_lines(log_file) if line["logger"] == "app.requests"]
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes)) == 4
+
+
+def test_a_moved_file_is_opened_anew(log_file: Path) -> None:
+    lines.configure("INFO", "text", str(log_file))
+    logging.getLogger("test").info("before")
+    log_file.rename(log_file.with_suffix(".1"))
+    logging.getLogger("test").info("after")
+    assert "before" in log_file.with_suffix(".1").read_text() and "after" in log_file.read_text()
+
+
+def test_an_engine_names_the_request_itself(log_file: Path) -> None:
+    lines.configure("INFO", "json", str(log_file))
+    logging.getLogger("app.engine").info("engine.recycled reason=%s", "tasks")
+    logging.getLogger("app.engine").error("request failed", extra={"request_id": "abc"})
+    assert [(line["message"], line["request_id"]) for line in json_lines(log_file)] == [
+        ("engine.recycled reason=tasks", "-"),
+        ("request failed", "abc"),
+    ]
+
+
+def test_engines_are_told_where_to_log_and_how(tmp_path: Path) -> None:
+    config = engine_layout(Settings(log_format="json", log_file=tmp_path / "log")).config
+    assert (config.log_format, config.log_file) == ("json", str(tmp_path / "log"))

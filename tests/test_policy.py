@@ -1,0 +1,125 @@
+"""Every route has a limit, a key rule and a CORS rule that somebody decided, and it behaves accordingly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+from werkzeug.test import TestResponse
+
+from app import create_app
+from app.settings import Settings
+from tests.doubles import FakePool
+
+ORIGIN = "https://shop.example"
+# What each limit is set to here, so that an answer tells which one it has.
+LIMITS = {
+    "rate_limit_remove_bg_per_hour": 101,
+    "rate_limit_preview_per_hour": 102,
+    "rate_limit_base64_per_hour": 103,
+    "rate_limit_read_file_per_hour": 104,
+}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What was decided for a route: the setting of its limit, who gets in, whether pages may call it.
+
+    Access is by `key`, by the `address` that METRICS_ALLOWED_IPS names, or `open`.
+    """
+
+    limit: str | None
+    access: Literal["key", "address", "open"]
+    cors: bool
+
+
+POLICIES = {
+    "POST /remove-background": Policy("rate_limit_remove_bg_per_hour", "key", cors=True),
+    "POST /remove-background-preview": Policy("rate_limit_preview_per_hour", "key", cors=True),
+    "POST /remove-background-base64": Policy("rate_limit_base64_per_hour", "key", cors=True),
+    "POST /read-file": Policy("rate_limit_read_file_per_hour", "key", cors=True),
+    "GET /health": Policy(None, "open", cors=True),
+    "GET /health/live": Policy(None, "open", cors=True),
+    "GET /health/ready": Policy(None, "open", cors=True),
+    "GET /metrics": Policy(None, "address", cors=False),
+}
+
+
+def routes(app: Flask) -> set[str]:
+    return {
+        f"{method} {rule.rule}"
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+
+
+@pytest.fixture
+def app() -> Flask:
+    """An application in which every rule is switched on."""
+    settings = Settings(api_keys=(SecretStr("secret"),), cors_origins=(ORIGIN,), **LIMITS)  # type: ignore[arg-type]
+    return create_app(settings, FakePool())
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+def ask(client: FlaskClient, route: str, key: str = "") -> TestResponse:
+    method, path = route.split(" ")
+    return client.open(path, method=method, headers={"Origin": ORIGIN} | ({"X-Api-Key": key} if key else {}))
+
+
+def test_every_route_was_decided_on(app: Flask) -> None:
+    assert routes(app) == set(POLICIES)
+
+
+def test_a_new_route_without_a_decision_is_noticed(app: Flask) -> None:
+    app.add_url_rule("/new", "new", lambda: "", methods=["PUT"])
+    assert routes(app) - set(POLICIES) == {"PUT /new"}
+
+
+@pytest.mark.parametrize(("route", "policy"), POLICIES.items())
+def test_its_limit(client: FlaskClient, route: str, policy: Policy) -> None:
+    limit = ask(client, route, "secret").headers.get("X-RateLimit-Limit")
+    assert limit == (str(LIMITS[policy.limit]) if policy.limit else None)
+
+
+@pytest.mark.parametrize(("route", "policy"), POLICIES.items())
+def test_its_key_rule(client: FlaskClient, route: str, policy: Policy) -> None:
+    statuses = [ask(client, route, key).status_code for key in ("", "wrong", "secret")]
+    assert statuses[:2] == ([401, 403] if policy.access == "key" else [statuses[2]] * 2)
+    assert statuses[2] not in {401, 403, 404, 405}
+
+
+@pytest.mark.parametrize(("route", "policy"), POLICIES.items())
+def test_its_address_rule(client: FlaskClient, route: str, policy: Policy) -> None:
+    method, path = route.split(" ")
+    elsewhere = {"REMOTE_ADDR": "203.0.113.7"}
+    answer = client.open(path, method=method, headers={"X-Api-Key": "secret"}, environ_base=elsewhere)
+    assert (answer.status_code == 403) == (policy.access == "address")
+
+
+@pytest.mark.parametrize(("route", "policy"), POLICIES.items())
+def test_its_cors_rule(client: FlaskClient, route: str, policy: Policy) -> None:
+    method, path = route.split(" ")
+    asked = {"Origin": ORIGIN, "Access-Control-Request-Method": method}
+    answers = [ask(client, route, "secret"), client.options(path, headers=asked)]
+    allowed = ORIGIN if policy.cors else None
+    assert [answer.headers.get("Access-Control-Allow-Origin") for answer in answers] == [allowed] * 2
+
+
+@pytest.mark.parametrize("route", POLICIES)
+def test_a_preflight_needs_no_key_and_costs_nothing(client: FlaskClient, route: str) -> None:
+    answer = client.options(route.split(" ")[1], headers={"Origin": ORIGIN, "Access-Control-Request-Method": "POST"})
+    assert answer.status_code == 200
+    assert "X-RateLimit-Limit" not in answer.headers
+
+
+def test_a_route_that_nobody_thought_of_needs_a_key(app: Flask) -> None:
+    app.add_url_rule("/new", "new", lambda: "")
+    assert app.test_client().get("/new").status_code == 401
