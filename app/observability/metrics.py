@@ -138,7 +138,7 @@ class Metrics(EngineObserver):
         self._provider = ""
         for reason in RestartReason:  # a rate needs to have seen the zero before the first
             self._counters["engine_restarts_total"].labels(reason.value)
-        self._sample()
+        self._gauges["ratelimit_storage_up"].set(1)  # until somebody has looked: 0 would be an alarm at every start
 
     def _define(self) -> None:
         registry = None if self._folder else self._registry

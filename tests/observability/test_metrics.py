@@ -171,6 +171,7 @@ metrics.memory_seen(0, 10)
 for _ in range(int(sys.argv[1])):
     metrics.replaced(RestartReason.CRASHED)
     metrics._histograms["output_bytes"].observe(20_000)
+metrics.exposition()
 print(flush=True)
 sys.stdin.read()
 """
