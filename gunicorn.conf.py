@@ -114,7 +114,7 @@ def post_worker_init(worker: Any) -> None:
     """Start the engines, after the fork and before the first request."""
     logs.configure(_settings)
     _reread_keys_on_signal(worker)
-    keep_heap_small()
+    keep_heap_small(own_pages=1 << 20)  # bodies
     pool = worker.wsgi.extensions["pool"]
     worker.wsgi.extensions["fetcher"].start()
     worker.wsgi.extensions["sweeper"].start()

@@ -9,20 +9,19 @@ __all__ = ["give_back_freed_memory", "keep_heap_small"]
 
 # mallopt(3)
 M_ARENA_MAX, M_MMAP_THRESHOLD = -8, -3
-# Blocks of at least this many bytes get pages of their own, which go back to the system when they are freed.
-OWN_PAGES = 1 << 20
 
 
-def keep_heap_small() -> None:
+def keep_heap_small(own_pages: int) -> None:
     """Bound the heaps of a process with many threads, and keep large blocks such as bodies and images out of them.
 
-    By default each thread may get a heap of its own that keeps what was ever needed, and a freed large block makes the
+    Blocks of at least `own_pages` bytes get pages of their own, which go back to the system when they are freed. By
+    default each thread may get a heap of its own that keeps what was ever needed, and a freed large block makes the
     next ones of its size part of a heap.
     """
     mallopt = _function("mallopt")
     if mallopt is not None:
         mallopt(M_ARENA_MAX, 2)
-        mallopt(M_MMAP_THRESHOLD, OWN_PAGES)
+        mallopt(M_MMAP_THRESHOLD, own_pages)
 
 
 def give_back_freed_memory() -> None:

@@ -22,7 +22,7 @@ import cv2
 from PIL import Image
 
 from app.engine import faults, wire
-from app.engine.allocator import give_back_freed_memory
+from app.engine.allocator import give_back_freed_memory, keep_heap_small
 from app.engine.container import MEGABYTE
 from app.engine.memory import MemoryGuard, is_out_of_memory, resident_bytes
 from app.engine.messages import EXIT_MEMORY, EXIT_TASKS, EngineConfig, RemovalRequest
@@ -34,12 +34,15 @@ from app.observability import lines
 log = logging.getLogger("app.engine")
 
 PR_SET_PDEATHSIG = 1
+# Images of more than about a megapixel don't go on the heap: what is freed there is not free for others.
+OWN_PAGES = 4 << 20
 
 
 def main(descriptor: int, owner: int) -> None:
     """Serve the process `owner` over the socket `descriptor` until it hangs up."""
     _live_only_with(owner)
     _be_the_first_to_go()
+    keep_heap_small(OWN_PAGES)
     with socket.socket(fileno=descriptor) as sock:
         header, _ = wire.receive(sock)
         config = EngineConfig(**header)

@@ -99,7 +99,10 @@ def decode(
     if name is None or not _can_read(name):
         raise UnsupportedFormat()
     image, full_size, turn = _load(data, name, longest_side, limits, approve)
-    rgb, alpha = colour.to_srgb(_shrink(colour.to_scalable(image), longest_side))
+    scaled = _shrink(colour.to_scalable(image), longest_side)
+    if scaled is not image:
+        image.close()  # it sits in a reference cycle, and its pixels would outlive the whole request
+    rgb, alpha = colour.to_srgb(scaled)
     if turn in _SIDEWAYS:
         full_size = full_size[::-1]
     return Photo(_turned(rgb, turn), _turned(alpha, turn) if alpha else None, full_size, name)

@@ -14,11 +14,12 @@ from pathlib import Path
 import cv2
 from PIL import Image
 
-from app.engine.allocator import give_back_freed_memory
+from app.engine.allocator import give_back_freed_memory, keep_heap_small
 from app.engine.memory import MemoryGuard, resident_bytes
 from app.engine.messages import EngineConfig, RemovalOptions, RemovalRequest
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
+from app.engine.worker import OWN_PAGES
 from app.imaging.decode import Header
 
 
@@ -43,6 +44,7 @@ def reset_peak() -> None:
 
 def main() -> None:
     cv2.setNumThreads(1)
+    keep_heap_small(OWN_PAGES)
     sessions = SessionCache(threads=1)
     memory = Recorder(cap=1 << 40, warn=1 << 40)
     pipeline = Pipeline(EngineConfig("lite", 1, 10**9, 10**9), sessions, memory)
