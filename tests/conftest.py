@@ -56,7 +56,7 @@ def opened(data: bytes) -> Image.Image:
     return image
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait for a condition; fail the test when it does not come true."""
     deadline = time.monotonic() + seconds
     while not condition():

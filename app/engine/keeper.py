@@ -209,11 +209,13 @@ class Keeper:
             self._pool.put_back(job)
             raise
         except EngineDied as death:
+            self._note_loss()
             if death.of_its_own_accord:
                 self._pool.quarantine.strike(job.request.image, job.request.background_image)
             job.fail(ShuttingDown() if self._pool.stopping else _as_seen_by_the_caller(death))
             raise
         except TimeoutError as error:
+            self._note_loss()
             if job.had_its_time():
                 self._pool.quarantine.strike(job.request.image, job.request.background_image)
             job.fail(DeadlineExceeded(details="The engine did not finish in time and was replaced."))
@@ -231,10 +233,14 @@ class Keeper:
         if self.model == self._config.model:
             self.ready, self.problem = True, None
 
-    def _end_engine(self) -> None:
+    def _note_loss(self) -> None:
+        """Be ready no more, before the caller hears of it: who then asks for /health/ready must not be told so."""
         if self.ready:
             self.last_ready = time.monotonic()
         self.ready = False
+
+    def _end_engine(self) -> None:
+        self._note_loss()
         self._pool.set_state(self, EngineState.DYING)
         if self.engine is not None:
             self.engine.kill()

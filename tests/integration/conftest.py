@@ -5,6 +5,7 @@ With REQUIRE_INTEGRATION=1 (as CI sets it) an integration test that is skipped c
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -171,7 +172,7 @@ def end(service: Service) -> None:
         except subprocess.TimeoutExpired:
             service.process.kill()
         for process in tree:
-            if process.is_running():
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
     service.process.wait(5)
 
