@@ -86,7 +86,7 @@ def _preface(figures: Figures) -> list[str]:
     )
     facts = {"rounds": figures.rounds, "seconds": f"{figures.seconds:g}", "photos": photos}
     paragraphs = (INTRODUCTION, _machine(figures.machine), CONTEST.format(**facts), COLUMNS)
-    introduction, *rest = (textwrap.fill(paragraph, LINE) for paragraph in paragraphs)
+    introduction, *rest = (textwrap.fill(paragraph, LINE, break_on_hyphens=False) for paragraph in paragraphs)
     return ["# Performance", "", introduction, "", f"![Photos a second]({PLOT.name})", "", "\n\n".join(rest)]
 
 
