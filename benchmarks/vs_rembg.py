@@ -38,14 +38,19 @@ DEFAULT_SIDE = 2048
 
 
 def main() -> int:
-    """Measure, print, and return the exit status."""
+    """Measure, print, and return the exit status; what is cut short keeps what it has found."""
     arguments = _arguments()
-    with TemporaryDirectory() as home:
-        figures = _measure(arguments, Path(home))
-    for table in tables(figures):
-        print(f"\n{table.title}")
-        print_table(table.header, table.rows)
-    write_json(arguments.json, asdict(figures))
+    plan = Plan(dict(map(_photo, arguments.photos)), arguments.clients, arguments.seconds)
+    figures = _empty_figures(plan, arguments)
+    try:
+        with TemporaryDirectory() as home:
+            for model in _models(arguments, Path(home)):
+                _measure_model(figures, plan, model, arguments)
+    finally:
+        for table in tables(figures):
+            print(f"\n{table.title}")
+            print_table(table.header, table.rows)
+        write_json(arguments.json, asdict(figures))
     return 0 if all(cell.load.photos for cell in figures.cells) else 1
 
 
@@ -64,17 +69,17 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(arguments: argparse.Namespace, home: Path) -> Figures:
-    plan = Plan(dict(map(_photo, arguments.photos)), arguments.clients, arguments.seconds)
-    models = [model_from(path, home / path.stem) for path in arguments.model]
-    if not arguments.no_lite:
-        models.insert(0, embedded_model(home / "lite"))
+def _empty_figures(plan: Plan, arguments: argparse.Namespace) -> Figures:
     versions = install_rembg() if "servers" in arguments.parts else {}
     shots = [_shot(name, photo) for name, photo in plan.photos.items()]
-    figures = Figures(_machine(versions), arguments.seconds, arguments.rounds, shots)
-    for model in models:
-        _measure_model(figures, plan, model, arguments)
-    return figures
+    return Figures(_machine(versions), arguments.seconds, arguments.rounds, shots)
+
+
+def _models(arguments: argparse.Namespace, home: Path) -> Iterator[Model]:
+    if not arguments.no_lite:
+        yield embedded_model(home / "lite")
+    for path in arguments.model:
+        yield model_from(path, home / path.stem)
 
 
 def _photo(text: str) -> tuple[str, bytes]:
