@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import struct
-import time
 import zlib
 from typing import Any
 
@@ -29,9 +28,23 @@ log = logging.getLogger(__name__)
 PREFIX = "background-remover:cache:1:"
 SIZES, USES, PROBE = PREFIX + "sizes", PREFIX + "uses", PREFIX + "probe"
 CHECKSUM = struct.Struct("!I")
-# KEYS: the result, SIZES, USES. ARGV: what to keep, its size, most bytes in all, milliseconds to live, the time.
-KEEP = """
-local key, sizes, uses = KEYS[1], KEYS[2], KEYS[3]
+# Redis' own clock, since those of several machines may differ.
+NOW = """
+local clock = redis.call('TIME')
+local now = clock[1] + clock[2] / 1e6
+"""
+# KEYS: the result, USES.
+FETCH = f"""{NOW}
+local value = redis.call('GET', KEYS[1])
+if value then redis.call('ZADD', KEYS[2], 'XX', now, KEYS[1]) end
+return value
+"""
+# KEYS: the result, USES, SIZES. ARGV: what to keep, its size, most bytes in all, milliseconds to live.
+KEEP = f"""{NOW}
+local key, uses, sizes = KEYS[1], KEYS[2], KEYS[3]
+if redis.call('HLEN', sizes) ~= redis.call('ZCARD', uses) + 1 then  -- new, or one of the two has been lost
+    redis.call('DEL', sizes, uses)
+end
 local function forget(name)
     redis.call('HINCRBY', sizes, 'total', 0 - (redis.call('HGET', sizes, name) or 0))
     redis.call('HDEL', sizes, name)
@@ -40,11 +53,10 @@ end
 forget(key)
 redis.call('SET', key, ARGV[1], 'PX', ARGV[4])
 redis.call('HSET', sizes, key, ARGV[2])
-redis.call('ZADD', uses, ARGV[5], key)
+redis.call('ZADD', uses, now, key)
 local total = redis.call('HINCRBY', sizes, 'total', ARGV[2])
 while total > tonumber(ARGV[3]) do
     local oldest = redis.call('ZRANGE', uses, 0, 0)[1]
-    if not oldest then break end
     redis.call('DEL', oldest)
     forget(oldest)
     total = tonumber(redis.call('HGET', sizes, 'total'))
@@ -59,6 +71,7 @@ class RedisStore:
 
     def __init__(self, url: str, most_bytes: int, ttl: int) -> None:
         self._redis = Redis.from_url(url, **CLIENT_OPTIONS)
+        self._fetch = self._redis.register_script(FETCH)
         self._keep = self._redis.register_script(KEEP)
         self._most_bytes = most_bytes
         self._ttl_ms = ttl * 1000
@@ -66,7 +79,7 @@ class RedisStore:
 
     def get(self, key: str) -> RemovalResult | None:
         """Return what is kept under a key, None also for what cannot be read; raise StoreDown."""
-        value = self._ask(lambda: self._fetch(PREFIX + key))
+        value = self._ask(lambda: self._fetch([PREFIX + key, USES]))
         if value is None:
             return None
         try:
@@ -80,8 +93,8 @@ class RedisStore:
         value = _encode(result)
         size = len(value) + ENTRY_BYTES
         if size <= self._most_bytes:
-            keys = [PREFIX + key, SIZES, USES]
-            self._ask(lambda: self._keep(keys, (value, size, self._most_bytes, self._ttl_ms, time.time())))
+            keys = [PREFIX + key, USES, SIZES]
+            self._ask(lambda: self._keep(keys, (value, size, self._most_bytes, self._ttl_ms)))
 
     def up(self) -> bool:
         """Tell whether Redis answered when it was last asked, at most some seconds ago."""
@@ -90,12 +103,6 @@ class RedisStore:
     def stop(self) -> None:
         """Look after Redis no more."""
         self._circuit.stop()
-
-    def _fetch(self, key: str) -> Any:
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.get(key)
-        pipeline.zadd(USES, {key: time.time()}, xx=True)
-        return pipeline.execute()[0]
 
     def _ask(self, question: Any) -> Any:
         try:

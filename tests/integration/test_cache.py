@@ -150,12 +150,15 @@ def test_a_key_of_another_kind_is_no_result(store: RedisStore, redis: RedisServe
     assert store.get("b") is None
 
 
-def test_without_its_index_a_result_is_still_found(store: RedisStore, redis: RedisServer) -> None:
-    store.put("a", result())
-    redis.command(f"DEL {shared.SIZES} {shared.USES}")
-    assert store.get("a") is not None
-    store.put("b", result())
-    assert store.get("b") is not None
+@pytest.mark.parametrize("lost", [[shared.SIZES], [shared.USES], [shared.SIZES, shared.USES]])
+def test_it_goes_on_without_its_index(lost: list[str], store: RedisStore, redis: RedisServer) -> None:
+    for key in range(8):
+        store.put(str(key), result(100_000))
+    redis.command("DEL " + " ".join(lost))
+    assert all(store.get(str(key)) for key in range(8))
+    for key in range(8, 40):
+        store.put(str(key), result(100_000))
+    assert store.get("39") is not None and store.get("35") is not None
 
 
 # The service.
