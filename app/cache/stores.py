@@ -19,7 +19,7 @@ __all__ = ["ENTRY_BYTES", "MemoryStore", "Store", "StoreDown", "open_store"]
 
 log = logging.getLogger(__name__)
 
-# What an entry takes beyond its picture: measured at 1.0 kB here and 0.6 kB in Redis.
+# What an entry takes beyond its picture, rounded up: 0.9 kB were measured here and 0.8 kB in Redis.
 ENTRY_BYTES = 1024
 
 
