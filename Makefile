@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: setup run test lint bench soak fuzz clean
+.PHONY: setup run test lint bench bench-load bench-formats soak fuzz clean
 
 setup: $(VENV)/.runtime
 
@@ -33,8 +33,15 @@ lint: $(VENV)/.dev
 test: lint
 	$(BIN)/pytest
 
+# make bench ARGS="--photos 0.7 --seconds 5"; the figures in bench.json are what docs/performance.md is written from.
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks.load
+	$(BIN)/python -m benchmarks.vs_rembg --json bench.json $(ARGS)
+
+bench-load: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.load $(ARGS)
+
+bench-formats: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.formats $(ARGS)
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.soak
@@ -43,5 +50,5 @@ fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz.fuzz_decode
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-rembg bench.json .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -138,4 +138,6 @@ def worker_exit(server: Any, worker: Any) -> None:
         extensions["sweeper"].stop()
         extensions["metrics"].stop()
         extensions["limits"].stop()
+        if extensions["cache"] is not None:
+            extensions["cache"].stop()
         extensions["pool"].stop()

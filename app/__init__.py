@@ -24,6 +24,7 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     from werkzeug.middleware.proxy_fix import ProxyFix
 
     from app import auth
+    from app.cache.results import open_cache
     from app.engine.fetcher import WeightsFetcher
     from app.engine.pool import EnginePool
     from app.http import cors, errors, files, health, metrics, native, security
@@ -43,6 +44,7 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     layout = engine_layout(settings)
     pool = pool or EnginePool(layout.config, layout.processes, settings.queue_size)
     admission = Admission(pool, layout.processes + settings.queue_size, settings.max_concurrent_uploads)
+    cache = open_cache(settings, layout, pool)
     rates = RateLimits(settings)
     app = Flask(__name__, static_folder=None)
     app.debug = False  # whatever FLASK_DEBUG says: a debugger runs what a caller sends
@@ -55,12 +57,18 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the order of the documentation reads better
     app.extensions["pool"] = pool
+    app.extensions["cache"] = cache
     app.extensions["fetcher"] = WeightsFetcher(settings.allowed_models, settings.rembg_home)
     app.extensions["sweeper"] = Sweeper([settings.output_dir], settings.cleanup_max_age_hours * 3600)
-    app.extensions["native"] = native.NativeService(settings, pool, admission, load_presets(settings.presets_file))
-    app.extensions["health"] = monitor = HealthMonitor(settings, pool, lambda: admission.taken, rates.storage_up)
+    app.extensions["native"] = native.NativeService(
+        settings, cache or pool, admission, load_presets(settings.presets_file)
+    )
+    redis_users = (rates.storage_up, cache.up) if cache else (rates.storage_up,)
+    app.extensions["health"] = monitor = HealthMonitor(settings, pool, lambda: admission.taken, *redis_users)
     app.extensions["metrics"] = measured = Metrics(settings, pool, monitor.queue_depth, rates.storage_up)
     pool.observer = measured
+    if cache:
+        cache.counted = measured.cache_asked
     measured.init_app(app)
     request_ids.init_app(app)
     logs.init_app(app)

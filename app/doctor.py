@@ -37,7 +37,7 @@ from app.engine.models import REGISTRY
 from app.engine.process import EngineDied, EngineProcess
 from app.errors import OutOfMemory, ServiceError, from_code
 from app.http.presets import load_presets
-from app.layout import BODY_COPIES, LEAST_HEADROOM_MB, WEB_MB, Layout, engine_layout
+from app.layout import LEAST_HEADROOM_MB, WEB_MB, Layout, engine_layout, most_memory_mb
 from app.settings import Settings, SettingsError, load_settings
 
 __all__ = ["Finding", "Level", "examine", "summary"]
@@ -197,15 +197,15 @@ def check_memory(settings: Settings, layout: Layout) -> Finding:
     """Add up all that may be in memory at once, and compare it with the limit."""
     limit = memory_limit() // MEGABYTE
     model_mb = max(REGISTRY[name].memory_mb for name in settings.allowed_models)
-    uploads = settings.max_concurrent_uploads * settings.max_content_length * BODY_COPIES / MEGABYTE
     least = settings.web_concurrency * (WEB_MB + layout.processes * model_mb)
-    most = settings.web_concurrency * int(WEB_MB + uploads + layout.processes * layout.config.memory_mb)
+    most = most_memory_mb(settings, layout)
     if least > limit:
         advice = "Choose a smaller model (MODEL_NAME, MODELS_ALLOWED) or fewer engines (ENGINE_PROCESSES)."
         return Finding(Level.FAIL, "memory", f"idle engines alone take {least} MB of {limit} MB", advice)
     if most > limit:
-        advice = "Lower ENGINE_PROCESSES, ENGINE_MEMORY_MB, MAX_CONCURRENT_UPLOADS or MAX_CONTENT_LENGTH."
-        return Finding(Level.WARN, "memory", f"engines and uploads may take {most} MB of {limit} MB", advice)
+        cache = "CACHE_MAX_MB, " if settings.cache_in_memory else ""
+        advice = f"Lower {cache}ENGINE_PROCESSES, ENGINE_MEMORY_MB, MAX_CONCURRENT_UPLOADS or MAX_CONTENT_LENGTH."
+        return Finding(Level.WARN, "memory", f"{_takers(settings)} may take {most} MB of {limit} MB", advice)
     if layout.config.memory_mb < model_mb + LEAST_HEADROOM_MB:
         advice = f"Set ENGINE_MEMORY_MB to {model_mb + LEAST_HEADROOM_MB} or more, or leave it empty."
         found = f"a cap of {layout.config.memory_mb} MB leaves an engine with a {model_mb} MB model no room for photos"
@@ -216,7 +216,11 @@ def check_memory(settings: Settings, layout: Layout) -> Finding:
             f"the mark of {layout.config.memory_warn_mb} MB replaces an engine with a {model_mb} MB model all the time"
         )
         return Finding(Level.WARN, "memory", found, advice)
-    return Finding(Level.OK, "memory", f"engines and uploads take at most {most} MB of {limit} MB")
+    return Finding(Level.OK, "memory", f"{_takers(settings)} take at most {most} MB of {limit} MB")
+
+
+def _takers(settings: Settings) -> str:
+    return "engines, uploads and kept results" if settings.cache_in_memory else "engines and uploads"
 
 
 def check_default_model(settings: Settings) -> Finding:

@@ -10,7 +10,7 @@ from app.engine.messages import EngineConfig
 from app.engine.models import REGISTRY
 from app.settings import Settings
 
-__all__ = ["Layout", "engine_layout", "web_threads"]
+__all__ = ["Layout", "engine_layout", "most_memory_mb", "web_threads"]
 
 # MB of gunicorn and one web worker, and how many copies of a body live while it is read and taken apart.
 WEB_MB, BODY_COPIES = 70, 2.5
@@ -60,11 +60,21 @@ def engine_layout(settings: Settings) -> Layout:
 
 
 def _room_for_engines(settings: Settings) -> int:
-    """Return the MB of one web worker's share that are left for its engines once its uploads are provided for."""
+    """Return the MB of one web worker's share that are left for its engines beside uploads and kept results."""
     limit = min(memory_limit(), LOW_LIMIT) if settings.memory_profile == "low" else memory_limit()
     share = limit // settings.web_concurrency // MEGABYTE
+    return max(0, int(share - _most_of_the_web_mb(settings)))
+
+
+def most_memory_mb(settings: Settings, layout: Layout) -> int:
+    """Return the MB of all that may be in memory at once, in all web workers and their engines."""
+    engines = layout.processes * layout.config.memory_mb
+    return settings.web_concurrency * int(_most_of_the_web_mb(settings) + engines)
+
+
+def _most_of_the_web_mb(settings: Settings) -> float:
     uploads = settings.max_concurrent_uploads * settings.max_content_length * BODY_COPIES / MEGABYTE
-    return max(0, int(share - WEB_MB - uploads))
+    return WEB_MB + uploads + (settings.cache_max_mb if settings.cache_in_memory else 0)
 
 
 def web_threads(settings: Settings) -> int:

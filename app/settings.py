@@ -34,7 +34,8 @@ LOW_PROFILE: dict[str, Any] = {
     "max_dimension": 800,
 }
 # Settings whose values are shown nowhere.
-SECRETS = {"API_KEYS", "REDIS_URL"}
+SECRETS = {"API_KEYS", "CACHE_URL", "REDIS_URL"}
+MEMORY_CACHE = "memory://"
 LOW_MEMORY = 1200 * MEGABYTE
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _ORIGIN = re.compile(
@@ -148,6 +149,11 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field("text", description="Form of a log line.")
     log_file: Path | None = Field(None, description="File to log to, reopened when it is moved away. Default: stderr.")
     presets_file: Path | None = Field(None, description="JSON file with more presets.")
+    cache_url: SecretStr | None = Field(
+        None, description="Where results are kept: memory:// or redis://host:port/number. Default: nowhere."
+    )
+    cache_max_mb: int = Field(256, ge=1, le=1_000_000, description="Most MB of kept results; memory: per web worker.")
+    cache_ttl: int = Field(3600, ge=1, le=31_536_000, description="Seconds for which a result is kept.")
 
     @model_validator(mode="before")
     @classmethod
@@ -188,6 +194,13 @@ class Settings(BaseSettings):
             raise ValueError("'*' means every origin and stands alone")
         return origins if origins == ("*",) else tuple(map(_origin, origins))
 
+    @field_validator("cache_url")
+    @classmethod
+    def _known_cache(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and url.get_secret_value() != MEMORY_CACHE:
+            _check_redis_url(url.get_secret_value())
+        return url
+
     @model_validator(mode="after")
     def _pixels_in_order(self) -> Settings:
         if self.max_pixels > self.max_pixels_hard:
@@ -206,6 +219,11 @@ class Settings(BaseSettings):
         return _is_low(self.memory_profile)
 
     @property
+    def cache_in_memory(self) -> bool:
+        """Tell whether results are kept in the memory of each web worker."""
+        return self.cache_url is not None and self.cache_url.get_secret_value() == MEMORY_CACHE
+
+    @property
     def allowed_models(self) -> tuple[str, ...]:
         """Return the models that a request may name, the default one first."""
         return tuple(dict.fromkeys((self.model_name, *self.models_allowed)))
@@ -221,6 +239,16 @@ def _origin(text: str) -> str:
         )
     scheme, host, port = match["scheme"], match["host"], int(match["port"] or 0)
     return f"{scheme}://{host}" if port in {0, DEFAULT_PORTS.get(scheme)} else f"{scheme}://{host}:{port}"
+
+
+def _check_redis_url(url: str) -> None:
+    """Raise ValueError, without a word of the URL itself, for what is not the address of a Redis."""
+    from redis import Redis  # takes memory, so only where Redis is asked for
+
+    try:
+        Redis.from_url(url).connection_pool.make_connection()  # which connects to nothing yet
+    except (ValueError, TypeError):  # TypeError: an option behind the ? that does not exist
+        raise ValueError("must be memory://, redis://…, rediss://… or unix://…") from None
 
 
 def _is_low(profile: str) -> bool:

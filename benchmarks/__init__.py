@@ -1,1 +1,1 @@
-"""Reproducible measurements of the real service: `load` takes memory, latency and throughput, `soak` endurance."""
+"""Reproducible measurements: `vs_rembg` beside rembg's server, `load` alone, `soak` endurance, `formats` quality."""

@@ -11,7 +11,7 @@ import statistics
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPMessage
@@ -22,6 +22,7 @@ from benchmarks.server import HOST
 __all__ = [
     "ANSWER_SECONDS",
     "PAUSE_SECONDS",
+    "STAGES",
     "Answer",
     "Load",
     "Post",
@@ -36,6 +37,8 @@ PATH = "/remove-background"
 BOUNDARY = "benchmarks-photo-boundary"
 # Bytes of a file that are read and sent at a time.
 PIECE = 1 << 16
+# What is done to a photo, in Server-Timing's words.
+STAGES = ("decode", "infer", "cutout", "encode")
 # Longer than REQUEST_TIMEOUT's default, so that the service's own 504 is what is counted.
 ANSWER_SECONDS = 130.0
 # A client that is refused at once must not eat the cores of those that are served.
@@ -48,27 +51,38 @@ class Post:
 
     parts: tuple[bytes | Path, ...] = field(repr=False)
     headers: dict[str, str]
+    path: str = PATH
 
     @classmethod
-    def of_photo(cls, photo: bytes | Path, mimetype: str = "image/jpeg") -> Post:
-        """Wrap a photo as the field `file` of a form, with PNG as the answer."""
+    def of_photo(
+        cls,
+        photo: bytes | Path,
+        mimetype: str = "image/jpeg",
+        path: str = PATH,
+        fields: Mapping[str, str] | None = None,
+    ) -> Post:
+        """Wrap a photo as the field `file` of a form, after other fields, with PNG as the answer."""
+        text = "".join(
+            f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+            for name, value in (fields or {}).items()
+        )
         head = (
-            f"--{BOUNDARY}\r\n"
+            f"{text}--{BOUNDARY}\r\n"
             'Content-Disposition: form-data; name="file"; filename="photo"\r\n'
             f"Content-Type: {mimetype}\r\n\r\n"
         )
         parts = (head.encode("ascii"), photo, f"\r\n--{BOUNDARY}--\r\n".encode("ascii"))
-        return cls._of(parts, f"multipart/form-data; boundary={BOUNDARY}")
+        return cls._of(parts, f"multipart/form-data; boundary={BOUNDARY}", path)
 
     @classmethod
     def raw(cls, photo: bytes | Path, mimetype: str = "image/jpeg") -> Post:
         """Send a photo as the body, with PNG as the answer."""
-        return cls._of((photo,), mimetype)
+        return cls._of((photo,), mimetype, PATH)
 
     @classmethod
-    def _of(cls, parts: tuple[bytes | Path, ...], content_type: str) -> Post:
+    def _of(cls, parts: tuple[bytes | Path, ...], content_type: str, path: str) -> Post:
         length = sum(len(part) if isinstance(part, bytes) else part.stat().st_size for part in parts)
-        return cls(parts, {"Content-Type": content_type, "Content-Length": str(length), "Accept": "image/png"})
+        return cls(parts, {"Content-Type": content_type, "Content-Length": str(length), "Accept": "image/png"}, path)
 
     def body(self) -> Iterator[bytes]:
         """Yield the body in pieces."""
@@ -92,7 +106,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a run gave; only answered photos count in the times, None when there was none."""
+    """What a run gave; only answered photos count in the times, None when there was none.
+
+    `beyond_stages_ms` is the median of what a photo took apart from its decode, infer, cutout and encode;
+    `client_cpu_ms` what the clients themselves computed for one.
+    """
 
     clients: int
     seconds: float
@@ -101,6 +119,8 @@ class Load:
     median_ms: float | None
     p95_ms: float | None
     stages_ms: dict[str, float]
+    beyond_stages_ms: float | None
+    client_cpu_ms: float | None
     answer_bytes: int
     failures: dict[str, int]
 
@@ -110,7 +130,8 @@ class _Tally:
     """What one client saw."""
 
     latencies_ms: list[float] = field(default_factory=list)
-    timings: list[str] = field(default_factory=list)
+    timings: list[dict[str, float]] = field(default_factory=list)
+    cpu_seconds: float = 0.0
     failures: Counter[str] = field(default_factory=Counter)
     answer_bytes: int = 0
 
@@ -120,7 +141,7 @@ class _Tally:
             self.failures[str(answer.status)] += 1
             return False
         self.latencies_ms.append(answer.milliseconds)
-        self.timings.append(answer.headers.get("Server-Timing", ""))
+        self.timings.append(_stages(answer.headers.get("Server-Timing", "")))
         self.answer_bytes = answer.length
         return True
 
@@ -129,7 +150,7 @@ def ask(connection: HTTPConnection, post: Post) -> Answer:
     """Post once and drain the answer; raise OSError or HTTPException when none comes."""
     started = time.perf_counter()
     try:
-        connection.request("POST", PATH, post.body(), post.headers)
+        connection.request("POST", post.path, post.body(), post.headers)
     except (BrokenPipeError, ConnectionResetError):
         pass  # a refusal may come before the photo is sent, and then lies in our buffer
     response = connection.getresponse()
@@ -181,10 +202,17 @@ def _client(port: int, post: Post, tally: _Tally, stop: threading.Event) -> None
         if not answered:
             stop.wait(PAUSE_SECONDS)
     connection.close()
+    tally.cpu_seconds = time.thread_time()
 
 
 def _summary(tallies: list[_Tally], seconds: float) -> Load:
     latencies = [latency for tally in tallies for latency in tally.latencies_ms]
+    timings = [timing for tally in tallies for timing in tally.timings]
+    beyond = [
+        latency - sum(timing.get(stage, 0.0) for stage in STAGES)
+        for latency, timing in zip(latencies, timings, strict=True)
+        if timing
+    ]
     return Load(
         clients=len(tallies),
         seconds=seconds,
@@ -192,17 +220,23 @@ def _summary(tallies: list[_Tally], seconds: float) -> Load:
         photos_per_second=len(latencies) / seconds,
         median_ms=median(latencies),
         p95_ms=p95(latencies),
-        stages_ms=_stage_medians(timing for tally in tallies for timing in tally.timings),
+        stages_ms=_stage_medians(timings),
+        beyond_stages_ms=median(beyond),
+        client_cpu_ms=sum(tally.cpu_seconds for tally in tallies) * 1000 / len(latencies) if latencies else None,
         answer_bytes=max(tally.answer_bytes for tally in tallies),
         failures=dict(sum((tally.failures for tally in tallies), Counter())),
     )
 
 
-def _stage_medians(timings: Iterable[str]) -> dict[str, float]:
-    """Return the median of each stage of Server-Timing headers such as `queue;dur=0.1, decode;dur=3.4`."""
+def _stages(timing: str) -> dict[str, float]:
+    """Read a Server-Timing header such as `queue;dur=0.1, decode;dur=3.4`."""
+    entries = (entry.partition(";dur=") for entry in filter(None, timing.split(", ")))
+    return {name: float(duration) for name, _, duration in entries}
+
+
+def _stage_medians(timings: Iterable[Mapping[str, float]]) -> dict[str, float]:
     stages: dict[str, list[float]] = defaultdict(list)
     for timing in timings:
-        for entry in filter(None, timing.split(", ")):
-            name, _, duration = entry.partition(";dur=")
-            stages[name].append(float(duration))
+        for name, duration in timing.items():
+            stages[name].append(duration)
     return {name: statistics.median(durations) for name, durations in stages.items()}

@@ -13,7 +13,7 @@ from PIL import Image
 from app.engine.container import cpu_quota
 from app.layout import engine_layout
 from app.settings import load_settings
-from benchmarks.client import Load, Post, run_load
+from benchmarks.client import STAGES, Load, Post, run_load
 from benchmarks.console import (
     NONE,
     at_least_one,
@@ -30,7 +30,6 @@ from benchmarks.photos import sample_photo
 from benchmarks.server import ROOT, Service, ServiceFailed, running_service
 from benchmarks.watch import MemoryWatch, Watch
 
-STAGES = ("queue", "decode", "infer", "cutout", "encode")
 WARM_UP_SECONDS = 3.0
 # A sample takes some 7 ms of one core.
 SAMPLE_SECONDS = 0.2
@@ -162,13 +161,13 @@ def _print_photo(photo: bytes, answer_bytes: int, seconds: float) -> None:
 
 
 def _print_runs(runs: list[Run]) -> None:
-    header = ["clients", "photos", "photos/s", "median", "p95", *STAGES, "peak"]
+    header = ["clients", "photos", "photos/s", "median", "p95", "queue", *STAGES, "peak"]
     print_table(header, [_row(run) for run in runs])
 
 
 def _row(run: Run) -> list[str]:
     load = run.load
-    times = [load.median_ms, load.p95_ms, *(load.stages_ms.get(stage) for stage in STAGES)]
+    times = [load.median_ms, load.p95_ms, *(load.stages_ms.get(stage) for stage in ("queue", *STAGES))]
     return [
         str(load.clients),
         str(load.photos),

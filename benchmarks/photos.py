@@ -1,4 +1,4 @@
-"""The photos that are posted, made of scikit-image's: one for the load, a seeded mix of files for the soak."""
+"""The photos that are posted, made of scikit-image's: one for the load or of a size, a seeded mix for the soak."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageChops, ImageOps
 
-__all__ = ["Photo", "make_mix", "sample_photo"]
+__all__ = ["Photo", "make_mix", "original_photos", "photo_of", "sample_photo"]
 
 Size = tuple[int, int]
 Finish = Callable[[Image.Image, Random], Image.Image]
@@ -66,15 +66,27 @@ class _Recipe:
 
 def sample_photo() -> bytes:
     """Make the default photo: scikit-image's astronaut, cropped to 3:2 and scaled, as a JPEG."""
-    photo = ImageOps.fit(_originals()[0], PHOTO_SIZE, Image.Resampling.LANCZOS, centering=(0.5, 0.0))
+    photo = ImageOps.fit(original_photos()[0], PHOTO_SIZE, Image.Resampling.LANCZOS, centering=(0.5, 0.0))
     buffer = io.BytesIO()
     photo.save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
 
 
+def photo_of(megapixels: float) -> bytes:
+    """Make a 3:2 photo of about this size, with a camera's grain, as a JPEG; the same for the same size.
+
+    With this much grain a PNG of it takes as many bits a pixel, 9 to 11, as one of a real photo.
+    """
+    width = round((megapixels * 1.5e6) ** 0.5)
+    photo = _enlarged(original_photos()[0], (width, round(width / 1.5)))
+    buffer = io.BytesIO()
+    _with_grain(12, photo, Random(0)).save(buffer, "JPEG", quality=90)  # noqa: S311  # to be repeated, not secret
+    return buffer.getvalue()
+
+
 def make_mix(folder: Path, seed: int) -> list[Photo]:
     """Write the mix of the soak into a folder; the same seed gives the same files."""
-    originals, random, photos = _originals(), Random(seed), list[Photo]()  # noqa: S311  # to be repeated, not secret
+    originals, random, photos = original_photos(), Random(seed), list[Photo]()  # noqa: S311  # to be repeated, not secret
     for recipe in _recipes():
         for number, size in enumerate(recipe.sizes):
             path = folder / f"{recipe.kind.replace(' ', '-')}-{number}"
@@ -84,7 +96,8 @@ def make_mix(folder: Path, seed: int) -> list[Photo]:
     return [*photos, *_bad_ones(folder, photos)]
 
 
-def _originals() -> list[Image.Image]:
+def original_photos() -> list[Image.Image]:
+    """Return scikit-image's photos in the public domain, RGB: an astronaut, a cat, a cup of coffee."""
     from skimage import data  # here, so that an own photo needs no scikit-image
 
     return [Image.fromarray(array).convert("RGB") for array in (data.astronaut(), data.cat(), data.coffee())]

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +25,17 @@ import psutil
 
 from benchmarks.memory import ProcessMemory, process_memory, process_tree
 
-__all__ = ["HOST", "ROOT", "Service", "ServiceFailed", "running_service"]
+__all__ = [
+    "HOST",
+    "NO_LIMITS",
+    "ROOT",
+    "Service",
+    "ServiceFailed",
+    "free_port",
+    "running_process",
+    "running_server",
+    "running_service",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -49,13 +59,14 @@ class ServiceFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service that is ready; `ready_seconds` is how long that took from its start.
+    """A server that is ready; `started` is on the clock of `time.monotonic()`, `ready_seconds` counts from there.
 
     `orphans` is filled when it has been ended: the processes that outlived it and were killed.
     """
 
     pid: int
     port: int
+    started: float
     ready_seconds: float
     orphans: list[str] = field(default_factory=list)
 
@@ -71,36 +82,68 @@ class Service:
         """Return the memory of every process that runs, parents before children."""
         return process_memory(self.pid)
 
+    def cpu_seconds(self) -> float:
+        """Return what all its processes have computed so far, those included that have ended."""
+        total = 0.0
+        for process in process_tree(self.pid):
+            with suppress(psutil.Error):
+                total += sum(process.cpu_times()[:4])  # user, system, and both of children that were waited for
+        return total
+
 
 @contextmanager
-def running_service(**environment: str) -> Iterator[Service]:
+def running_service(root: Path = ROOT, **environment: str) -> Iterator[Service]:
     """Run gunicorn with all engines ready, under the caller's environment and these variables.
+
+    `root` is the checkout that is run, by this one's Python. Raise ServiceFailed when it does not become ready.
+    """
+    port = free_port()
+    own = {"HOST": HOST, "PORT": str(port), "LOG_LEVEL": "WARNING"}
+    command = [sys.executable, "-m", "gunicorn", "app:create_app()"]
+    with running_server(command, port, "/health/ready", root, own | NO_LIMITS | environment) as service:
+        _wait_for(service.ask, "/health", lambda _, report: report.get("status") == "healthy")
+        yield service
+
+
+@contextmanager
+def running_server(
+    command: Sequence[str], port: int, ready: str, folder: Path, environment: Mapping[str, str]
+) -> Iterator[Service]:
+    """Run a server until the block ends; it is ready when a GET of `ready` gives 200 and JSON.
 
     Raise ServiceFailed when it does not become ready.
     """
-    started, port, orphans = time.monotonic(), _free_port(), list[str]()
-    process = _start(port, environment)
-    try:
-        _wait_for(process, "/health/ready", port, lambda status, _: status == 200)
-        ready_seconds = time.monotonic() - started
-        _wait_for(process, "/health", port, lambda _, report: report.get("status") == "healthy")
-        yield Service(process.pid, port, ready_seconds, orphans)
-    finally:
-        _end(process, orphans)
+    started, orphans = time.monotonic(), list[str]()
+    with running_process(command, folder, environment, orphans) as process:
+
+        def ask(path: str) -> tuple[int, dict[str, Any]]:
+            if process.poll() is not None:
+                raise ServiceFailed(f"{command[0]} ended with exit status {process.returncode}.")
+            return _get(port, path)
+
+        _wait_for(ask, ready, lambda status, _: status == 200)
+        yield Service(process.pid, port, started, time.monotonic() - started, orphans)
 
 
-def _start(port: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    own = {"HOST": HOST, "PORT": str(port), "LOG_LEVEL": "WARNING"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "app:create_app()"],
-        cwd=ROOT,
-        env=os.environ | own | NO_LIMITS | environment,
+@contextmanager
+def running_process(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], orphans: list[str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command in a session of its own and end all of it with the block; `orphans` gets who had to be forced."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=os.environ | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for the benchmark, which ends the service itself
+        start_new_session=True,  # Ctrl-C is for the benchmark, which ends the server itself
         # Should the benchmark be killed, the kernel ends the master, and the master the others.
         preexec_fn=partial(ctypes.CDLL(None).prctl, PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0),
     )
+    try:
+        yield process
+    finally:
+        _end(process, orphans)
 
 
 def _end(process: subprocess.Popen[bytes], orphans: list[str]) -> None:
@@ -110,7 +153,7 @@ def _end(process: subprocess.Popen[bytes], orphans: list[str]) -> None:
         process.terminate()
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        print(f"gunicorn did not end within {STOP_SECONDS:.0f} s and is killed", file=sys.stderr)
+        print(f"The server did not end within {STOP_SECONDS:.0f} s and is killed", file=sys.stderr)
     finally:
         _kill_orphans([*members, *process_tree(process.pid)], orphans)
         _kill_group(process)
@@ -137,21 +180,19 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _wait_for(
-    process: subprocess.Popen[bytes], path: str, port: int, fulfilled: Callable[[int, dict[str, Any]], bool]
+    ask: Callable[[str], tuple[int, dict[str, Any]]], path: str, fulfilled: Callable[[int, dict[str, Any]], bool]
 ) -> None:
     """Ask `path` until its answer is what it should be."""
     deadline = time.monotonic() + START_SECONDS
     answer: object = "no answer"
     while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise ServiceFailed(f"gunicorn ended with exit status {process.returncode}.")
         with suppress(OSError, HTTPException, ValueError):
-            status, body = _get(port, path)
+            status, body = ask(path)
             if fulfilled(status, body):
                 return
             answer = body
         time.sleep(POLL_SECONDS)
-    raise ServiceFailed(f"The service was not ready within {START_SECONDS:.0f} s; {path} says: {answer}")
+    raise ServiceFailed(f"The server was not ready within {START_SECONDS:.0f} s; {path} says: {answer}")
 
 
 def _get(port: int, path: str) -> tuple[int, dict[str, Any]]:
@@ -164,7 +205,8 @@ def _get(port: int, path: str) -> tuple[int, dict[str, Any]]:
         connection.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

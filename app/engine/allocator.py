@@ -8,7 +8,9 @@ import sys
 __all__ = ["give_back_freed_memory", "keep_heap_small"]
 
 # mallopt(3)
-M_ARENA_MAX, M_MMAP_THRESHOLD = -8, -3
+M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -8, -3, -1
+# Free bytes at the end of the heap that are kept for the next block, until `give_back_freed_memory`.
+KEPT = 64 << 20
 
 
 def keep_heap_small(own_pages: int) -> None:
@@ -22,6 +24,7 @@ def keep_heap_small(own_pages: int) -> None:
     if mallopt is not None:
         mallopt(M_ARENA_MAX, 2)
         mallopt(M_MMAP_THRESHOLD, own_pages)
+        mallopt(M_TRIM_THRESHOLD, KEPT)
 
 
 def give_back_freed_memory() -> None:

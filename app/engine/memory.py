@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from app.engine.allocator import give_back_freed_memory
 from app.engine.container import MEGABYTE
 from app.errors import OutOfMemory
 from app.imaging.decode import Header
@@ -87,10 +88,12 @@ class MemoryGuard:
     cap: int
     warn: int
     idle: int = 0
+    armed: bool = False
 
     def arm(self) -> None:
         """Learn what the idle engine takes, once its model has been warmed up, and cap its growth."""
         self.idle = resident_bytes()
+        self.armed = True
         self.limit_growth()
 
     def limit_growth(self) -> None:
@@ -107,6 +110,9 @@ class MemoryGuard:
         """Raise OutOfMemory, with the size that would fit, when a photo's predicted growth does not."""
         room = self.cap - self.idle
         if growth <= room:
+            if self.armed and growth > self.cap - resident_bytes():
+                give_back_freed_memory()
+                self.limit_growth()
             return
         pixels = header.full_size[0] * header.full_size[1]
         fitting = max(0.1, 0.9 * pixels * (room - FIXED) / (growth - FIXED) / 1e6)
@@ -114,6 +120,14 @@ class MemoryGuard:
             details=f"needs about {growth // MEGABYTE} MB, {room // MEGABYTE} MB are free for one image",
             solution=f"Send an image of at most {fitting:.1f} megapixels.",
         )
+
+    def resident_without_waste(self) -> int:
+        """Return the resident bytes; where they pass the mark, once freed memory has been given back."""
+        resident = resident_bytes()
+        if resident <= self.warn:
+            return resident
+        give_back_freed_memory()
+        return resident_bytes()
 
     def watch(self, stage: str) -> int:
         """Return the resident MB after a stage; log a warning past the mark."""

@@ -132,7 +132,8 @@ class RemovalResult:
 
     `foreground` lies in the answer's own pixels. `confidence` is 0..1, under 0.5 when no subject was seen.
     `stages_ms` holds the milliseconds of each stage by name, `stages_mb` the engine's resident MB after it.
-    `input_size` is the (width, height) of the photo as it was sent.
+    `input_size` is the (width, height) of the photo as it was sent. `cache` says whether the result was found in the
+    result cache, empty without one.
     """
 
     body: bytes = field(repr=False)
@@ -145,6 +146,7 @@ class RemovalResult:
     stages_ms: dict[str, float]
     stages_mb: dict[str, int] = field(default_factory=dict)
     input_size: tuple[int, int] = (0, 0)
+    cache: Literal["", "hit", "miss"] = ""
 
     def header(self) -> dict[str, Any]:
         """Return everything but the body, ready for JSON."""

@@ -12,6 +12,7 @@ import ctypes
 import gc
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -36,6 +37,8 @@ log = logging.getLogger("app.engine")
 PR_SET_PDEATHSIG = 1
 # Images of more than about a megapixel don't go on the heap: what is freed there is not free for others.
 OWN_PAGES = 4 << 20
+# Seconds without a photo after which freed memory is given back.
+PAUSE = 0.05
 
 
 def main(descriptor: int, owner: int) -> None:
@@ -90,6 +93,7 @@ class Engine:
             wire.send(self._sock, self._warm_up())
             gc.freeze()  # what is loaded now stays: a collection per photo then looks at the photo's objects only
             while not (status := self._worn_out()):
+                self._tidy_up_in_a_pause()
                 header, blobs = wire.receive(self._sock)
                 if header["op"] == "warm":
                     wire.send(self._sock, self._warm_up())
@@ -100,12 +104,17 @@ class Engine:
         else:
             sys.exit(status)
 
+    def _tidy_up_in_a_pause(self) -> None:
+        """Return freed memory unless the next photo is already here: it would only fetch the same pages again."""
+        if not select.select([self._sock], [], [], PAUSE)[0]:
+            give_back_freed_memory()
+
     def _worn_out(self) -> int:
         """Return how to end if this engine has worked enough or keeps too much memory, with nothing in hand, else 0."""
         if self._done >= self._config.max_tasks:
             log.info("engine.recycled reason=tasks tasks=%d", self._done)
             return EXIT_TASKS
-        resident = resident_bytes()
+        resident = self._memory.resident_without_waste()
         if self._done and resident > self._memory.warn:
             log.info("engine.recycled reason=memory rss_mb=%d tasks=%d", resident // MEGABYTE, self._done)
             return EXIT_MEMORY
@@ -127,7 +136,6 @@ class Engine:
         wire.send(self._sock, *self._answer(request))
         self._done += 1
         gc.collect()  # Pillow keeps images in reference cycles; they must not live until a generation fills up
-        give_back_freed_memory()
 
     def _answer(self, request: RemovalRequest) -> tuple[dict[str, Any], list[bytes]]:
         """Return the header and the blobs of the answer; whatever fails becomes one."""

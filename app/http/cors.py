@@ -28,6 +28,7 @@ EXPOSED_HEADERS = (
     "X-Ignored-Params",
     "X-Fallback",
     "X-Saved-As",
+    "X-Cache",
     "X-RateLimit-Limit",
     "X-RateLimit-Remaining",
     "X-RateLimit-Reset",

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, current_app, g, request
 from werkzeug.exceptions import ClientDisconnected
 
 from app import storage
+from app.cache.results import ResultCache
 from app.engine.messages import RemovalOptions, RemovalRequest, RemovalResult
 from app.engine.pool import Abandoned, EnginePool
 from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory, ServiceError
@@ -37,7 +38,7 @@ class NativeService:
     """What the native endpoints work with."""
 
     settings: Settings
-    pool: EnginePool
+    pool: EnginePool | ResultCache
     admission: Admission
     presets: Mapping[str, Preset]
 

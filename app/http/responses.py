@@ -102,6 +102,7 @@ def result_headers(result: RemovalResult, options: RemovalOptions, original_size
         "X-Model": result.model,
         "Server-Timing": ", ".join(f"{stage};dur={ms:.1f}" for stage, ms in result.stages_ms.items()),
         "Cache-Control": "no-store",
+        **({"X-Cache": result.cache} if result.cache else {}),
     }
 
 

@@ -55,7 +55,7 @@ def cut_out(
     grid = (probabilities.shape[1], probabilities.shape[0])
     subject = visible_box(alpha, raw_box(probabilities), grid)
     cleared = cv2.bitwise_and(colours, colours, mask=alpha)
-    rgba = cv2.merge([*cv2.split(cleared), alpha])
+    rgba = cv2.merge([cleared, alpha])
     return Cutout(Image.fromarray(np.asarray(rgba, np.uint8), "RGBA"), subject)
 
 

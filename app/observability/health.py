@@ -42,7 +42,7 @@ class HealthMonitor:
         settings: Settings,
         pool: EnginePool,
         places_taken: Callable[[], int],
-        redis_up: Callable[[], bool | None] = lambda: None,
+        *redis_up: Callable[[], bool | None],
     ) -> None:
         self._redis_up = redis_up
         self._places_taken = places_taken
@@ -58,7 +58,7 @@ class HealthMonitor:
             "app": not status.closing,
             "engine": bool(status.pids or status.restarting),
             "model": status.ready + status.restarting > 0,
-            "redis": self._redis_up(),
+            "redis": _all_up([up() for up in self._redis_up]),
             "disk_space": None,
             "memory": memory.level != "CRITICAL",
         }
@@ -99,6 +99,12 @@ def _overall(status: PoolStatus, checks: dict[str, bool | None]) -> str:
         return "unhealthy"
     everything = status.ready == status.engines and checks["memory"] and checks["redis"] is not False
     return "healthy" if everything else "degraded"
+
+
+def _all_up(states: list[bool | None]) -> bool | None:
+    """Return whether everything that uses Redis reaches it; None where nothing uses it."""
+    used = [state for state in states if state is not None]
+    return all(used) if used else None
 
 
 def _memory_use(engine_pids: tuple[int, ...]) -> MemoryUse:

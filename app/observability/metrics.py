@@ -18,6 +18,7 @@ from typing import Concatenate, Literal, ParamSpec
 from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from app.cache.results import Lookup
 from app.engine import weights
 from app.engine.messages import RemovalRequest, RemovalResult
 from app.engine.models import REGISTRY
@@ -91,6 +92,12 @@ METRICS = (
         "1 while every worker reaches the storage of the rate limits, 0 while one falls back to its own memory.",
         workers="livemin",
     ),
+    Metric(
+        "cache_requests_total",
+        "counter",
+        ("result",),
+        "Results looked for in the cache: hit, miss, or error where Redis could not be asked.",
+    ),
     Metric("model_info", "gauge", ("name", "sha256", "provider"), "1 for the model that is in use.", workers="livemax"),
 )
 
@@ -138,6 +145,8 @@ class Metrics(EngineObserver):
         self._provider = ""
         for reason in RestartReason:  # a rate needs to have seen the zero before the first
             self._counters["engine_restarts_total"].labels(reason.value)
+        for lookup in Lookup if settings.cache_url else ():
+            self._counters["cache_requests_total"].labels(lookup.value)
         self._gauges["ratelimit_storage_up"].set(1)  # until somebody has looked: 0 would be an alarm at every start
 
     def _define(self) -> None:
@@ -190,6 +199,11 @@ class Metrics(EngineObserver):
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             self._gauges["model_info"].labels(model.name, digest, provider).set(1)
             self._provider = provider
+
+    @_harmless
+    def cache_asked(self, lookup: Lookup) -> None:
+        """Count a result that was looked for."""
+        self._counters["cache_requests_total"].labels(lookup.value).inc()
 
     # What the engine pool tells.
 

@@ -1,0 +1,72 @@
+"""What tells two requests apart: everything that the result depends on, as one SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from contextlib import suppress
+from dataclasses import asdict, fields
+from typing import Any
+
+from app.engine import weights
+from app.engine.messages import EngineConfig, RemovalOptions, RemovalRequest
+from app.engine.models import REGISTRY
+from app.settings import package_version
+
+__all__ = ["ResultKeys"]
+
+# What changes nothing in a result. All other fields are part of the key, those that come one day included.
+REQUEST_ASIDE = {"options", "request_id"}
+OPTIONS_ASIDE = {"on_error", "save"}
+CONFIG_ASIDE = {
+    "faults",
+    "log_file",
+    "log_format",
+    "log_level",
+    "max_tasks",
+    "memory_mb",
+    "memory_warn_mb",
+    "model",  # the default one; what counts is the request's
+    "rembg_home",  # the weights themselves count
+    "threads",
+}
+
+
+class ResultKeys:
+    """Keys of the results of engines of one configuration, in this version of the service."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._home = config.rembg_home
+        self._service = {"version": package_version()} | _all_but(CONFIG_ASIDE, config)
+        self._digests: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def of(self, request: RemovalRequest) -> str | None:
+        """Return the key of a request's result as hexadecimal digits; None while the model's weights are not here."""
+        digest = self._model_digest(request.options.model)
+        if digest is None:
+            return None
+        parts = {
+            "service": self._service,
+            "weights": digest,
+            "images": {name: hashlib.sha256(getattr(request, name)).hexdigest() for name in _images(request)},
+            "options": _all_but(OPTIONS_ASIDE, request.options),
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _model_digest(self, name: str) -> str | None:
+        """Return the SHA-256 of a model's weights, read once: engines go on with those that they have loaded."""
+        with self._lock:  # several at once would each read hundreds of megabytes
+            if name not in self._digests and (path := weights.find(REGISTRY[name], self._home)):
+                with suppress(OSError), path.open("rb") as file:  # an engine that cannot read them says so better
+                    self._digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            return self._digests.get(name)
+
+
+def _images(request: RemovalRequest) -> list[str]:
+    return [field.name for field in fields(request) if field.name not in REQUEST_ASIDE]
+
+
+def _all_but(aside: set[str], data: RemovalOptions | EngineConfig) -> dict[str, Any]:
+    return {name: value for name, value in asdict(data).items() if name not in aside}

@@ -1,0 +1,138 @@
+"""Results in Redis, which all workers and machines share. While it is away, there are none.
+
+Each result is a key of its own with a time to live. Beside them two keys keep their sizes and when each was last asked
+for, so that the bound on bytes holds whatever else the same Redis is used for: a script drops what was not asked for
+longest. A result whose time is over counts until it is dropped or made anew: the bound errs on the small side.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import struct
+import zlib
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from app.cache.stores import ENTRY_BYTES, StoreDown
+from app.engine.messages import RemovalResult
+from app.redis_link import CLIENT_OPTIONS, PROBE_LIFE, Circuit, CircuitOpen
+
+__all__ = ["RedisStore"]
+
+log = logging.getLogger(__name__)
+
+# The number is that of the form in which results are written.
+PREFIX = "background-remover:cache:1:"
+SIZES, USES, PROBE = PREFIX + "sizes", PREFIX + "uses", PREFIX + "probe"
+CHECKSUM = struct.Struct("!I")
+# Redis' own clock, since those of several machines may differ.
+NOW = """
+local clock = redis.call('TIME')
+local now = clock[1] + clock[2] / 1e6
+"""
+# KEYS: the result, USES.
+FETCH = f"""{NOW}
+local value = redis.call('GET', KEYS[1])
+if value then redis.call('ZADD', KEYS[2], 'XX', now, KEYS[1]) end
+return value
+"""
+# KEYS: the result, USES, SIZES. ARGV: what to keep, its size, most bytes in all, milliseconds to live.
+KEEP = f"""{NOW}
+local key, uses, sizes = KEYS[1], KEYS[2], KEYS[3]
+if redis.call('HLEN', sizes) ~= redis.call('ZCARD', uses) + 1 then  -- new, or one of the two has been lost
+    redis.call('DEL', sizes, uses)
+end
+local function forget(name)
+    redis.call('HINCRBY', sizes, 'total', 0 - (redis.call('HGET', sizes, name) or 0))
+    redis.call('HDEL', sizes, name)
+    redis.call('ZREM', uses, name)
+end
+forget(key)
+redis.call('SET', key, ARGV[1], 'PX', ARGV[4])
+redis.call('HSET', sizes, key, ARGV[2])
+redis.call('ZADD', uses, now, key)
+local total = redis.call('HINCRBY', sizes, 'total', ARGV[2])
+while total > tonumber(ARGV[3]) do
+    local oldest = redis.call('ZRANGE', uses, 0, 0)[1]
+    redis.call('DEL', oldest)
+    forget(oldest)
+    total = tonumber(redis.call('HGET', sizes, 'total'))
+end
+redis.call('PEXPIRE', sizes, ARGV[4])
+redis.call('PEXPIRE', uses, ARGV[4])
+"""
+
+
+class RedisStore:
+    """Results in Redis: at most `most_bytes` for all that share it, each for `ttl` seconds."""
+
+    def __init__(self, url: str, most_bytes: int, ttl: int) -> None:
+        self._redis = Redis.from_url(url, **CLIENT_OPTIONS)
+        self._fetch = self._redis.register_script(FETCH)
+        self._keep = self._redis.register_script(KEEP)
+        self._most_bytes = most_bytes
+        self._ttl_ms = ttl * 1000
+        self._circuit = Circuit("cache", self._probe, RedisError, self._changed)
+
+    def get(self, key: str) -> RemovalResult | None:
+        """Return what is kept under a key, None also for what cannot be read; raise StoreDown."""
+        value = self._ask(lambda: self._fetch([PREFIX + key, USES]))
+        if value is None:
+            return None
+        try:
+            return _decode(value)
+        except (ValueError, TypeError, KeyError, struct.error) as error:
+            log.warning("cache.unreadable bytes=%d error=%s", len(value), type(error).__name__)
+            return None
+
+    def put(self, key: str, result: RemovalResult) -> None:
+        """Keep a result; raise StoreDown."""
+        value = _encode(result)
+        size = len(value) + ENTRY_BYTES
+        if size <= self._most_bytes:
+            keys = [PREFIX + key, USES, SIZES]
+            self._ask(lambda: self._keep(keys, (value, size, self._most_bytes, self._ttl_ms)))
+
+    def up(self) -> bool:
+        """Tell whether Redis answered when it was last asked, at most some seconds ago."""
+        return self._circuit.up()
+
+    def stop(self) -> None:
+        """Look after Redis no more."""
+        self._circuit.stop()
+
+    def _ask(self, question: Any) -> Any:
+        try:
+            return self._circuit.ask(question)
+        except CircuitOpen as error:
+            raise StoreDown from error
+
+    def _probe(self) -> None:
+        # A write, as keeping is: a Redis that is full or a replica answers a ping.
+        self._redis.set(PROBE, 1, ex=PROBE_LIFE)
+
+    def _changed(self, reason: Exception | None) -> None:
+        if reason is None:
+            log.info("cache.storage_up")
+            return
+        log.warning("cache.storage_down error=%s reason=%r", type(reason).__name__, str(reason))
+        # Idle connections may be as dead as the one that failed, and would each cost a timeout.
+        self._redis.connection_pool.disconnect(inuse_connections=False)
+
+
+def _encode(result: RemovalResult) -> bytes:
+    """Write a result as its checksum, its header as a line of JSON, and its picture."""
+    content = json.dumps(result.header(), separators=(",", ":")).encode() + b"\n" + result.body
+    return CHECKSUM.pack(zlib.crc32(content)) + content
+
+
+def _decode(value: bytes) -> RemovalResult:
+    (checksum,) = CHECKSUM.unpack_from(value)
+    content = memoryview(value)[CHECKSUM.size :]
+    if zlib.crc32(content) != checksum:
+        raise ValueError("wrong checksum")
+    end = value.index(b"\n", CHECKSUM.size)
+    return RemovalResult.from_wire(json.loads(value[CHECKSUM.size : end]), [value[end + 1 :]])

@@ -1,0 +1,127 @@
+"""Who is measured side by side: rembg's own server and this one, with the same ONNX files and photos."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import venv
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import urlencode
+
+from app.engine.models import REGISTRY
+from app.engine.weights import find
+from benchmarks.client import Post
+from benchmarks.server import HOST, ROOT, Service, free_port, running_server, running_service
+
+__all__ = ["REMBG", "Contender", "Model", "embedded_model", "install_rembg", "model_from", "our_server", "rembg_server"]
+
+REMBG = "rembg"
+EMBEDDED = "lite"
+# Of rembg's names the one that a graph of U2-Net's input and outputs can take in our service.
+STAND_IN = "u2netp"
+# Where rembg's session for files of one's own looks, below REMBG_HOME.
+CUSTOM = "u2net_custom"
+REMBG_FOLDER = ROOT / ".venv-rembg"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """An ONNX file and the REMBG_HOME that holds it, from which both servers read; `ours` is how ours is told."""
+
+    name: str
+    file: Path
+    home: Path
+    ours: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A server to be measured: how it is started with a model, and how a photo is wrapped for it."""
+
+    name: str
+    running: Callable[[Model], AbstractContextManager[Service]]
+    post: Callable[[bytes, Model], Post]
+
+
+def embedded_model(home: Path) -> Model:
+    """Copy the embedded model to where rembg accepts it."""
+    source = find(REGISTRY[EMBEDDED])
+    assert source is not None  # noqa: S101  # it ships with the service
+    return Model(EMBEDDED, _copy(source, home, CUSTOM), home, {"MODEL_NAME": EMBEDDED})
+
+
+def model_from(source: Path, home: Path) -> Model:
+    """Copy a graph of U2-Net's input and outputs to where both servers accept it."""
+    settings = {"MODEL_NAME": STAND_IN, "MODEL_CHECKSUM_DISABLED": "true", "REMBG_HOME": str(home)}
+    return Model(source.stem, _copy(source, home, STAND_IN), home, settings)
+
+
+def _copy(source: Path, home: Path, name: str) -> Path:
+    target = home / "models" / name / f"{name}.onnx"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    return target
+
+
+def our_server(settings: Mapping[str, str], name: str = "ours", root: Path = ROOT) -> Contender:
+    """Describe this service, or another checkout of it, under these settings."""
+    return Contender(
+        name,
+        running=lambda model: running_service(root, **{**model.ours, **settings}),
+        post=lambda photo, _: Post.of_photo(photo),
+    )
+
+
+def rembg_server() -> Contender:
+    """Describe `rembg s`, without its user interface, which would only cost it memory."""
+    return Contender(REMBG, running=_running_rembg, post=_rembg_post)
+
+
+def _running_rembg(model: Model) -> AbstractContextManager[Service]:
+    port = free_port()
+    command = [str(REMBG_FOLDER / "bin/rembg"), "s", "--no-ui", "-h", HOST, "-p", str(port), "-l", "warning"]
+    # It opens its page in a browser at start.
+    environment = {"REMBG_HOME": str(model.home), "BROWSER": "true"}
+    return running_server(command, port, "/openapi.json", ROOT, environment)
+
+
+def _rembg_post(photo: bytes, model: Model) -> Post:
+    query = urlencode({"extras": json.dumps({"model_path": str(model.file)})})
+    return Post.of_photo(photo, path=f"/api/remove?{query}", fields={"model": CUSTOM})
+
+
+def install_rembg() -> dict[str, str]:
+    """Install rembg's server in an environment of its own, once, and return the versions of what it runs on.
+
+    Its version is the one that we take sessions from; onnxruntime is ours, so that the same code runs the models.
+    """
+    rembg = re.search(r"^rembg==(\S+)", (ROOT / "requirements-rembg.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    assert rembg is not None  # noqa: S101  # pinned there
+    wanted = [f"rembg[cpu,cli]=={rembg[1]}", f"onnxruntime=={version('onnxruntime')}"]
+    stamp = REMBG_FOLDER / ".installed"
+    if not stamp.is_file() or stamp.read_text(encoding="utf-8").split() != wanted:
+        print(
+            f"Installing {wanted[0]} in {REMBG_FOLDER.name}, once; its first start compiles for a minute …", flush=True
+        )
+        venv.create(REMBG_FOLDER, with_pip=True, clear=True)
+        _run_python("-m", "pip", "--disable-pip-version-check", "--quiet", "install", *wanted)
+        _run_python("-c", "import rembg.cli")  # numba compiles and keeps the result
+        stamp.write_text("\n".join(wanted), encoding="utf-8")
+    return _versions()
+
+
+def _versions() -> dict[str, str]:
+    names = ("rembg", "onnxruntime", "numpy", "pillow", "uvicorn")
+    code = f"from importlib.metadata import version; print(*map(version, {names}))"
+    return dict(zip(names, _run_python("-c", code).split(), strict=True))
+
+
+def _run_python(*arguments: str) -> str:
+    command = [str(REMBG_FOLDER / "bin/python"), *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout

@@ -1,0 +1,91 @@
+"""The runs of the side-by-side benchmark: servers in turn, engines and threads, cold starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+
+from app.engine.container import cpu_quota
+from benchmarks.client import ANSWER_SECONDS, Load, Post, ask, run_load
+from benchmarks.contenders import Contender, Model, our_server
+from benchmarks.figures import Cell, ColdStart, Layout
+from benchmarks.server import HOST, NO_LIMITS, ROOT, Service, ServiceFailed, free_port, running_process
+from benchmarks.watch import MemoryWatch, Watch
+
+__all__ = ["Plan", "Result", "duel", "layouts", "make_run"]
+
+WARM_UP_SECONDS = 2.0
+# A sample costs some 7 ms of one core.
+SAMPLE_SECONDS = 0.5
+RETRY_SECONDS = 0.01
+
+
+Result = Cell | ColdStart | Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is posted, by how many clients, and for how many seconds a run."""
+
+    photos: Mapping[str, bytes]
+    clients: Sequence[int]
+    seconds: float
+
+
+def duel(plan: Plan, contender: Contender, model: Model, photo: str, round: int) -> Iterator[Cell | ColdStart]:
+    """Start a server and load it with ever more clients, so that no run inherits the memory of a larger one."""
+    post = contender.post(plan.photos[photo], model)
+    with contender.running(model) as service:
+        seconds = _first_answer(service.port, post, service.started)
+        yield ColdStart(round, contender.name, model.name, photo, seconds)
+        for clients in sorted(plan.clients):
+            load, cpu_ms, peak = _measure(service, post, clients, plan.seconds)
+            yield Cell(round, contender.name, model.name, photo, load, cpu_ms, peak)
+
+
+def layouts(plan: Plan, model: Model, photo: str, round: int) -> Iterator[Layout]:
+    """Load our service with one engine of one thread, one of all cores, and an engine a core."""
+    cores = cpu_quota()
+    for engines, threads in dict.fromkeys([(1, 1), (1, cores), (cores, 1)]):
+        contender = our_server({"ENGINE_PROCESSES": str(engines), "ENGINE_THREADS": str(threads)})
+        for result in duel(plan, contender, model, photo, round):
+            if isinstance(result, Cell):
+                yield Layout(engines, threads, result)
+
+
+def make_run(plan: Plan, model: Model, photo: str, round: int) -> ColdStart:
+    """Time `make run` on an installed tree, from the command to its first finished cut-out."""
+    port, orphans, post = free_port(), list[str](), our_server({}).post(plan.photos[photo], model)
+    environment = {**NO_LIMITS, **model.ours, "HOST": HOST, "PORT": str(port), "LOG_LEVEL": "WARNING"}
+    started = time.monotonic()
+    # Installed is installed: whatever the age of the requirements, nothing is to be fetched here.
+    command = ["make", "--silent", "--old-file=.venv/.runtime", "run"]
+    with running_process(command, ROOT, environment, orphans):
+        return ColdStart(round, "make run", model.name, photo, _first_answer(port, post, started))
+
+
+def _measure(service: Service, post: Post, clients: int, seconds: float) -> tuple[Load, float | None, int]:
+    """Warm up, then return the load, the server's CPU ms a photo, and its peak memory."""
+    run_load(service.port, post, clients, min(WARM_UP_SECONDS, seconds))
+    memory = MemoryWatch(service)
+    with Watch(memory.look, SAMPLE_SECONDS):
+        before = service.cpu_seconds()
+        load = run_load(service.port, post, clients, seconds)
+        spent = service.cpu_seconds() - before
+    return load, spent * 1000 / load.photos if load.photos else None, memory.peak.bytes
+
+
+def _first_answer(port: int, post: Post, started: float) -> float:
+    """Post until a photo comes back; return the seconds since `started`. Raise ServiceFailed when none comes."""
+    status = 503
+    while status == 503 and time.monotonic() < started + ANSWER_SECONDS:
+        connection = HTTPConnection(HOST, port, timeout=ANSWER_SECONDS)
+        with suppress(OSError, HTTPException), closing(connection):
+            status = ask(connection, post).status
+            if status == 200:
+                return time.monotonic() - started
+        time.sleep(RETRY_SECONDS)
+    raise ServiceFailed(f"No photo came back after the start: {status}")

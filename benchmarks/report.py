@@ -1,0 +1,110 @@
+"""Write docs/performance.md and its plot from what a run has kept: `python -m benchmarks.report FILE [FILE …]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from benchmarks.chart import Bar, Group, Panel, bar_chart
+from benchmarks.figures import Figures, Machine, read_figures
+from benchmarks.markdown import markdown_table
+from benchmarks.server import ROOT
+from benchmarks.tables import FLOOR_PHOTO, Summary, Table, summaries, tables
+
+TEXT = ROOT / "docs/performance.md"
+PLOT = ROOT / "docs/performance.svg"
+LINE = 120
+INTRODUCTION = (
+    "Written by `python -m benchmarks.report` from a run of `make bench`. Figures change with the machine, so look at "
+    "the ratios, and run it on yours."
+)
+CONTEST = (
+    "rembg's own server (`rembg s --no-ui`) and this one run in turn with the same ONNX files, {rounds} round(s) of "
+    "{seconds} s a cell after a warm-up, each with its defaults, with PNG as the answer and without rate limits. Ours "
+    "also refines edges and colours, which rembg's does not by default. Both answer at the photo's size; `ours at 2048 "
+    "px` is ours as it comes. A model other than `lite` is there for its size. Photos, in megapixels: {photos}."
+)
+COLUMNS = (
+    "`CPU ms` is what all processes of a server computed for a photo, `peak MB` what they held together (PSS, MiB). "
+    "The clients are threads that keep their connections, and neither decode nor keep answers."
+)
+
+
+def main() -> int:
+    """Write both files and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.add_argument("files", type=read_figures, nargs="+", metavar="FILE", help="kept with --json, of one machine")
+    figures = _together(parser.parse_args().files)
+    PLOT.write_text(bar_chart([*_panels(figures)]), encoding="utf-8")
+    TEXT.write_text(_text(figures), encoding="utf-8")
+    return 0
+
+
+def _together(runs: Sequence[Figures]) -> Figures:
+    """Take the figures of several runs as one, the machine from the first."""
+    first = runs[0]
+    return Figures(
+        first.machine,
+        first.seconds,
+        first.rounds,
+        shots=[*dict.fromkeys(shot for run in runs for shot in run.shots)],
+        cells=[cell for run in runs for cell in run.cells],
+        cold_starts=[start for run in runs for start in run.cold_starts],
+        layouts=[layout for run in runs for layout in run.layouts],
+        bare=[bare for run in runs for bare in run.bare],
+        lone=[lone for run in runs for lone in run.lone],
+    )
+
+
+def _panels(figures: Figures) -> Iterator[Panel]:
+    """Yield photos a second by clients for each model, below what the bare model allows."""
+    found = [each for each in summaries(figures.cells) if each.photo == FLOOR_PHOTO]
+    for model in dict.fromkeys(each.model for each in found):
+        own = [each for each in found if each.model == model]
+        bare = max((each.runs_per_second for each in figures.bare if each.model == model), default=0.0)
+        groups = [_group(clients, own) for clients in dict.fromkeys(each.clients for each in own)]
+        if bare:
+            groups.append(Group("no service", [Bar("bare session.run", bare)]))
+        yield Panel(f"Photos a second, model {model}, {FLOOR_PHOTO} MP", groups)
+
+
+def _group(clients: int, found: Sequence[Summary]) -> Group:
+    bars = [Bar(each.contender, each.photos_per_second) for each in found if each.clients == clients]
+    return Group("1 client" if clients == 1 else f"{clients} clients", bars)
+
+
+def _text(figures: Figures) -> str:
+    sections = (line for table in tables(figures) for line in _section(table))
+    return "\n".join([*_preface(figures), *sections]) + "\n"
+
+
+def _preface(figures: Figures) -> list[str]:
+    photos = ", ".join(
+        f"{shot.name} ({shot.width}×{shot.height}, {shot.bytes / 1000:.0f} kB)" for shot in figures.shots
+    )
+    facts = {"rounds": figures.rounds, "seconds": f"{figures.seconds:g}", "photos": photos}
+    paragraphs = (INTRODUCTION, _machine(figures.machine), CONTEST.format(**facts), COLUMNS)
+    introduction, *rest = (textwrap.fill(paragraph, LINE, break_on_hyphens=False) for paragraph in paragraphs)
+    return ["# Performance", "", introduction, "", f"![Photos a second]({PLOT.name})", "", "\n\n".join(rest)]
+
+
+def _machine(machine: Machine) -> str:
+    versions = "; ".join(
+        f"{name} on {', '.join(f'{package} {number}' for package, number in each.items())}"
+        for name, each in (("ours", machine.ours), ("rembg", machine.rembg))
+        if each
+    )
+    return (
+        f"Measured on {machine.cores} cores ({machine.processor}), Python {machine.python}; {versions}. "
+        f"Load average at the start: {machine.load:.1f}."
+    )
+
+
+def _section(table: Table) -> list[str]:
+    return ["", f"## {table.title}", "", *markdown_table(table.header, table.rows)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

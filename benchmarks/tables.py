@@ -1,0 +1,229 @@
+"""The tables of the side-by-side benchmark, for the console and for the documentation alike."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from benchmarks.client import STAGES
+from benchmarks.console import NONE, counts, megabytes, milliseconds
+from benchmarks.contenders import REMBG
+from benchmarks.figures import Bare, Cell, Figures, Lone
+
+__all__ = ["FLOOR_PHOTO", "Summary", "Table", "summaries", "tables"]
+
+FLOOR_HEADER = ["model", "what", "median ms", "a second"]
+BARE_FIGURES = ("median_ms", "runs_per_second")
+# The photo whose runs are set beside the bare model's, megapixels.
+FLOOR_PHOTO = "0.7"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with its caption."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The rounds of one cell as one: medians, and the worst of peaks; ratios, over 1 where better, are of rounds."""
+
+    contender: str
+    model: str
+    photo: str
+    clients: int
+    photos_per_second: float
+    median_ms: float | None
+    p95_ms: float | None
+    cpu_ms: float | None
+    peak_pss: int
+    beyond_stages_ms: float | None
+    client_cpu_ms: float | None
+    failures: dict[str, int]
+    faster: float | None = None
+    sooner: float | None = None
+    leaner: float | None = None
+    smaller: float | None = None
+
+
+def summaries(cells: Iterable[Cell]) -> list[Summary]:
+    """Sum up rounds, in the order in which cells were first measured, photo by photo."""
+    groups: dict[tuple[str, str, int, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.model, cell.photo, cell.load.clients, cell.contender), []).append(cell)
+    return [_summary(group, groups.get((*key[:3], REMBG), [])) for key, group in groups.items()]
+
+
+def _summary(cells: Sequence[Cell], rembg: Sequence[Cell]) -> Summary:
+    first, peers = cells[0], rembg if cells[0].contender != REMBG else []
+    failures: dict[str, int] = {}
+    for cell in cells:
+        failures |= {name: failures.get(name, 0) + number for name, number in cell.load.failures.items()}
+    return Summary(
+        first.contender,
+        first.model,
+        first.photo,
+        first.load.clients,
+        statistics.median(map(_rate, cells)),
+        _median(cell.load.median_ms for cell in cells),
+        _median(cell.load.p95_ms for cell in cells),
+        _median(cell.cpu_ms for cell in cells),
+        max(cell.peak_pss for cell in cells),
+        _median(cell.load.beyond_stages_ms for cell in cells),
+        _median(cell.load.client_cpu_ms for cell in cells),
+        failures,
+        faster=_ratio(cells, peers, _rate),
+        sooner=_ratio(peers, cells, lambda cell: cell.load.median_ms),
+        leaner=_ratio(peers, cells, lambda cell: cell.cpu_ms),
+        smaller=_ratio(peers, cells, lambda cell: cell.peak_pss),
+    )
+
+
+def _rate(cell: Cell) -> float:
+    return cell.load.photos_per_second
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def _ratio(above: Sequence[Cell], below: Sequence[Cell], figure: Callable[[Cell], float | None]) -> float | None:
+    """Return the median over rounds of one side's figure by the other's in the same round."""
+    others = {cell.round: figure(cell) for cell in below}
+    pairs = [(figure(cell), others.get(cell.round)) for cell in above]
+    return _median(top / bottom for top, bottom in pairs if top is not None and bottom)
+
+
+def tables(figures: Figures) -> Iterator[Table]:
+    """Yield a table for each part that was measured."""
+    found = summaries(figures.cells)
+    for model in dict.fromkeys(each.model for each in found):
+        yield _contest(model, [each for each in found if each.model == model])
+    if any(each.clients == 1 for each in found):
+        yield _around(found)
+    if any(each.failures for each in found):
+        yield _failures(found)
+    if figures.bare:
+        yield _floor(figures, found)
+    if figures.lone:
+        yield _stages(figures.lone)
+    if figures.layouts:
+        yield _layouts(figures)
+    if figures.cold_starts:
+        yield _cold_starts(figures)
+
+
+def _contest(model: str, found: Sequence[Summary]) -> Table:
+    header = ["photo", "clients", "server", "photos/s", "median ms", "p95 ms", "CPU ms", "peak MB"]
+    ratios = ["× photos/s", "× median", "× CPU", "× memory"]
+    photos = [*dict.fromkeys(each.photo for each in found)]
+    ordered = sorted(found, key=lambda each: (photos.index(each.photo), each.clients))
+    title = f"Model {model}: servers in turn; × is how many times better than rembg in the same round"
+    return Table(title, [*header, *ratios], [_contest_row(each) for each in ordered])
+
+
+def _contest_row(each: Summary) -> list[str]:
+    times = map(milliseconds, (each.median_ms, each.p95_ms, each.cpu_ms))
+    ratios = map(_times, (each.faster, each.sooner, each.leaner, each.smaller))
+    return [
+        each.photo,
+        str(each.clients),
+        each.contender,
+        f"{each.photos_per_second:.2f}",
+        *times,
+        megabytes(each.peak_pss),
+        *ratios,
+    ]
+
+
+def _around(found: Sequence[Summary]) -> Table:
+    """Tell what a photo takes apart from its stages, at one client, and what our own measuring costs."""
+    rows = [
+        [each.model, each.photo, each.contender, milliseconds(each.beyond_stages_ms), milliseconds(each.client_cpu_ms)]
+        for each in found
+        if each.clients == 1
+    ]
+    header = ["model", "photo", "server", "beyond its stages", "client's CPU"]
+    return Table("Around the stages, ms a photo with 1 client", header, rows)
+
+
+def _failures(found: Sequence[Summary]) -> Table:
+    rows = [
+        [each.model, each.photo, str(each.clients), each.contender, counts(each.failures)]
+        for each in found
+        if each.failures
+    ]
+    return Table("Requests that failed, in no figure above", ["model", "photo", "clients", "server", "failures"], rows)
+
+
+def _times(ratio: float | None) -> str:
+    return NONE if ratio is None else f"{ratio:.2f}"
+
+
+def _floor(figures: Figures, found: Sequence[Summary]) -> Table:
+    """Set the bare model beside the best that each server reaches with it."""
+    rows = []
+    for model in dict.fromkeys(bare.model for bare in figures.bare):
+        layouts: dict[tuple[int, int], list[Bare]] = {}
+        for bare in figures.bare:
+            if bare.model == model:
+                layouts.setdefault((bare.sessions, bare.threads), []).append(bare)
+        for (sessions, threads), runs in layouts.items():
+            middle, rate = (statistics.median(getattr(run, name) for run in runs) for name in BARE_FIGURES)
+            rows.append([model, f"session.run, {sessions} × {threads} thread(s)", milliseconds(middle), f"{rate:.2f}"])
+        rows.extend(_best_rows(model, found))
+    return Table("The floor: the bare model, and the most that each server makes of it", FLOOR_HEADER, rows)
+
+
+def _best_rows(model: str, found: Sequence[Summary]) -> Iterator[list[str]]:
+    own = [each for each in found if each.model == model and each.photo == FLOOR_PHOTO]
+    for contender in dict.fromkeys(each.contender for each in own):
+        best = max((each for each in own if each.contender == contender), key=lambda each: each.photos_per_second)
+        name = f"{contender}, {best.photo} MP, {best.clients} client(s)"
+        yield [model, name, milliseconds(best.median_ms), f"{best.photos_per_second:.2f}"]
+
+
+def _stages(lone: Sequence[Lone]) -> Table:
+    rows = [
+        [
+            f"{each.model} {each.photo}",
+            str(each.threads),
+            *(milliseconds(each.stages_ms[stage]) for stage in STAGES),
+            milliseconds(sum(each.stages_ms.values())),
+        ]
+        for each in lone
+    ]
+    return Table("Each stage alone, in a process of its own, ms", ["model, photo", "threads", *STAGES, "all"], rows)
+
+
+def _layouts(figures: Figures) -> Table:
+    groups: dict[tuple[int, int], list[Cell]] = {}
+    for layout in figures.layouts:
+        groups.setdefault((layout.engines, layout.threads), []).append(layout.cell)
+    rows = [
+        [
+            each.model,
+            f"{engines} × {threads}",
+            str(each.clients),
+            f"{each.photos_per_second:.2f}",
+            *map(milliseconds, (each.median_ms, each.p95_ms, each.cpu_ms)),
+            megabytes(each.peak_pss),
+        ]
+        for (engines, threads), cells in groups.items()
+        for each in summaries(cells)
+    ]
+    header = ["model", "engines × threads", "clients", "photos/s", "median ms", "p95 ms", "CPU ms", "peak MB"]
+    return Table("Engines and threads", header, sorted(rows, key=lambda row: row[0]))
+
+
+def _cold_starts(figures: Figures) -> Table:
+    groups: dict[tuple[str, str], list[float]] = {}
+    for start in figures.cold_starts:
+        groups.setdefault((start.model, start.contender), []).append(start.seconds)
+    rows = [[*key, f"{statistics.median(seconds):.2f}", f"{max(seconds):.2f}"] for key, seconds in groups.items()]
+    return Table("From the start to the first cut-out, s", ["model", "server", "median", "longest"], sorted(rows))

@@ -1,0 +1,71 @@
+"""What is made of the side-by-side benchmark's figures; nothing is measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks.chart import Bar, Group, Panel, bar_chart
+from benchmarks.client import Load
+from benchmarks.console import write_json
+from benchmarks.figures import Cell, Figures, Machine, read_figures
+from benchmarks.markdown import markdown_table
+from benchmarks.tables import summaries, tables
+
+
+def cell(contender: str, round: int, rate: float, median_ms: float | None = 100.0) -> Cell:
+    load = Load(4, 10.0, int(10 * rate), rate, median_ms, median_ms, {}, None, 0.5, 1000, {})
+    return Cell(round, contender, "lite", "0.7", load, cpu_ms=50.0, peak_pss=1 << 28)
+
+
+def figures(*cells: Cell) -> Figures:
+    return Figures(Machine("a processor", 2, "3.11", {}, {}, 0.0), 10.0, 2, cells=[*cells])
+
+
+def test_a_ratio_compares_within_its_round() -> None:
+    cells = [cell("rembg", 0, 2.0), cell("ours", 0, 8.0), cell("rembg", 1, 1.0), cell("ours", 1, 6.0)]
+    rembg, ours = summaries(cells)
+    assert ours.faster == pytest.approx((8 / 2 + 6 / 1) / 2)
+    assert rembg.faster is None
+
+
+@pytest.mark.parametrize("cells", [[cell("ours", 0, 8.0)], [cell("rembg", 1, 2.0), cell("ours", 0, 8.0)]])
+def test_no_ratio_without_rembg_in_that_round(cells: Sequence[Cell]) -> None:
+    assert summaries(cells)[-1].faster is None
+
+
+def test_a_shorter_latency_is_a_ratio_over_one() -> None:
+    _, ours = summaries([cell("rembg", 0, 2.0, 300.0), cell("ours", 0, 8.0, 100.0)])
+    assert ours.sooner == pytest.approx(3.0)
+
+
+def test_a_server_without_an_answer_has_no_latency() -> None:
+    _, ours = summaries([cell("rembg", 0, 2.0), cell("ours", 0, 0.0, None)])
+    assert ours.median_ms is None
+    assert ours.sooner is None
+
+
+def test_figures_survive_their_file(tmp_path: Path) -> None:
+    path, kept = tmp_path / "bench.json", figures(cell("ours", 0, 8.0))
+    write_json(path, asdict(kept))
+    assert read_figures(str(path)) == kept
+
+
+def test_every_row_is_as_wide_as_its_header() -> None:
+    for table in tables(figures(cell("rembg", 0, 2.0), cell("ours", 0, 8.0))):
+        assert {len(row) for row in table.rows} == {len(table.header)}
+
+
+def test_markdown_aligns_numbers_to_the_right() -> None:
+    assert markdown_table(["a", "b"], [["x", "1"]]) == ["| a | b |", "| --- | ---: |", "| x | 1 |"]
+
+
+def test_the_longest_bar_fills_the_panel() -> None:
+    chart = bar_chart([Panel("Photos & more", [Group("1 client", [Bar("rembg", 2.0), Bar("ours", 8.0)])])])
+    boxes = ElementTree.fromstring(chart).findall("{*}rect[@x='110.0']")  # noqa: S314  # our own
+    rembg, ours = (float(box.attrib["width"]) for box in boxes)
+    assert ours == pytest.approx(4 * rembg, abs=0.1)

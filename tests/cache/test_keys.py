@@ -1,0 +1,123 @@
+"""Keys: whatever changes a result changes its key, and nothing else does."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.cache import keys
+from app.cache.keys import ResultKeys
+from app.engine import weights
+from app.engine.messages import EngineConfig, Length, RemovalOptions, RemovalRequest
+from tests.cache.results import OPTIONS, REQUEST
+from tests.conftest import ENGINE
+
+# Another value for each option; an option that is added must be added here, and so is known to change the key.
+OTHER_OPTIONS: dict[str, Any] = {
+    "model": "u2netp",
+    "longest_side": 1024,
+    "format": "WEBP",
+    "quality": 60,
+    "max_width": 300,
+    "max_height": 300,
+    "background": (255, 0, 0, 255),
+    "mask_only": True,
+    "crop": True,
+    "crop_margin": (Length(0), Length(0), Length(0), Length(1, "%")),
+    "refine": "none",
+    "on_error": "original",
+    "require_foreground": True,
+    "save": True,
+}
+OTHER_CONFIG: dict[str, Any] = {
+    "model": "u2netp",
+    "threads": 7,
+    "max_pixels": 7,
+    "max_pixels_hard": 7,
+    "memory_mb": 7,
+    "memory_warn_mb": 7,
+    "max_tasks": 7,
+    "rembg_home": "/elsewhere",
+    "log_level": "DEBUG",
+    "log_format": "json",
+    "log_file": "log",
+    "faults": True,
+}
+
+
+@pytest.fixture(autouse=True)
+def weights_of_two_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("lite", "u2netp"):
+        (tmp_path / name).write_text(name)
+    monkeypatch.setattr(weights, "find", lambda model, home: tmp_path / model.name)
+
+
+def key(request: RemovalRequest = REQUEST, config: EngineConfig = ENGINE) -> str:
+    found = ResultKeys(config).of(request)
+    assert found is not None and len(found) == 64
+    return found
+
+
+def test_the_same_request_has_the_same_key() -> None:
+    assert key() == key(replace(REQUEST, image=b"im" + b"age"))
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(RemovalOptions)])
+def test_every_option_changes_the_key_but_those_that_change_no_result(name: str) -> None:
+    other = key(replace(REQUEST, options=replace(OPTIONS, **{name: OTHER_OPTIONS[name]})))
+    assert (other == key()) == (name in {"on_error", "save"})
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(EngineConfig)])
+def test_of_the_engines_only_what_changes_a_result_changes_the_key(name: str) -> None:
+    other = key(config=replace(ENGINE, **{name: OTHER_CONFIG[name]}))
+    assert (other != key()) == (name in {"max_pixels", "max_pixels_hard"})
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"request_id": "id-2"}, True),
+        ({"image": b"image2"}, False),
+        ({"background_image": b""}, False),
+        ({"image": b"background", "background_image": b"image"}, False),
+        ({"image": b"imageb", "background_image": b"ackground"}, False),
+    ],
+)
+def test_both_images_count_and_the_request_id_does_not(change: dict[str, Any], same: bool) -> None:
+    assert (key(replace(REQUEST, **change)) == key()) is same
+
+
+def test_the_weights_count(tmp_path: Path) -> None:
+    before = key()
+    (tmp_path / "lite").write_text("other weights")
+    assert key() != before
+
+
+def test_engines_go_on_with_the_weights_that_they_have_loaded(tmp_path: Path) -> None:
+    ours = ResultKeys(ENGINE)
+    before = ours.of(REQUEST)
+    (tmp_path / "lite").write_text("other weights")
+    assert ours.of(REQUEST) == before
+
+
+def test_the_version_of_the_service_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = key()
+    monkeypatch.setattr(keys, "package_version", lambda: "9.9.9")
+    assert key() != before
+
+
+def test_there_is_no_key_before_there_are_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, here = ResultKeys(ENGINE), list[Path]()
+    monkeypatch.setattr(weights, "find", lambda model, home: here[0] if here else None)
+    assert ours.of(REQUEST) is None
+    here.append(tmp_path / "lite")
+    assert ours.of(REQUEST) == key()
+
+
+def test_weights_that_cannot_be_read_are_left_to_the_engine(tmp_path: Path) -> None:
+    (tmp_path / "lite").unlink()
+    assert ResultKeys(ENGINE).of(REQUEST) is None

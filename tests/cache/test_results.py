@@ -1,0 +1,237 @@
+"""The cache in front of a pool: hits, misses, one computation for many, and what is never kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from app.cache.keys import ResultKeys
+from app.cache.results import Lookup, ResultCache
+from app.cache.stores import MemoryStore, StoreDown
+from app.engine.messages import RemovalRequest, RemovalResult
+from app.engine.pool import Abandoned
+from app.errors import (
+    CorruptImage,
+    DeadlineExceeded,
+    EngineCrashed,
+    ModelUnavailable,
+    OutOfMemory,
+    QueueFull,
+    ServiceError,
+    ShuttingDown,
+    UnknownForeground,
+)
+from tests.cache.results import REQUEST, result
+from tests.conftest import ENGINE, wait_until
+from tests.doubles import FakePool, failing
+
+MOST_BYTES = 1000
+
+
+class SlowPool(FakePool):
+    """Work on each request until the test lets it go, by an error or by a result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates: list[Future[None]] = []
+
+    def submit(
+        self, request: RemovalRequest, deadline: float, abandoned: Callable[[], bool] = lambda: False
+    ) -> RemovalResult:
+        gate = Future[None]()
+        self.gates.append(gate)
+        gate.result(20)
+        return super().submit(request, deadline, abandoned)
+
+
+class Cache(ResultCache):
+    """A cache in memory that remembers its look-ups."""
+
+    def __init__(self, pool: FakePool, store: MemoryStore | None = None) -> None:
+        super().__init__(pool, store or MemoryStore(100_000, 60), ResultKeys(ENGINE), MOST_BYTES)
+        self.lookups: list[Lookup] = []
+        self.counted = self.lookups.append
+        self.following: set[int] = set()
+
+    def ask(self, request: RemovalRequest = REQUEST, seconds: float = 20) -> RemovalResult:
+        return self.submit(request, time.monotonic() + seconds, self._still_there)
+
+    def _still_there(self) -> bool:
+        """Note which threads wait for another one's result: only those are asked, the pool here asks nobody."""
+        self.following.add(threading.get_ident())
+        return False
+
+
+@pytest.fixture
+def slow() -> SlowPool:
+    return SlowPool()
+
+
+def test_the_second_request_is_a_hit_with_the_same_result(fake_pool: FakePool) -> None:
+    cache = Cache(fake_pool)
+    first, second = cache.ask(), cache.ask(replace(REQUEST, request_id="id-2"))
+    assert (first.cache, second.cache, len(fake_pool.requests)) == ("miss", "hit", 1)
+    assert replace(first, cache="", stages_ms={}) == replace(second, cache="", stages_ms={})
+    assert cache.lookups == [Lookup.MISS, Lookup.HIT]
+
+
+def test_stages_that_did_not_happen_are_not_told(fake_pool: FakePool) -> None:
+    cache = Cache(fake_pool)
+    assert set(cache.ask().stages_ms) == {"queue", "infer"}
+    assert set(cache.ask().stages_ms) == {"cache"}
+
+
+def test_other_options_are_another_result(fake_pool: FakePool) -> None:
+    cache = Cache(fake_pool)
+    cache.ask()
+    assert cache.ask(replace(REQUEST, options=replace(REQUEST.options, quality=50))).cache == "miss"
+
+
+@pytest.mark.parametrize("error", [CorruptImage(), OutOfMemory(), EngineCrashed(), QueueFull(), Abandoned()])
+def test_an_error_is_not_kept(error: Exception, fake_pool: FakePool) -> None:
+    cache = Cache(failing(fake_pool, error))
+    for _ in range(2):
+        with pytest.raises(type(error)):
+            cache.ask()
+    fake_pool.failure = None
+    assert (cache.ask().cache, len(fake_pool.requests)) == ("miss", 3)
+
+
+@pytest.mark.parametrize(("size", "second"), [(MOST_BYTES, "hit"), (MOST_BYTES + 1, "miss")])
+def test_a_very_large_result_is_not_kept(size: int, second: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = FakePool()
+    monkeypatch.setattr(pool, "submit", lambda *_: result(size))
+    cache = Cache(pool)
+    assert (cache.ask().cache, cache.ask().cache) == ("miss", second)
+
+
+def test_without_weights_the_pool_says_what_is_wrong(fake_pool: FakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.engine.weights.find", lambda *_: None)
+    cache = Cache(failing(fake_pool, ModelUnavailable()))
+    with pytest.raises(ModelUnavailable):
+        cache.ask()
+    assert cache.lookups == []
+
+
+class DeadStore(MemoryStore):
+    def get(self, key: str) -> RemovalResult | None:
+        raise StoreDown
+
+    def put(self, key: str, result: RemovalResult) -> None:
+        raise StoreDown
+
+
+def test_without_its_store_every_request_is_worked_on(fake_pool: FakePool) -> None:
+    cache = Cache(fake_pool, DeadStore(1, 1))
+    assert [cache.ask().cache for _ in range(2)] == ["miss", "miss"]
+    assert cache.lookups == [Lookup.ERROR, Lookup.ERROR]
+
+
+def together(cache: Cache, pool: SlowPool, followers: int, seconds: float = 20) -> list[Future[RemovalResult]]:
+    """Have the same asked for so often at once; the first of those returned is the leader."""
+    threads = ThreadPoolExecutor(followers + 1)
+    leader = threads.submit(cache.ask)
+    wait_until(lambda: pool.gates)
+    others = [threads.submit(cache.ask, REQUEST, seconds) for _ in range(followers)]
+    threads.shutdown(wait=False)
+    wait_until(lambda: len(cache.following) == followers)
+    return [leader, *others]
+
+
+def test_eight_at_the_same_time_are_one_computation(slow: SlowPool) -> None:
+    cache = Cache(slow)
+    asked = together(cache, slow, followers=7)
+    slow.gates[0].set_result(None)
+    assert sorted(future.result(20).cache for future in asked) == ["hit"] * 7 + ["miss"]
+    assert len(slow.requests) == 1
+    assert sorted(cache.lookups) == [Lookup.HIT] * 7 + [Lookup.MISS]
+
+
+def test_followers_do_not_need_the_store(slow: SlowPool) -> None:
+    asked = together(Cache(slow, DeadStore(1, 1)), slow, followers=3)
+    slow.gates[0].set_result(None)
+    assert sorted(future.result(20).cache for future in asked) == ["hit"] * 3 + ["miss"]
+
+
+@pytest.mark.parametrize("failure", [Abandoned(), EngineCrashed(), QueueFull(), ShuttingDown(), DeadlineExceeded()])
+def test_when_the_leader_gets_nothing_a_follower_takes_over(failure: Exception, slow: SlowPool) -> None:
+    leader, *followers = together(Cache(slow), slow, followers=3, seconds=60)
+    slow.gates[0].set_exception(failure)
+    with pytest.raises(type(failure)):
+        leader.result(20)
+    wait_until(lambda: len(slow.gates) == 2)
+    slow.gates[1].set_result(None)
+    assert sorted(future.result(20).cache for future in followers) == ["hit", "hit", "miss"]
+    assert len(slow.gates) == 2
+
+
+@pytest.mark.parametrize("failure", [CorruptImage(details="cut short"), OutOfMemory(), UnknownForeground()])
+def test_an_error_about_the_image_is_everybodys(failure: ServiceError, slow: SlowPool) -> None:
+    asked = together(Cache(slow), slow, followers=3)
+    slow.gates[0].set_exception(failure)
+    errors = [future.exception(20) for future in asked]
+    assert {(type(error), str(error)) for error in errors} == {(type(failure), str(failure))}
+    assert {getattr(error, "details", None) for error in errors} == {failure.details}
+    assert len({id(error) for error in errors}) == 4
+    assert len(slow.gates) == 1
+
+
+def test_a_fault_of_ours_does_not_leave_followers_waiting(slow: SlowPool) -> None:
+    leader, follower = together(Cache(slow), slow, followers=1)
+    slow.gates[0].set_exception(ZeroDivisionError())
+    assert isinstance(leader.exception(20), ZeroDivisionError)
+    wait_until(lambda: len(slow.gates) == 2)
+    slow.gates[1].set_result(None)
+    assert follower.result(20).cache == "miss"
+
+
+def test_a_follower_waits_until_its_own_deadline(slow: SlowPool) -> None:
+    cache = Cache(slow)
+    leader, late = together(cache, slow, followers=1, seconds=1)
+    assert isinstance(late.exception(20), DeadlineExceeded)
+    slow.gates[0].set_result(None)
+    assert leader.result(20).cache == "miss"
+
+
+def test_a_follower_with_too_little_time_left_does_not_take_over_from_one_that_was_late(slow: SlowPool) -> None:
+    leader, follower = together(Cache(slow), slow, followers=1, seconds=2)
+    time.sleep(1.2)
+    slow.gates[0].set_exception(DeadlineExceeded())
+    assert isinstance(follower.exception(20), DeadlineExceeded)
+    assert isinstance(leader.exception(20), DeadlineExceeded)
+    assert len(slow.gates) == 1
+
+
+def test_a_follower_may_hang_up(slow: SlowPool) -> None:
+    cache = Cache(slow)
+    (leader,) = together(cache, slow, followers=0)
+    gone = threading.Event()
+    gone.set()
+    with pytest.raises(Abandoned):
+        cache.submit(REQUEST, time.monotonic() + 20, gone.is_set)
+    slow.gates[0].set_result(None)
+    assert leader.result(20).cache == "miss"
+
+
+def test_who_comes_while_a_result_is_being_kept_does_not_wait_for_that(slow: SlowPool) -> None:
+    class SlowStore(MemoryStore):
+        finished = threading.Event()
+
+        def put(self, key: str, result: RemovalResult) -> None:
+            assert self.finished.wait(20)
+            super().put(key, result)
+
+    store = SlowStore(100_000, 60)
+    cache = Cache(slow, store)
+    (leader,) = together(cache, slow, followers=0)
+    slow.gates[0].set_result(None)
+    assert cache.ask().cache == "hit"
+    store.finished.set()
+    assert leader.result(20).cache == "miss"
+    assert cache.ask().cache == "hit"
+    assert len(slow.gates) == 1

@@ -1,0 +1,55 @@
+"""Results in a Redis that is not there. With a real one: tests/integration/test_cache.py."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from app.cache.shared import RedisStore
+from app.cache.stores import StoreDown
+from app.settings import Settings
+from tests.cache.results import result
+from tests.conftest import NO_LIMITS
+from tests.test_walls import modules_after
+
+
+@pytest.fixture
+def stalled_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Have every look-up of a host's name wait until the test has ended; return whose names were looked up."""
+    over, asked = threading.Event(), list[str]()
+
+    def look_up(host: str, *_: object, **__: object) -> None:
+        asked.append(host)
+        over.wait()
+        raise OSError("no such name")
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    yield asked
+    over.set()
+
+
+def test_no_request_waits_for_a_name_to_be_found(stalled_names: list[str]) -> None:
+    store = RedisStore("redis://redis.invalid/0", 1 << 20, ttl=60)
+    for _ in range(3):
+        with pytest.raises(StoreDown):
+            store.get("a")
+        with pytest.raises(StoreDown):
+            store.put("a", result())
+    assert not store.up()
+    assert len(stalled_names) <= 2  # the first request and the one that watches: nobody asks after that
+    store.stop()
+
+
+def test_building_the_application_asks_nobody(stalled_names: list[str]) -> None:
+    from app import create_app
+
+    create_app(Settings(**NO_LIMITS, cache_url="redis://nobody-asked.invalid/0"))
+    assert stalled_names == []
+
+
+def test_the_client_of_redis_is_loaded_where_redis_is_in_use() -> None:
+    build = "from app import create_app; from app.settings import Settings; create_app(Settings(cache_url={!r}))"
+    assert "redis" not in modules_after(build.format("memory://"))
+    assert "redis" in modules_after(build.format("redis://nobody-asked.invalid/0"))

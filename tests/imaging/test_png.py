@@ -1,0 +1,79 @@
+"""The fast PNG encoder: what it writes is a PNG that others read, of the very same pixels."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from app.imaging import png
+from app.imaging.encode import encode
+from tests.conftest import opened
+from tests.imaging.pictures import noise
+
+BANDS = {"L": 1, "RGB": 3, "RGBA": 4}
+
+
+def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (type, data) of each chunk; fail for a wrong checksum or anything behind the end."""
+    assert data[:8] == png.SIGNATURE
+    position = 8
+    while position < len(data):
+        (length,) = struct.unpack_from("!I", data, position)
+        kind, body = data[position + 4 : position + 8], data[position + 8 : position + 8 + length]
+        assert struct.unpack_from("!I", data, position + 8 + length) == (zlib.crc32(kind + body),)
+        position += length + 12
+        yield kind, body
+
+
+@given(
+    mode=st.sampled_from(sorted(BANDS)),
+    width=st.integers(1, 70),
+    height=st.sampled_from([1, 2, png.STRIP - 1, png.STRIP, png.STRIP + 1, 3 * png.STRIP]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_the_same_pixels_come_back(mode: str, width: int, height: int, seed: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, BANDS[mode]), np.uint8)
+    image = Image.fromarray(pixels.squeeze(axis=2) if mode == "L" else pixels, mode)
+    back = opened(png.write_png(image))
+    assert (back.mode, back.size, back.tobytes()) == (image.mode, image.size, image.tobytes())
+
+
+def test_a_large_file_comes_in_pieces_and_without_metadata() -> None:
+    kinds = [kind for kind, _ in chunks(png.write_png(noise((700, 500))))]
+    assert kinds[0] == b"IHDR"
+    assert kinds[-1] == b"IEND"
+    assert len(kinds) > 3
+    assert set(kinds[1:-1]) == {b"IDAT"}
+
+
+def test_every_row_is_filtered_by_the_one_above() -> None:
+    data = b"".join(body for kind, body in chunks(png.write_png(noise((10, 9)))) if kind == b"IDAT")
+    rows = np.frombuffer(zlib.decompress(data), np.uint8).reshape(9, -1)
+    assert set(rows[:, 0]) == {png.UP}
+
+
+@pytest.mark.parametrize(
+    ("quality", "fast"), [(60, True), (85, True), (89, True), (90, False), (100, False), (59, False)]
+)
+def test_it_serves_the_middle_qualities(quality: int, fast: bool) -> None:
+    image = noise((40, 30))
+    assert (encode(image, "PNG", quality) == png.write_png(image)) is fast
+
+
+def test_pillow_stands_in_where_it_was_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png, "HAVE_ISAL", False)
+    image = noise((40, 30))
+    data = encode(image, "PNG", 85)
+    assert data != png.write_png(image)
+    assert opened(data).tobytes() == image.tobytes()
+
+
+def test_modes_that_it_does_not_know_are_left_to_pillow() -> None:
+    assert not png.available(Image.new("P", (4, 4)))
