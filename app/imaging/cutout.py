@@ -95,12 +95,11 @@ def _drawn_out(rgba: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
     """Fill what is transparent with the mean of the visible colours within `radius` px, white where there are none."""
     seen = (rgba[..., 3] > 0).view(np.uint8)
     side = (2 * radius + 1, 2 * radius + 1)
-    colours = cv2.bitwise_and(rgba, rgba, mask=seen)
-    colours = np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGBA2RGB), np.uint8)
-    sums = cv2.boxFilter(colours, cv2.CV_32F, side, normalize=False)
+    visible = cv2.cvtColor(cv2.bitwise_and(rgba, rgba, mask=seen), cv2.COLOR_RGBA2RGB)
+    sums = cv2.boxFilter(visible, cv2.CV_32F, side, normalize=False)
     counts = cv2.boxFilter(seen, cv2.CV_32F, side, normalize=False)
     unseen = seen - np.uint8(1)  # 255 where nothing is seen
-    colours |= np.asarray(cv2.merge([unseen, unseen, unseen]), np.uint8)
+    colours = np.asarray(cv2.bitwise_or(visible, cv2.merge([unseen, unseen, unseen])), np.uint8)
     near = (seen == 0) & (counts > 0.5)
     colours[near] = np.rint(sums[near] / counts[near, None])
     return colours
