@@ -26,7 +26,8 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     from app import auth
     from app.engine.fetcher import WeightsFetcher
     from app.engine.pool import EnginePool
-    from app.http import cors, errors, files, health, metrics, native, security
+    from app.fetch.fetcher import Fetcher
+    from app.http import cors, errors, files, health, metrics, native, removal, security
     from app.http.admission import Admission
     from app.http.bodies import MemoryRequest
     from app.http.presets import load_presets
@@ -56,8 +57,8 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the order of the documentation reads better
     app.extensions["pool"] = pool
     app.extensions["fetcher"] = WeightsFetcher(settings.allowed_models, settings.rembg_home)
+    app.extensions["fetcher_url"] = Fetcher(settings)
     app.extensions["sweeper"] = Sweeper([settings.output_dir], settings.cleanup_max_age_hours * 3600)
-    app.extensions["native"] = native.NativeService(settings, pool, admission, load_presets(settings.presets_file))
     app.extensions["health"] = monitor = HealthMonitor(settings, pool, lambda: admission.taken, rates.storage_up)
     app.extensions["metrics"] = measured = Metrics(settings, pool, monitor.queue_depth, rates.storage_up)
     pool.observer = measured
@@ -67,8 +68,9 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     security.init_app(app, settings)
     cors.init_app(app, settings)
     errors.init_app(app)
-    app.register_blueprint(native.blueprint)
-    auth.init_app(app, settings)  # after the blueprint that starts the request's clock
+    removal.init_app(app, removal.RemovalService(settings, pool, admission))
+    native.init_app(app, load_presets(settings.presets_file))
+    auth.init_app(app, settings)  # after what starts the request's clock
     files.init_app(app, settings)
     limits.init_app(app, settings, rates)  # after auth, which says whose request it is
     app.register_blueprint(health.blueprint)
