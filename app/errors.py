@@ -7,7 +7,9 @@
     │   ├── InvalidBase64         INVALID_BASE64
     │   ├── InvalidJson           INVALID_JSON
     │   ├── EmptyFile             EMPTY_FILE
-    │   └── MultipleSources       MULTIPLE_SOURCES
+    │   ├── MultipleSources       MULTIPLE_SOURCES
+    │   ├── UrlRefused            INVALID_URL
+    │   └── DownloadFailed        DOWNLOAD_FAILED
     ├── AuthRequired 401          AUTH_REQUIRED
     ├── Forbidden 403             FORBIDDEN
     │   ├── AuthFailed            AUTH_FAILED
@@ -116,6 +118,20 @@ class MultipleSources(BadRequest):
     title = "More than one image"
     default_message = "The request holds more than one image."
     solution = "Send exactly one of 'file' and 'image'."
+
+
+class UrlRefused(BadRequest):
+    code = "INVALID_URL"
+    title = "URL not allowed"
+    default_message = "The URL is not one that this server fetches."
+    solution = "Name an image on the public internet by its http or https URL, or send the image itself."
+
+
+class DownloadFailed(BadRequest):
+    code = "DOWNLOAD_FAILED"
+    title = "Download failed"
+    default_message = "The image at the URL could not be fetched."
+    solution = "Open the URL in a browser to see what it answers, or send the image itself."
 
 
 class AuthRequired(ServiceError):

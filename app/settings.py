@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.engine import models
 from app.engine.container import MEGABYTE, memory_limit
+from app.fetch.urls import parse_host_rule
 
 __all__ = ["Settings", "SettingsError", "env_sample", "load_settings", "setting_rows"]
 
@@ -148,6 +149,10 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field("text", description="Form of a log line.")
     log_file: Path | None = Field(None, description="File to log to, reopened when it is moved away. Default: stderr.")
     presets_file: Path | None = Field(None, description="JSON file with more presets.")
+    allow_url_fetch: bool = Field(False, description="Fetch images from URLs on the public internet.")
+    allowed_url_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Comma-separated hosts, *.domains and host:port to fetch from. Default: any public host."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -159,7 +164,9 @@ class Settings(BaseSettings):
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
-    @field_validator("models_allowed", "api_keys", "cors_origins", "metrics_allowed_ips", mode="before")
+    @field_validator(
+        "models_allowed", "api_keys", "cors_origins", "metrics_allowed_ips", "allowed_url_hosts", mode="before"
+    )
     @classmethod
     def _split_names(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
@@ -187,6 +194,13 @@ class Settings(BaseSettings):
         if "*" in origins and len(origins) > 1:
             raise ValueError("'*' means every origin and stands alone")
         return origins if origins == ("*",) else tuple(map(_origin, origins))
+
+    @field_validator("allowed_url_hosts")
+    @classmethod
+    def _url_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            parse_host_rule(host)
+        return hosts
 
     @model_validator(mode="after")
     def _pixels_in_order(self) -> Settings:
