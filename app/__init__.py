@@ -58,7 +58,6 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     app.extensions["pool"] = pool
     app.extensions["fetcher"] = WeightsFetcher(settings.allowed_models, settings.rembg_home)
     app.extensions["fetcher_url"] = Fetcher(settings)
-    app.extensions["fetcher_url"] = Fetcher(settings)
     app.extensions["sweeper"] = Sweeper([settings.output_dir], settings.cleanup_max_age_hours * 3600)
     app.extensions["health"] = monitor = HealthMonitor(settings, pool, lambda: admission.taken, rates.storage_up)
     app.extensions["metrics"] = measured = Metrics(settings, pool, monitor.queue_depth, rates.storage_up)

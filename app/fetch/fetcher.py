@@ -92,9 +92,6 @@ class Fetcher:
         except (OSError, HTTPException) as error:
             log.info("url.failed host=%s error=%.200r", target.host, error)
             raise DownloadFailed(_reason(error)) from None
-        except UrlRefused as error:
-            log.info("url.refused host=%s reason=%r", target.host, error.message)
-            raise
 
     def _get(self, target: Target, deadline: float) -> bytes | Target:
         addresses = self._addresses(target, deadline)
@@ -131,7 +128,7 @@ class Fetcher:
             raise UrlRefused("The URL's host or port is not one that this server fetches from.")
         addresses = self._look_up(target.host, deadline)
         if not addresses or not all(map(self._is_public, addresses)):
-            log.info("url.not_public host=%s addresses=%s", target.host, ",".join(map(str, addresses)) or "none")
+            log.info("url.refused host=%s addresses=%s", target.host, ",".join(map(str, addresses)) or "none")
             # One answer for both, so that nobody learns which names a private network knows.
             raise UrlRefused("The URL's host is unknown or not on the public internet.")
         return addresses[:MOST_ADDRESSES]
@@ -156,8 +153,7 @@ class Fetcher:
     def _look_up_into(self, found: queue.SimpleQueue[Sequence[str]], host: str) -> None:
         try:
             found.put(self._resolve(host))
-        except (OSError, UnicodeError) as error:
-            log.info("url.unknown host=%s error=%.200r", host, error)
+        except (OSError, UnicodeError):
             found.put(())
         finally:
             self._lookups.release()
