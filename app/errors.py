@@ -4,6 +4,8 @@
     ├── BadRequest 400
     │   ├── MissingImage          MISSING_IMAGE
     │   ├── InvalidParameter      INVALID_PARAMETER
+    │   │   ├── RoiExceedsBounds  ROI_EXCEEDS_BOUNDS
+    │   │   └── RoiEmpty          ROI_REGION_EMPTY
     │   ├── InvalidBase64         INVALID_BASE64
     │   ├── InvalidJson           INVALID_JSON
     │   ├── EmptyFile             EMPTY_FILE
@@ -90,6 +92,20 @@ class InvalidParameter(BadRequest):
     title = "Invalid parameter"
     default_message = "A parameter has a value that is not allowed."
     solution = "Correct the parameter that the message names."
+
+
+class RoiExceedsBounds(InvalidParameter):
+    code = "ROI_EXCEEDS_BOUNDS"
+    title = "Region outside the image"
+    default_message = "The region of interest reaches beyond the image."
+    solution = "Send 'roi' as two corners inside the image, like 0px 0px 200px 100px or 10% 10% 90% 90%."
+
+
+class RoiEmpty(InvalidParameter):
+    code = "ROI_REGION_EMPTY"
+    title = "Region empty"
+    default_message = "The region of interest holds no pixel."
+    solution = "Send 'roi' as left, top, right and bottom, with left before right and top before bottom."
 
 
 class InvalidBase64(BadRequest):

@@ -103,9 +103,14 @@ class MemoryGuard:
         if data := _data_bytes():
             _limit_data(data + max(0, self.cap - resident_bytes()))
 
+    @property
+    def room(self) -> int:
+        """Return what one photo may take."""
+        return self.cap - self.idle
+
     def admit(self, header: Header, growth: int) -> None:
         """Raise OutOfMemory, with the size that would fit, when a photo's predicted growth does not."""
-        room = self.cap - self.idle
+        room = self.room
         if growth <= room:
             return
         pixels = header.full_size[0] * header.full_size[1]

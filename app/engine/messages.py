@@ -10,6 +10,7 @@ __all__ = [
     "EXIT_TASKS",
     "RECYCLED",
     "Box",
+    "Canvas",
     "EngineConfig",
     "Length",
     "RemovalOptions",
@@ -21,7 +22,7 @@ __all__ = [
 EXIT_TASKS, EXIT_MEMORY = 3, 4
 RECYCLED = (EXIT_TASKS, EXIT_MEMORY)
 
-OutputFormat = Literal["PNG", "JPEG", "WEBP", "ZIP"]
+OutputFormat = Literal["PNG", "JPEG", "WEBP", "ZIP", "AUTO"]
 Refinement = Literal["none", "edges"]
 RGBA = tuple[int, int, int, int]
 
@@ -59,12 +60,43 @@ class Length:
 NO_MARGIN = (Length(0), Length(0), Length(0), Length(0))
 
 
+Lengths = tuple[Length, Length, Length, Length]
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """How remove.bg's dialect lays the answer out.
+
+    `most_pixels` bounds its width times height. `roi` is left, top, right and bottom of the part of the photo that may
+    be subject, None for all of it. `scale` is the subject's size in the canvas, 0..1, None for as it is. `position` is
+    where the subject lies (x, y), 0 for left and top, 1 for right and bottom, None for where it was.
+    """
+
+    most_pixels: int
+    roi: Lengths | None = None
+    scale: float | None = None
+    position: tuple[float, float] | None = None
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Canvas:
+        """Rebuild the canvas from `dataclasses.asdict` after a trip through JSON."""
+        roi, position = data["roi"], data["position"]
+        return cls(
+            data["most_pixels"],
+            tuple(Length(**edge) for edge in roi) if roi is not None else None,  # type: ignore[arg-type]
+            data["scale"],
+            tuple(position) if position is not None else None,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class RemovalOptions:
     """What the caller wants, parsed and checked.
 
     `longest_side` bounds the working size, `max_width` and `max_height` the answer, all in px. `background` is RGBA,
     each 0..255, None for transparent. `crop_margin` is top, right, bottom, left; percentages are of the subject's box.
+    With a `canvas` the answer may have more than `longest_side` px, a margin may reach beyond the photo, and the format
+    AUTO is JPEG where nothing is transparent, else PNG.
     """
 
     model: str
@@ -76,21 +108,23 @@ class RemovalOptions:
     background: RGBA | None = None
     mask_only: bool = False
     crop: bool = False
-    crop_margin: tuple[Length, Length, Length, Length] = NO_MARGIN
+    crop_margin: Lengths = NO_MARGIN
     refine: Refinement = "edges"
     on_error: Literal["fail", "original"] = "fail"
     require_foreground: bool = False
     save: bool = False
+    canvas: Canvas | None = None
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> RemovalOptions:
         """Rebuild the options from `dataclasses.asdict` after a trip through JSON."""
-        background = data["background"]
+        background, canvas = data["background"], data["canvas"]
         return cls(
             **data
             | {
                 "background": tuple(background) if background is not None else None,
                 "crop_margin": tuple(Length(**side) for side in data["crop_margin"]),
+                "canvas": Canvas.from_dict(canvas) if canvas is not None else None,
             }
         )
 
@@ -132,7 +166,8 @@ class RemovalResult:
 
     `foreground` lies in the answer's own pixels. `confidence` is 0..1, under 0.5 when no subject was seen.
     `stages_ms` holds the milliseconds of each stage by name, `stages_mb` the engine's resident MB after it.
-    `input_size` is the (width, height) of the photo as it was sent.
+    `input_size` is the (width, height) of the photo as it was sent, `max_size` the largest that the answer could have
+    had, where a canvas was asked for.
     """
 
     body: bytes = field(repr=False)
@@ -145,6 +180,7 @@ class RemovalResult:
     stages_ms: dict[str, float]
     stages_mb: dict[str, int] = field(default_factory=dict)
     input_size: tuple[int, int] = (0, 0)
+    max_size: tuple[int, int] = (0, 0)
 
     def header(self) -> dict[str, Any]:
         """Return everything but the body, ready for JSON."""
@@ -156,5 +192,5 @@ class RemovalResult:
     def from_wire(cls, header: dict[str, Any], blobs: list[bytes]) -> RemovalResult:
         """Rebuild a result from its header and its one blob."""
         (body,) = blobs
-        width, height = header["input_size"]
-        return cls(body=body, **header | {"foreground": Box(**header["foreground"]), "input_size": (width, height)})
+        sizes = {name: tuple(header[name]) for name in ("input_size", "max_size")}
+        return cls(body=body, **header | sizes | {"foreground": Box(**header["foreground"])})

@@ -14,7 +14,7 @@ from app.imaging import matte
 from app.imaging.geometry import Size, cover_box, fit_within, grow_box, scale_box
 from app.imaging.subject import raw_box, visible_box
 
-__all__ = ["Cutout", "Picture", "cut_out", "extend_colours", "finish"]
+__all__ = ["Cutout", "Picture", "cut_out", "extend_colours", "finish", "on_background"]
 
 WHITE: RGBA = (255, 255, 255, 255)
 # Rows that are worked on in floats at once.
@@ -68,12 +68,19 @@ def finish(cutout: Cutout, options: RemovalOptions, background_image: Image.Imag
     if size != image.size:
         subject = scale_box(subject, image.size, size)
         image = _scaled_down(image, size)
+    return Picture(on_background(image, options, background_image), subject)
+
+
+def on_background(
+    image: Image.Image, options: RemovalOptions, background_image: Image.Image | None = None
+) -> Image.Image:
+    """Return an RGBA cut-out on the background that the options name, or its mask."""
     if options.mask_only:
-        return Picture(image.getchannel("A"), subject)
+        return image.getchannel("A")
     if background_image is not None:
-        return Picture(_flatten(image, _cover(background_image, image.size)), subject)
+        return _flatten(image, _cover(background_image, image.size))
     colour = _background_colour(options)
-    return Picture(_on_colour(image, colour) if colour else image, subject)
+    return _on_colour(image, colour) if colour else image
 
 
 def extend_colours(image: Image.Image, radius: int = 8) -> Image.Image:
