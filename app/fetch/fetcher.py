@@ -58,6 +58,7 @@ class Fetcher:
         resolve: Resolve = look_up,
         is_public: Callable[[IPAddress], bool] = is_public,
         tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+        seconds: float = TOTAL_SECONDS,
     ) -> None:
         self._enabled = settings.allow_url_fetch
         self._rules = tuple(map(parse_host_rule, settings.allowed_url_hosts))
@@ -65,17 +66,18 @@ class Fetcher:
         self._resolve = resolve
         self._is_public = is_public
         self._make_tls = tls
+        self._seconds = seconds
         self._lookups = threading.BoundedSemaphore(MOST_LOOKUPS)
 
     def fetch(self, url: str, deadline: float) -> bytes:
         """Return what a URL leads to, from 1 to MAX_IMAGE_BYTES bytes that need not be an image.
 
-        `deadline` is a moment of time.monotonic(); 30 seconds are the most in any case. Raise UrlRefused for what may
+        `deadline` is a moment of time.monotonic(); `seconds` are the most in any case. Raise UrlRefused for what may
         not be fetched, DownloadFailed for what can't be, FileTooLarge.
         """
         if not self._enabled:
             raise UrlRefused("This server fetches no URLs.", solution="Send the image itself.")
-        deadline = min(deadline, time.monotonic() + TOTAL_SECONDS)
+        deadline = min(deadline, time.monotonic() + self._seconds)
         target = parse_url(url)
         for _ in range(1 + MOST_REDIRECTS):
             answer = self._follow(target, deadline)
@@ -89,7 +91,7 @@ class Fetcher:
         """Return the body, or where a redirect leads."""
         try:
             return self._get(target, deadline)
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: what http.client makes of odd numbers
             log.info("url.failed host=%s error=%.200r", target.host, error)
             raise DownloadFailed(_reason(error)) from None
 

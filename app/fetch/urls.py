@@ -103,6 +103,8 @@ def _target(parts: SplitResult) -> Target:
         raise UrlRefused("The URL begins with neither http:// nor https://.")
     if "@" in parts.netloc:
         raise UrlRefused("The URL holds a user name or password.")
+    if "[" in parts.netloc and ":" not in (parts.hostname or ""):
+        raise ValueError("only an IPv6 address stands in brackets")
     port = DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
     path = quote(parts.path or "/", safe=_SAFE) + (f"?{quote(parts.query, safe=_SAFE)}" if parts.query else "")
     return Target(parts.scheme, _host(parts.hostname or ""), port, path)
