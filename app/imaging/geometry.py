@@ -24,8 +24,8 @@ def fit_pixels(size: Size, most: int) -> Size:
     if width * height <= most:
         return size
     # In whole numbers: 5000 x 3200 at 250,000 px is 625 x 400, where floats may say 624 x 399.
-    fitted = max(1, isqrt(most * width // height)), max(1, isqrt(most * height // width))
-    return min(fitted[0], most // fitted[1]), min(fitted[1], most // fitted[0])
+    fitted_width, fitted_height = max(1, isqrt(most * width // height)), max(1, isqrt(most * height // width))
+    return max(1, min(fitted_width, most // fitted_height)), max(1, min(fitted_height, most // fitted_width))
 
 
 def cover_box(size: Size, target: Size) -> tuple[float, float, float, float]:
