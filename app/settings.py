@@ -126,6 +126,9 @@ class Settings(BaseSettings):
     rate_limit_read_file_per_hour: int = Field(
         15, ge=0, description="Files per client and hour at /read-file; 0: no limit."
     )
+    rate_limit_megapixels_per_minute: int = Field(
+        500, ge=0, description="Megapixels per client and minute at /v1.0/removebg; 0 for no limit."
+    )
     trusted_proxies: int = Field(
         0, ge=0, le=10, description="Proxies in front whose X-Forwarded-For is believed; 0: none, the address counts."
     )

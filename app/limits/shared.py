@@ -18,7 +18,7 @@ from limits.strategies import FixedWindowRateLimiter
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from app.limits.counts import NAMESPACE, Count, StorageDown, enter, give_back
+from app.limits.counts import HOUR, NAMESPACE, Count, StorageDown, Window, charge, enter, give_back
 from app.settings import SettingsError
 
 __all__ = ["SharedCounts"]
@@ -56,9 +56,13 @@ class SharedCounts:
         self._watcher: threading.Thread | None = None
         self._known, self._stopped = threading.Event(), threading.Event()
 
-    def enter(self, limit: int, names: tuple[str, str]) -> Count:
+    def enter(self, limit: int, names: tuple[str, str], window: Window = HOUR) -> Count:
         """Count a request, unless its client has used up its limit; raise StorageDown."""
-        return self._ask(lambda: enter(self._limiter, limit, names, shared=True))
+        return self._ask(lambda: enter(self._limiter, limit, names, window, shared=True))
+
+    def charge(self, count: Count, more: int) -> Count:
+        """Count more for a request that was let in; raise StorageDown."""
+        return self._ask(lambda: charge(self._limiter, count, more))
 
     def give_back(self, count: Count) -> None:
         """Take back what a request counted; raise StorageDown."""
