@@ -30,6 +30,7 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     from app.http import cors, errors, files, health, metrics, native, removal, security
     from app.http.admission import Admission
     from app.http.bodies import MemoryRequest
+    from app.http.openapi import pages
     from app.http.presets import load_presets
     from app.layout import engine_layout
     from app.limits import hooks as limits
@@ -75,4 +76,5 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     limits.init_app(app, settings, rates)  # after auth, which says whose request it is
     app.register_blueprint(health.blueprint)
     metrics.init_app(app, settings, measured.exposition)
+    pages.init_app(app, settings, app.extensions["presets"], key_required=app.extensions["keys"].required)
     return app

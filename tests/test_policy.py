@@ -45,6 +45,8 @@ POLICIES = {
     "GET /health": Policy(None, "open", cors=True),
     "GET /health/live": Policy(None, "open", cors=True),
     "GET /health/ready": Policy(None, "open", cors=True),
+    "GET /openapi.json": Policy(None, "open", cors=True),
+    "GET /docs": Policy(None, "open", cors=True),
     "GET /metrics": Policy(None, "address", cors=False),
 }
 

@@ -25,7 +25,7 @@ LIMITED_ENDPOINTS = {
     "removebg.remove_background": "rate_limit_megapixels_per_minute",
     "removebg.improve": "rate_limit_megapixels_per_minute",
 }
-EXEMPT = {"health", "metrics", "removebg.account"}
+EXEMPT = {"health", "metrics", "openapi", "removebg.account"}
 # Where megapixels are counted, a call that fails costs nothing, whoever's fault it is.
 BY_MEGAPIXELS = {name for name, setting in LIMITED_ENDPOINTS.items() if setting.endswith("_megapixels_per_minute")}
 
