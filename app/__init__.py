@@ -32,6 +32,7 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     from app.http.bodies import MemoryRequest
     from app.http.openapi import pages
     from app.http.presets import load_presets
+    from app.http.removebg import views as removebg
     from app.layout import engine_layout
     from app.limits import hooks as limits
     from app.limits.rates import RateLimits
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     errors.init_app(app)
     removal.init_app(app, removal.RemovalService(settings, pool, admission))
     native.init_app(app, load_presets(settings.presets_file))
+    removebg.init_app(app)
     auth.init_app(app, settings)  # after what starts the request's clock
     files.init_app(app, settings)
     limits.init_app(app, settings, rates)  # after auth, which says whose request it is

@@ -33,6 +33,7 @@
     ├── QueueFull 429             QUEUE_FULL
     ├── InternalError 500         INTERNAL
     │   └── EngineCrashed         ENGINE_CRASHED
+    ├── NotImplementedHere 501    NOT_IMPLEMENTED
     ├── Unavailable 503
     │   ├── ModelUnavailable      MODEL_UNAVAILABLE
     │   └── ShuttingDown          SHUTTING_DOWN
@@ -53,7 +54,7 @@ class ServiceError(Exception):
     """A failure with a stable code that may be shown to the caller.
 
     `message` and `details` are public: never a path, a stack trace or what an image holds. `retry_after` is in whole
-    seconds.
+    seconds. `parameter` names the field that is to blame, where there is one.
     """
 
     status: ClassVar[int] = 500
@@ -64,12 +65,19 @@ class ServiceError(Exception):
     default_retry_after: ClassVar[int | None] = None
 
     def __init__(
-        self, message: str = "", *, details: str = "", solution: str = "", retry_after: int | None = None
+        self,
+        message: str = "",
+        *,
+        details: str = "",
+        solution: str = "",
+        retry_after: int | None = None,
+        parameter: str = "",
     ) -> None:
         self.retry_after = retry_after or self.default_retry_after
         self.message = message or self.default_message
         self.details = details
         self.advice = solution or self.solution
+        self.parameter = parameter
         super().__init__(self.message)
 
     def __str__(self) -> str:
@@ -298,6 +306,14 @@ class EngineCrashed(InternalError):
     title = "Engine crashed"
     default_message = "The process that worked on this image ended. It is being replaced."
     solution = "Try again; if it happens again with this image, report the request_id."
+
+
+class NotImplementedHere(ServiceError):
+    status = 501
+    code = "NOT_IMPLEMENTED"
+    title = "Not implemented"
+    default_message = "This server does not do that."
+    solution = "Leave the call out: nothing depends on it."
 
 
 class Unavailable(ServiceError):

@@ -206,7 +206,7 @@ def _present(pairs: Iterable[tuple[str, list[str]]]) -> dict[str, str]:
     fields = {}
     for name, texts in pairs:
         if len(texts) > 1:
-            raise InvalidParameter(f"Field {name[:100]!r} was sent more than once.")
+            raise InvalidParameter(f"Field {name[:100]!r} was sent more than once.", parameter=name)
         if texts[0] != "":
             fields[name] = texts[0]
     return fields
@@ -236,7 +236,7 @@ def _json_text(name: str, value: object) -> str:
         return str(value).lower()
     if isinstance(value, str | int | float):
         return str(value)
-    raise InvalidParameter(f"Field {name[:100]!r} must be a text, a number or a bool.")
+    raise InvalidParameter(f"Field {name[:100]!r} must be a text, a number or a bool.", parameter=name)
 
 
 def decode_base64(text: str, name: str) -> bytes:
