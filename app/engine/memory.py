@@ -108,6 +108,11 @@ class MemoryGuard:
         """Return what one photo may take."""
         return self.cap - self.idle
 
+    @property
+    def left(self) -> int:
+        """Return what may still be taken now, with a tenth kept back."""
+        return int(0.9 * max(0, self.cap - resident_bytes()))
+
     def admit(self, header: Header, growth: int) -> None:
         """Raise OutOfMemory, with the size that would fit, when a photo's predicted growth does not."""
         room = self.room

@@ -16,6 +16,7 @@ __all__ = [
     "RemovalOptions",
     "RemovalRequest",
     "RemovalResult",
+    "Trimap",
 ]
 
 # How an engine ends that has worked enough, or keeps too much memory: it is replaced without a word.
@@ -23,7 +24,7 @@ EXIT_TASKS, EXIT_MEMORY = 3, 4
 RECYCLED = (EXIT_TASKS, EXIT_MEMORY)
 
 OutputFormat = Literal["PNG", "JPEG", "WEBP", "ZIP", "AUTO"]
-Refinement = Literal["none", "edges"]
+Refinement = Literal["none", "edges", "matting"]
 RGBA = tuple[int, int, int, int]
 
 
@@ -90,13 +91,26 @@ class Canvas:
 
 
 @dataclass(frozen=True, slots=True)
+class Trimap:
+    """Where alpha matting takes the model's mask (0..255) for granted: above `foreground` and below `background`.
+
+    But not along the borders of these, where squares of `erode` px do not fit in.
+    """
+
+    foreground: int = 240
+    background: int = 10
+    erode: int = 10
+
+
+@dataclass(frozen=True, slots=True)
 class RemovalOptions:
     """What the caller wants, parsed and checked.
 
     `longest_side` bounds the working size, `max_width` and `max_height` the answer, all in px. `background` is RGBA,
     each 0..255, None for transparent. `crop_margin` is top, right, bottom, left; percentages are of the subject's box.
     With a `canvas` the answer may have more than `longest_side` px, a margin may reach beyond the photo, and the format
-    AUTO is JPEG where nothing is transparent, else PNG.
+    AUTO is JPEG where nothing is transparent, else PNG. `trimap` is for `matting`. rembg's dialect may ask for
+    a `smooth_mask` without half-transparent pixels, and to `keep_colours` along the edge as they are in the photo.
     """
 
     model: str
@@ -114,6 +128,9 @@ class RemovalOptions:
     require_foreground: bool = False
     save: bool = False
     canvas: Canvas | None = None
+    trimap: Trimap = Trimap()
+    smooth_mask: bool = False
+    keep_colours: bool = False
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> RemovalOptions:
@@ -125,6 +142,7 @@ class RemovalOptions:
                 "background": tuple(background) if background is not None else None,
                 "crop_margin": tuple(Length(**side) for side in data["crop_margin"]),
                 "canvas": Canvas.from_dict(canvas) if canvas is not None else None,
+                "trimap": Trimap(**data["trimap"]),
             }
         )
 
@@ -167,7 +185,7 @@ class RemovalResult:
     `foreground` lies in the answer's own pixels. `confidence` is 0..1, under 0.5 when no subject was seen.
     `stages_ms` holds the milliseconds of each stage by name, `stages_mb` the engine's resident MB after it.
     `input_size` is the (width, height) of the photo as it was sent, `max_size` the largest that the answer could have
-    had, where a canvas was asked for.
+    had, where a canvas was asked for. `matting_scale` is the scale at which alpha was solved for, None if it was not.
     """
 
     body: bytes = field(repr=False)
@@ -181,6 +199,7 @@ class RemovalResult:
     stages_mb: dict[str, int] = field(default_factory=dict)
     input_size: tuple[int, int] = (0, 0)
     max_size: tuple[int, int] = (0, 0)
+    matting_scale: float | None = None
 
     def header(self) -> dict[str, Any]:
         """Return everything but the body, ready for JSON."""

@@ -20,6 +20,7 @@ from app.imaging.cutout import WHITE, cut_out
 from app.imaging.decode import Header, Photo, PixelLimits, decode, measure
 from app.imaging.encode import MIMETYPES, encode
 from app.imaging.geometry import fit_within
+from app.imaging.refine import Refiner
 from app.imaging.subject import SUBJECT, confidence_of, stretch
 
 __all__ = ["Pipeline"]
@@ -70,7 +71,8 @@ class Pipeline:
         with stages.stage("cutout"):
             rgb, alpha = plan.at_output_scale(photo, raw)
             mask = stretch(raw) if session.model.stretch else raw
-            cutout = cut_out(rgb, alpha, mask, options.refine)
+            refiner = Refiner(options, self._memory.left)
+            cutout = cut_out(rgb, alpha, mask, refiner)
             picture = plan.finish(cutout, photo, background)
         with stages.stage("encode"):
             output = plan.format(picture)
@@ -88,6 +90,7 @@ class Pipeline:
             stages_mb=stages.mb,
             input_size=photo.full_size,
             max_size=plan.max_size(cutout, photo),
+            matting_scale=refiner.matting_scale,
         )
 
     def _session(self, name: str) -> Session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -9,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.engine.messages import RGBA, Box, Refinement, RemovalOptions
-from app.imaging import matte
+from app.engine.messages import RGBA, Box, RemovalOptions
 from app.imaging.geometry import Size, cover_box, fit_within, grow_box, scale_box
 from app.imaging.subject import raw_box, visible_box
 
@@ -38,18 +38,19 @@ class Picture:
 
 
 def cut_out(
-    rgb: Image.Image, own_alpha: Image.Image | None, probabilities: NDArray[np.float32], refine: Refinement
+    rgb: Image.Image,
+    own_alpha: Image.Image | None,
+    probabilities: NDArray[np.float32],
+    refine: Callable[[NDArray[np.uint8], NDArray[np.float32]], tuple[NDArray[np.uint8], NDArray[np.uint8]]],
 ) -> Cutout:
     """Cut the subject out of an RGB image of any size.
 
-    `probabilities` is the model's output, float32 in 0..1 on its grid. `own_alpha` (L, same size), the transparency
-    that the image came with, is multiplied in.
+    `probabilities` is the model's output, float32 in 0..1 on its grid; `refine` turns the photo and that into colours
+    and alpha of the photo's size. `own_alpha` (L, same size), the transparency that the image came with, is multiplied
+    in.
     """
     photo = np.asarray(rgb)
-    if refine == "edges":
-        colours, alpha = matte.refine_edges(photo, probabilities)
-    else:
-        colours, alpha = photo, matte.upsample(probabilities, rgb.size)
+    colours, alpha = refine(photo, probabilities)
     if own_alpha is not None:
         alpha = np.asarray(cv2.multiply(alpha, np.asarray(own_alpha), scale=1 / 255), np.uint8)
     grid = (probabilities.shape[1], probabilities.shape[0])
