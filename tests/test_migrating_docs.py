@@ -44,3 +44,9 @@ def test_what_is_not_the_same_is_explained() -> None:
 def test_every_client_has_its_one_line(client: str) -> None:
     section = MIGRATING[MIGRATING.index("## From remove.bg") :]
     assert re.search(rf"^[^\n`]*{client}[^\n`]*.*?```diff\n", section, re.MULTILINE | re.DOTALL)
+
+
+def test_the_hook_for_node_is_the_one_that_is_tested() -> None:
+    tested = (ROOT / "tests/compat/to_this_server.js").read_text(encoding="utf-8")
+    tested = tested.replace('"127.0.0.1"', '"localhost"').replace("process.env.SERVER_PORT", "5001")
+    assert tested[tested.index("const original") :] in MIGRATING
