@@ -27,7 +27,7 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     from app.engine.fetcher import WeightsFetcher
     from app.engine.pool import EnginePool
     from app.fetch.fetcher import Fetcher
-    from app.http import cors, errors, files, health, metrics, native, removal, security
+    from app.http import cors, errors, files, health, metrics, native, rembg, removal, security
     from app.http.admission import Admission
     from app.http.bodies import MemoryRequest
     from app.http.openapi import pages
@@ -73,6 +73,7 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     removal.init_app(app, removal.RemovalService(settings, pool, admission))
     native.init_app(app, load_presets(settings.presets_file))
     removebg.init_app(app)
+    rembg.init_app(app)
     auth.init_app(app, settings)  # after what starts the request's clock
     files.init_app(app, settings)
     limits.init_app(app, settings, rates)  # after auth, which says whose request it is

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from app.http.rembg import SUPPORT
 from app.http.removebg.errors import CODES, OF_BACKGROUND
 from app.http.removebg.parameters import PARAMETERS
 from tests.test_docs import API, ROOT, table_below
@@ -30,23 +31,30 @@ def test_every_code_of_a_bad_value_is_documented() -> None:
     assert codes <= set(re.findall(r"`(\w+)`", section))
 
 
-def test_the_table_for_those_who_come_from_removebg_is_complete() -> None:
-    rows = table_below("| parameter", MIGRATING[MIGRATING.index("## From remove.bg") :])
-    assert {row[0].strip("`"): row[1] for row in rows} == {name: each.support for name, each in PARAMETERS.items()}
+SUPPORTED = {
+    "From remove.bg": {name: each.support for name, each in PARAMETERS.items()},
+    "From rembg's server": SUPPORT,
+}
 
 
-def test_what_is_not_the_same_is_explained() -> None:
-    rows = table_below("| parameter", MIGRATING[MIGRATING.index("## From remove.bg") :])
-    assert [row[0] for row in rows if row[1] == "partly" and not row[2]] == []
+def section_from(service: str) -> str:
+    """Return the part of the page for those who come from a service."""
+    return MIGRATING[MIGRATING.index(f"## {service}\n") :].split("\n## ", 1)[0]
 
 
+@pytest.mark.parametrize("service", SUPPORTED)
+def test_the_table_of_parameters_is_complete(service: str) -> None:
+    rows = table_below("| parameter", section_from(service))
+    assert {row[0].strip("`"): row[1] for row in rows} == SUPPORTED[service]
+
+
+@pytest.mark.parametrize("service", SUPPORTED)
+def test_what_is_not_the_same_is_explained(service: str) -> None:
+    rows = table_below("| parameter", section_from(service))
+    assert [row[0] for row in rows if row[1] in {"partly", "refused"} and not row[2]] == []
+
+
+@pytest.mark.parametrize("service", SUPPORTED)
 @pytest.mark.parametrize("client", ["curl", "Python", "Node", "PHP", "browser"])
-def test_every_client_has_its_one_line(client: str) -> None:
-    section = MIGRATING[MIGRATING.index("## From remove.bg") :]
-    assert re.search(rf"^[^\n`]*{client}[^\n`]*.*?```diff\n", section, re.MULTILINE | re.DOTALL)
-
-
-def test_the_hook_for_node_is_the_one_that_is_tested() -> None:
-    tested = (ROOT / "tests/compat/to_this_server.js").read_text(encoding="utf-8")
-    tested = tested.replace('"127.0.0.1"', '"localhost"').replace("process.env.SERVER_PORT", "5001")
-    assert tested[tested.index("const original") :] in MIGRATING
+def test_every_client_has_its_one_line(client: str, service: str) -> None:
+    assert re.search(rf"^[^\n`]*{client}[^\n`]*.*?```diff\n", section_from(service), re.MULTILINE | re.DOTALL)

@@ -46,6 +46,8 @@ POLICIES = {
     "POST /v1.0/removebg": Policy("rate_limit_megapixels_per_minute", "key", cors=True, missing_key=403),
     "POST /v1.0/improve": Policy("rate_limit_megapixels_per_minute", "key", cors=True, missing_key=403),
     "GET /v1.0/account": Policy(None, "key", cors=True, missing_key=403),
+    "POST /api/remove": Policy("rate_limit_remove_bg_per_hour", "key", cors=True),
+    "GET /api/remove": Policy("rate_limit_remove_bg_per_hour", "key", cors=True),
     "POST /read-file": Policy("rate_limit_read_file_per_hour", "key", cors=True),
     "GET /health": Policy(None, "open", cors=True),
     "GET /health/live": Policy(None, "open", cors=True),

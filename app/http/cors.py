@@ -27,6 +27,7 @@ EXPOSED_HEADERS = (
     "X-Confidence",
     "X-Model",
     "X-Optimization-Used",
+    "X-Matting-Scale",
     "X-Original-Size",
     "X-Optimized-Size",
     "X-Ignored-Params",

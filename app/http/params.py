@@ -76,10 +76,10 @@ PARAMETERS = {
         ),
         Parameter(
             "refine",
-            values.choice("none", "edges"),
-            "none, edges",
+            values.choice("none", "edges", "matting"),
+            "none, edges, matting",
             "edges",
-            "edges: sharpen the mask with a guided filter and clean the subject's colours along it.",
+            "edges: sharpen the mask and clean the subject's colours along it; matting: find hair and fur, in seconds.",
         ),
         Parameter(
             "on_error",

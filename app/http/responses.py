@@ -103,7 +103,8 @@ def picture_headers(result: RemovalResult) -> dict[str, str]:
 
 
 def _native_headers(result: RemovalResult, options: RemovalOptions, original_size: int) -> dict[str, str]:
-    return {
+    matting = {} if result.matting_scale is None else {"X-Matting-Scale": f"{result.matting_scale:.2f}"}
+    return matting | {
         "X-Optimization-Used": f"format={options.format}; quality={options.quality}; refine={options.refine}",
         "X-Original-Size": str(original_size),
         "X-Optimized-Size": str(len(result.body)),

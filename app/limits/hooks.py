@@ -24,6 +24,8 @@ LIMITED_ENDPOINTS = {
     "files.read_file": "rate_limit_read_file_per_hour",
     "removebg.remove_background": "rate_limit_megapixels_per_minute",
     "removebg.improve": "rate_limit_megapixels_per_minute",
+    "rembg.remove_upload": "rate_limit_remove_bg_per_hour",
+    "rembg.remove_url": "rate_limit_remove_bg_per_hour",
 }
 EXEMPT = {"health", "metrics", "openapi", "removebg.account"}
 # Where megapixels are counted, a call that fails costs nothing, whoever's fault it is.
