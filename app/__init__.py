@@ -79,5 +79,5 @@ def create_app(settings: Settings | None = None, pool: EnginePool | None = None)
     limits.init_app(app, settings, rates)  # after auth, which says whose request it is
     app.register_blueprint(health.blueprint)
     metrics.init_app(app, settings, measured.exposition)
-    pages.init_app(app, settings, app.extensions["presets"], key_required=app.extensions["keys"].required)
+    pages.init_app(app, settings, app.extensions["presets"])
     return app

@@ -59,6 +59,10 @@ def test_the_imaging_room_imports_no_web_framework_and_no_model_runtime() -> Non
     assert modules_after(every_module("app/imaging")) & (WEB | HEAVY | {"onnxruntime"}) == set()
 
 
+def test_the_fetch_room_imports_no_web_framework_and_no_pixels() -> None:
+    assert modules_after(every_module("app/fetch")) & (PIXELS | HEAVY | {"flask", "werkzeug", "requests"}) == set()
+
+
 def test_importing_the_package_loads_nothing() -> None:
     assert modules_after("import app") & (PIXELS | HEAVY | WEB) == set()
 

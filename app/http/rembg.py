@@ -9,8 +9,8 @@ from typing import Any, Literal
 from flask import Blueprint, Flask, Response, current_app, g, request
 
 from app.engine.messages import RGBA, RemovalOptions, Trimap
-from app.errors import InvalidParameter, MissingImage, MultipleSources
-from app.fetch.fetcher import Fetcher
+from app.errors import InvalidParameter, MissingImage, MultipleSources, UrlRefused
+from app.fetch.fetcher import USER_AGENT, Fetcher
 from app.http import responses, values
 from app.http.bodies import check_image, query_texts, read_parts
 from app.http.params import Parameter
@@ -178,6 +178,8 @@ def _read_upload() -> tuple[bytes, Fields, list[str]]:
 def _fetched(url: str) -> bytes:
     if not url:
         raise MissingImage("The query has no 'url'.", solution="Name the image's URL, or POST it as field 'file'.")
+    if request.headers.get("User-Agent") == USER_AGENT:  # a redirect could lead here without end
+        raise UrlRefused("This service does not fetch from itself.")
     fetcher = current_app.extensions["fetcher_url"]
     assert isinstance(fetcher, Fetcher)  # noqa: S101  # for the type checker
     return fetcher.fetch(url, g.deadline)

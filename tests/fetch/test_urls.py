@@ -6,6 +6,7 @@ import pytest
 
 from app.errors import UrlRefused
 from app.fetch.urls import Target, is_allowed, parse_host_rule, parse_url, redirected
+from app.settings import SettingsError, load_settings
 
 
 @pytest.mark.parametrize(
@@ -161,3 +162,8 @@ def test_which_hosts_and_ports_are_allowed(rules: tuple[str, ...], url: str, all
 def test_host_rules_that_are_none(text: str) -> None:
     with pytest.raises(ValueError):
         parse_host_rule(text)
+
+
+def test_a_bad_rule_stops_the_start() -> None:
+    with pytest.raises(SettingsError, match=r"ALLOWED_URL_HOSTS='img.example,http://a.example'.*write img.example"):
+        load_settings(None, allowed_url_hosts="img.example,http://a.example")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from app.errors import ServiceError, error_codes
-from app.http.openapi import native, service
+from app.http.openapi import native, rembg, removebg, service
 from app.http.openapi.headers import HEADERS
 from app.http.openapi.operations import Operation, Schema, fields_schema
 from app.settings import Settings
@@ -26,9 +26,14 @@ SECURITY_SCHEMES: Schema = {
 }
 
 
-def describe(settings: Settings, presets: Iterable[str], *, key_required: bool) -> Schema:
+def describe(settings: Settings, presets: Iterable[str]) -> Schema:
     """Return the document of a service with these settings."""
-    dialects = (native.dialect(settings.allowed_models, presets), service.DIALECT)
+    dialects = (
+        native.dialect(settings.allowed_models, presets),
+        removebg.DIALECT,
+        rembg.dialect(settings.allowed_models),
+        service.DIALECT,
+    )
     schemas = {name: schema for dialect in dialects for name, schema in dialect.schemas.items()}
     return {
         "openapi": "3.1.0",
@@ -40,15 +45,19 @@ def describe(settings: Settings, presets: Iterable[str], *, key_required: bool) 
         },
         "servers": [{"url": "/"}],
         "tags": [{"name": dialect.name, "description": dialect.description} for dialect in dialects],
-        "security": [{name: []} for name in SECURITY_SCHEMES] + ([] if key_required else [{}]),
+        "security": [{name: []} for name in SECURITY_SCHEMES] + ([] if _needs_key(settings) else [{}]),
         "paths": _paths(operation for dialect in dialects for operation in dialect.operations),
         "components": {
             "schemas": {"Error": _error_schema()} | schemas,
             "headers": {name: {"description": text, "schema": schema} for name, (schema, text) in HEADERS.items()},
-            "examples": {code: _example(error) for code, error in error_codes().items()},
+            "examples": {code: _example(error) for code, error in error_codes().items()} | removebg.EXAMPLES,
             "securitySchemes": SECURITY_SCHEMES,
         },
     }
+
+
+def _needs_key(settings: Settings) -> bool:
+    return bool(settings.api_keys) or settings.api_keys_file is not None
 
 
 def _paths(operations: Iterable[Operation]) -> Schema:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["HEADERS", "RATE_LIMIT", "RESULT"]
+__all__ = ["HEADERS", "NATIVE_PICTURE", "PICTURE", "RATE_LIMIT", "RESULT"]
 
 _COUNT: dict[str, Any] = {"type": "integer", "minimum": 0}
 _TEXT: dict[str, Any] = {"type": "string"}
@@ -20,12 +20,20 @@ HEADERS: dict[str, tuple[dict[str, Any], str]] = {
     "X-Foreground-Left": (_COUNT, "Left of the subject's box, px."),
     "X-Foreground-Width": (_COUNT, "Width of the subject's box, px."),
     "X-Foreground-Height": (_COUNT, "Height of the subject's box, px."),
+    "X-Max-Width": (_COUNT, "Width that the answer could have had at the largest `size`, px."),
+    "X-Max-Height": (_COUNT, "Height that the answer could have had at the largest `size`, px."),
+    "X-Type": ({"type": "string", "enum": ["other"]}, "What the photo shows, as far as it is known."),
+    "X-Credits-Charged": (_COUNT, "Always 0."),
     "X-Confidence": (
         {"type": "number", "minimum": 0, "maximum": 1},
         "How sure the model is of the subject; under 0.5 it sees none.",
     ),
     "X-Model": (_TEXT, "The model that was used."),
     "X-Optimization-Used": (_TEXT, "Format, quality and refinement of the answer."),
+    "X-Matting-Scale": (
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+        "Scale at which matting was solved: under 1 where it would have taken too much memory or time.",
+    ),
     "X-Original-Size": (_COUNT, "Bytes of the image sent."),
     "X-Optimized-Size": (_COUNT, "Bytes of the answer."),
     "X-Ignored-Params": (_TEXT, "Names of parameters that were not used, with commas between."),
@@ -41,8 +49,8 @@ HEADERS: dict[str, tuple[dict[str, Any], str]] = {
     "Server-Timing": (_TEXT, "Milliseconds of queue, decode, infer, cutout and encode."),
 }
 RATE_LIMIT = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
-# What a result carries.
-RESULT = (
+# What a result carries in every dialect, and in the native one.
+PICTURE = (
     "X-Width",
     "X-Height",
     "X-Foreground-Top",
@@ -51,12 +59,9 @@ RESULT = (
     "X-Foreground-Height",
     "X-Confidence",
     "X-Model",
-    "X-Optimization-Used",
-    "X-Original-Size",
-    "X-Optimized-Size",
     "X-Ignored-Params",
-    "X-Fallback",
-    "X-Saved-As",
     "Server-Timing",
     *RATE_LIMIT,
 )
+NATIVE_PICTURE = (*PICTURE, "X-Optimization-Used", "X-Matting-Scale", "X-Original-Size", "X-Optimized-Size")
+RESULT = (*NATIVE_PICTURE, "X-Fallback", "X-Saved-As")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from app import errors
 from app.http.openapi.headers import RATE_LIMIT, RESULT
@@ -13,6 +13,7 @@ from app.http.openapi.operations import (
     Operation,
     Schema,
     fields_schema,
+    model_schema,
     native_failures,
     query_parameters,
     ref,
@@ -20,13 +21,14 @@ from app.http.openapi.operations import (
 )
 from app.http.params import PARAMETERS
 
-__all__ = ["dialect"]
+__all__ = ["ANYWHERE", "BODY", "REMOVAL", "WORK", "dialect"]
 
 TAG = "native"
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "application/zip", "image/gif", "image/bmp")
 BASE64: Schema = {
     "type": "string",
     "contentEncoding": "base64",
+    "format": "byte",  # as earlier versions of OpenAPI name it
     "description": "The image as base64, with or without data:…;base64, in front.",
 }
 ENCODED_ANSWER = {
@@ -67,31 +69,32 @@ SCHEMAS: dict[str, Schema] = {
     ),
 }
 ANYWHERE = (errors.AuthRequired, errors.AuthFailed, errors.RequestTimeout, errors.RateLimited, errors.InternalError)
-REMOVAL = (
+BODY = (
     errors.MissingImage,
     errors.InvalidParameter,
-    errors.InvalidBase64,
     errors.InvalidJson,
     errors.EmptyFile,
     errors.MultipleSources,
     errors.FileTooLarge,
-    errors.TooManyPixels,
     errors.TooManyParts,
+)
+WORK = (
+    errors.TooManyPixels,
     errors.OutOfMemory,
     errors.UnsupportedFormat,
     errors.CorruptImage,
     errors.ImageRefused,
-    errors.UnknownForeground,
     errors.QueueFull,
     errors.EngineCrashed,
     errors.ModelUnavailable,
     errors.ShuttingDown,
     errors.DeadlineExceeded,
 )
+REMOVAL = (*ANYWHERE, *BODY, *WORK, errors.InvalidBase64, errors.UnknownForeground)
 READING = (errors.InvalidParameter, errors.InvalidJson, errors.ForbiddenPath, errors.NotFound, errors.FileTooLarge)
 
 
-def dialect(models: Iterable[str], presets: Iterable[str]) -> Dialect:
+def dialect(models: Sequence[str], presets: Iterable[str]) -> Dialect:
     """Return the native dialect of a service that offers these models and presets."""
     fields = _fields(models, presets)
     image = Answer("The image without its background.", dict.fromkeys(IMAGE_TYPES, BINARY), RESULT)
@@ -113,9 +116,9 @@ def dialect(models: Iterable[str], presets: Iterable[str]) -> Dialect:
     return Dialect(TAG, "This service's own dialect.", (*removals, _read_file()), SCHEMAS | _bodies(fields))
 
 
-def _fields(models: Iterable[str], presets: Iterable[str]) -> dict[str, Schema]:
-    fields = {name: with_text(parameter) for name, parameter in PARAMETERS.items()}
-    fields["model"] |= {"enum": list(models)}
+def _fields(models: Sequence[str], presets: Iterable[str]) -> dict[str, Schema]:
+    fields = {name: with_text(parameter.parse.schema, parameter) for name, parameter in PARAMETERS.items()}
+    fields["model"] = model_schema(PARAMETERS["model"], models)
     text = "Named set of parameters; explicit ones win. Default: none."
     fields["preset"] = {"type": "string", "enum": list(presets), "description": text}
     return fields
@@ -149,7 +152,7 @@ def _removal(name: str, summary: str, description: str, answer: Answer, paramete
             "application/x-www-form-urlencoded": ref("schemas", "RemovalForm"),
             "application/octet-stream": BINARY,
         },
-        answers={200: answer} | native_failures(*ANYWHERE, *REMOVAL),
+        answers={200: answer} | native_failures(*REMOVAL),
     )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from app.errors import ServiceError
-from app.http.openapi.headers import RATE_LIMIT
-from app.http.params import Parameter
+from app.http.openapi.headers import HEADERS, RATE_LIMIT
 
 __all__ = [
     "BINARY",
@@ -17,6 +16,7 @@ __all__ = [
     "Operation",
     "Schema",
     "fields_schema",
+    "model_schema",
     "native_failures",
     "query_parameters",
     "ref",
@@ -27,6 +27,12 @@ Schema = dict[str, Any]
 
 BINARY: Schema = {"type": "string", "format": "binary"}
 PAUSES = {429, 503}
+REQUEST_ID: Schema = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "description": "An id of yours for this request, to find it in the log.",
+    "schema": HEADERS["X-Request-ID"][0],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +74,7 @@ class Operation:
         written: Schema = {"operationId": self.name, "tags": [self.tag], "summary": self.summary}
         if self.description:
             written["description"] = self.description
-        if self.parameters:
-            written["parameters"] = list(self.parameters)
+        written["parameters"] = [*self.parameters, REQUEST_ID]
         if self.body:
             content = {kind: {"schema": schema} for kind, schema in self.body.items()}
             written["requestBody"] = {"required": True, "content": content}
@@ -94,23 +99,46 @@ def ref(kind: str, name: str) -> Schema:
     return {"$ref": f"#/components/{kind}/{name}"}
 
 
-def with_text(parameter: Parameter, **more: Any) -> Schema:
+class Described(Protocol):
+    """A parameter of any dialect, in words."""
+
+    @property
+    def allowed(self) -> str:
+        """Return its values."""
+
+    @property
+    def default(self) -> str:
+        """Return what it is when absent."""
+
+    @property
+    def help(self) -> str:
+        """Return what it does."""
+
+
+def with_text(schema: Mapping[str, Any], parameter: Described) -> Schema:
     """Return a parameter's schema with what it does, in words.
 
     There is no `default` in it: clients made from it would send that, and so override a preset.
     """
-    text = f"{parameter.help} Values: {parameter.allowed}. Default: {parameter.default}."
-    return dict(parameter.parse.schema) | more | {"description": text}
+    speaks_for_itself = bool(schema.keys() & {"enum", "minimum"}) or schema["type"] == "boolean"
+    allowed = "" if speaks_for_itself else f" Values: {parameter.allowed}."
+    return {**schema, "description": f"{parameter.help}{allowed} Default: {parameter.default}."}
 
 
-def query_parameters(schemas: Mapping[str, Schema]) -> tuple[Schema, ...]:
+def model_schema(parameter: Described, models: Sequence[str]) -> Schema:
+    """Return the schema of the parameter that names a model of this service, the first being the default."""
+    return {"type": "string", "enum": list(models), "description": f"{parameter.help} Default: {models[0]}."}
+
+
+def query_parameters(schemas: Mapping[str, Schema], *required: str) -> tuple[Schema, ...]:
     """Return the Parameter Objects of schemas by name."""
-    return tuple(_query_parameter(name, schema) for name, schema in schemas.items())
+    return tuple(_query_parameter(name, schema, name in required) for name, schema in schemas.items())
 
 
-def _query_parameter(name: str, schema: Schema) -> Schema:
+def _query_parameter(name: str, schema: Schema, required: bool) -> Schema:
     inner = {key: value for key, value in schema.items() if key != "description"}
-    return {"name": name, "in": "query", "description": schema["description"], "schema": inner}
+    written = {"name": name, "in": "query", "description": schema["description"], "schema": inner}
+    return written | ({"required": True} if required else {})
 
 
 def fields_schema(properties: Mapping[str, Schema], *required: str) -> Schema:

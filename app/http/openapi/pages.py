@@ -33,7 +33,7 @@ summary { cursor: pointer; }
 POLICY = "default-src 'none'; style-src 'sha256-{}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
-def init_app(app: Flask, settings: Settings, presets: Collection[str], *, key_required: bool) -> None:
+def init_app(app: Flask, settings: Settings, presets: Collection[str]) -> None:
     """Serve the description of a service with these settings and presets."""
     blueprint = Blueprint("openapi", __name__, template_folder="templates")
     blueprint.add_app_template_filter(with_code, "with_code")
@@ -41,7 +41,7 @@ def init_app(app: Flask, settings: Settings, presets: Collection[str], *, key_re
 
     @cache
     def document() -> dict[str, Any]:
-        return describe(settings, presets, key_required=key_required)
+        return describe(settings, presets)
 
     @blueprint.get("/openapi.json")
     def openapi() -> Response:

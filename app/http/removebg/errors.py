@@ -7,7 +7,7 @@ from flask import Response, jsonify
 from app.errors import ServiceError
 from app.http.removebg.parameters import BACKGROUNDS, PARAMETERS
 
-__all__ = ["CODES", "code_of", "render", "status_of"]
+__all__ = ["CODES", "OF_BACKGROUND", "body_of", "code_of", "render", "status_of"]
 
 # Our code: its status and code in this dialect. What is not here keeps its status, and its code in small letters.
 CODES = {
@@ -45,14 +45,19 @@ TITLES = {
 
 def render(error: ServiceError) -> Response:
     """Render an error in this dialect's shape; Retry-After is for 429 only."""
-    entry = {"title": TITLES.get(error.code, error.message), "code": code_of(error)}
-    if error.code not in {"AUTH_REQUIRED", "AUTH_FAILED"}:  # these are compared whole by clients
-        entry["detail"] = _detail(error)
-    response = jsonify({"errors": [entry]})
+    response = jsonify(body_of(error))
     response.status_code = status_of(error)
     if error.retry_after is not None and response.status_code == 429:
         response.headers["Retry-After"] = str(error.retry_after)
     return response
+
+
+def body_of(error: ServiceError) -> dict[str, list[dict[str, str]]]:
+    """Return what an error says in this dialect."""
+    entry = {"title": TITLES.get(error.code, error.message), "code": code_of(error)}
+    if error.code not in {"AUTH_REQUIRED", "AUTH_FAILED"}:  # these are compared whole by clients
+        entry["detail"] = _detail(error)
+    return {"errors": [entry]}
 
 
 def status_of(error: ServiceError | type[ServiceError]) -> int:
