@@ -37,7 +37,7 @@ def calls(photo: bytes) -> dict[str, tuple[Any, dict[str, Any]]]:
         "raw": (remove_background, {"body": file(), "max_width": 200}),
         "form": (remove_background_preview, {"body": models.RemovalForm(image=encoded)}),
         "json": (remove_background_base64, {"body": models.RemovalJson(image=encoded, preset=small)}),
-        "wrong": (remove_background_base64, {"body": models.RemovalJson(image="no image")}),
+        "wrong": (remove_background_base64, {"body": models.RemovalJson(image="(no base64)")}),
         "rembg": (rembg_remove, {"body": models.RembgMultipart(file=file(), om=True)}),
         "removebg": (removebg, {"body": models.RemoveBgMultipart(image_file=file(), bg_color="81d4fa")}),
         "account": (removebg_account, {}),

@@ -34,7 +34,7 @@ UNDONE = "/v1.0/improve"
 
 
 def test_every_answer_is_one_that_is_described(start: Callable[..., Service], tmp_path: Path) -> None:
-    service = start(ENGINE_PROCESSES=1, OUTPUT_DIR=tmp_path / "kept", UPLOAD_DIR=tmp_path)
+    service = start(ENGINE_PROCESSES=1, ENGINE_MAX_TASKS=100_000, OUTPUT_DIR=tmp_path / "kept", UPLOAD_DIR=tmp_path)
     engines = service.engines()
     described = service.request("/openapi.json").json["paths"]
     command = [str(Path(sys.executable).with_name("st")), "run", f"http://127.0.0.1:{service.port}/openapi.json"]
