@@ -50,7 +50,8 @@ def test_an_engine_at_work_imports_nothing_heavy() -> None:
         "from app.engine.session import SessionCache\n"
         "data = io.BytesIO(); Image.effect_noise((300, 200), 50).save(data, 'PNG')\n"
         "pipeline = Pipeline(EngineConfig('lite', 1, 10**7, 10**7), SessionCache(1))\n"
-        "pipeline.run(RemovalRequest(data.getvalue(), RemovalOptions('lite', 2048)))"
+        "for refine in ('edges', 'matting'):\n"
+        "    pipeline.run(RemovalRequest(data.getvalue(), RemovalOptions('lite', 2048, refine=refine)))"
     )
     assert modules_after(code) & (WEB | HEAVY) == set()
 

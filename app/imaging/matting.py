@@ -34,7 +34,7 @@ TOLERANCE, ITERATIONS = 1e-4, 60
 COARSEST_SIDE = 256
 # Bytes of the solver: per pixel of the photo, per unknown one, and for what is worked on at once.
 PLANES, STENCIL, FIXED = 16, 260, 20_000_000
-# So many pixels take about 10 s on one core; where there are more, a smaller scale is solved.
+# So many pixels take about 13 s on one core; where there are more, a smaller scale is solved.
 MOST_UNKNOWN = 500_000
 # What is worked on at once while the matrix is built: rows of the photo, then pixels of the band.
 STRIP, CHUNK = 32, 8192
