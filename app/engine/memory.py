@@ -36,14 +36,16 @@ FIXED = 50 * MEGABYTE
 MARGIN = 1.15
 
 
-def predict_growth(header: Header, data_bytes: int, longest_side: int, *, held: int = 0, webp: bool = False) -> int:
+def predict_growth(
+    header: Header, data_bytes: int, longest_side: int, *, held: int = 0, webp: bool = False, answer_pixels: int = 0
+) -> int:
     """Return the bytes that a photo needs at its peak, beyond an idle engine.
 
     `longest_side` is the working size in px, `data_bytes` the encoded size, `held` what other decoded images take
-    meanwhile, `webp` whether the answer is WEBP.
+    meanwhile, `webp` whether the answer is WEBP, `answer_pixels` how many it has where it may have more than the photo.
     """
     width, height = fit_within(header.full_size, longest_side, longest_side)
-    finishing = width * height * (FINISHING + (WEBP_ENCODER if webp else 0))
+    finishing = max(width * height, answer_pixels) * (FINISHING + (WEBP_ENCODER if webp else 0))
     return int(data_bytes + held + FIXED + MARGIN * max(_decoding(header, (width, height)), finishing))
 
 

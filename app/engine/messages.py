@@ -8,11 +8,13 @@ from typing import Any, Literal
 __all__ = [
     "EXIT_MEMORY",
     "EXIT_TASKS",
+    "NO_MARGIN",
     "RECYCLED",
     "Box",
     "Canvas",
     "EngineConfig",
     "Length",
+    "Lengths",
     "RemovalOptions",
     "RemovalRequest",
     "RemovalResult",

@@ -16,6 +16,7 @@ from app.engine.plans import CanvasPlan, NativePlan, Plan
 from app.engine.session import Session, SessionCache
 from app.engine.sizing import largest_side
 from app.errors import ServiceError, UnknownForeground
+from app.imaging.canvas import most_answer_pixels
 from app.imaging.cutout import WHITE, cut_out
 from app.imaging.decode import Header, Photo, PixelLimits, decode, measure
 from app.imaging.encode import MIMETYPES, encode
@@ -105,8 +106,7 @@ class Pipeline:
         """Decode an image once its predicted memory has been found to fit beside `held` bytes."""
 
         def approve(header: Header) -> None:
-            webp = options.format == "WEBP"
-            self._memory.admit(header, predict_growth(header, len(data), longest_side, held=held, webp=webp))
+            self._memory.admit(header, _growth(header, data, options, longest_side, held))
 
         return decode(data, longest_side, self._limits, approve)
 
@@ -119,11 +119,10 @@ class Pipeline:
         def fits(header: Header, side: int) -> bool:
             width, height = fit_within(header.full_size, side, side)
             beside = HELD * width * height if request.background_image else 0
-            webp = options.format == "WEBP"
-            growth = predict_growth(header, len(request.image), side, held=beside, webp=webp)
+            growth = _growth(header, request.image, options, side, beside)
             return growth <= self._memory.room and header.size[0] * header.size[1] <= self._limits.decoded
 
-        best = largest_side(header, options.longest_side, fits)
+        best = largest_side(header, 2 * model.size, fits)
         return CanvasPlan(options, canvas, model, header.full_size, best, bool(request.background_image))
 
     def _background(self, request: RemovalRequest, beside: Photo, plan: Plan) -> Image.Image | None:
@@ -136,6 +135,13 @@ class Pipeline:
             error.message = f"background: {error.message}"
             raise
         return _opaque(photo, request.options.background or WHITE)
+
+
+def _growth(header: Header, data: bytes, options: RemovalOptions, side: int, held: int) -> int:
+    """Return the bytes that an image is predicted to take when it is worked on at this side."""
+    answer_pixels = most_answer_pixels(header.full_size, options, min(1.0, side / max(header.full_size)))
+    webp = options.format == "WEBP"
+    return predict_growth(header, len(data), side, held=held, webp=webp, answer_pixels=answer_pixels)
 
 
 def _opaque(photo: Photo, colour: RGBA) -> Image.Image:

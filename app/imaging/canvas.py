@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import floor
 
-from app.engine.messages import Box, Canvas, Lengths, RemovalOptions
+from app.engine.messages import NO_MARGIN, Box, Canvas, Lengths, RemovalOptions
 from app.errors import RoiEmpty, RoiExceedsBounds
 from app.imaging.geometry import Size, fit_pixels, intersect, pixels_of, scale_box, widen_box
 
-__all__ = ["MOST_PIXELS", "MOST_PNG_PIXELS", "Layout", "lay_out", "region_of"]
+__all__ = ["MOST_PIXELS", "MOST_PNG_PIXELS", "Layout", "lay_out", "most_answer_pixels", "region_of"]
 
 # The most that any answer has, and the most that a PNG has.
 MOST_PIXELS, MOST_PNG_PIXELS = 25_000_000, 10_000_000
@@ -64,6 +64,15 @@ def lay_out(
     source = intersect(whole, region)
     target = scale_box(_seen_from(whole, source), (whole.width, whole.height), size)
     return Layout(size, source, target, placed)
+
+
+def most_answer_pixels(frame: Size, options: RemovalOptions, sharpest: float) -> int:
+    """Return the most pixels that the answer can have, wherever the subject is; 0 without a canvas."""
+    if options.canvas is None:
+        return 0
+    margins = options.crop_margin if options.crop else NO_MARGIN
+    whole = widen_box(Box(0, 0, *frame), margins)
+    return min(options.canvas.most_pixels, round(whole.width * whole.height * sharpest**2))
 
 
 def _size(whole: Box, most_pixels: int, sharpest: float) -> Size:

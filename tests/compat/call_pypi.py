@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from typing import Any
 
 endpoint, key, method, arguments, more = sys.argv[1:]
-removebg = importlib.import_module("removebg.removebg")  # installed by the tests that need it
+removebg: Any = importlib.import_module("removebg.removebg")  # installed by the tests that need it
 removebg.API_ENDPOINT = endpoint
 getattr(removebg.RemoveBg(key, "errors.log"), method)(*json.loads(arguments), **json.loads(more))
