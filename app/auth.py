@@ -25,7 +25,9 @@ __all__ = ["ApiKey", "KeyRing", "hand_down", "init_app", "needs_key"]
 log = logging.getLogger(__name__)
 
 # Whatever is not named here needs a key. Metrics have METRICS_ALLOWED_IPS instead.
-OPEN_ENDPOINTS = frozenset({"health.health", "health.live", "health.ready", "metrics.metrics"})
+OPEN_ENDPOINTS = frozenset(
+    {"health.health", "health.live", "health.ready", "metrics.metrics", "openapi.openapi", "openapi.docs"}
+)
 
 _handed_down: KeyRing | None = None
 

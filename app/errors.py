@@ -4,10 +4,14 @@
     ├── BadRequest 400
     │   ├── MissingImage          MISSING_IMAGE
     │   ├── InvalidParameter      INVALID_PARAMETER
+    │   │   ├── RoiExceedsBounds  ROI_EXCEEDS_BOUNDS
+    │   │   └── RoiEmpty          ROI_REGION_EMPTY
     │   ├── InvalidBase64         INVALID_BASE64
     │   ├── InvalidJson           INVALID_JSON
     │   ├── EmptyFile             EMPTY_FILE
-    │   └── MultipleSources       MULTIPLE_SOURCES
+    │   ├── MultipleSources       MULTIPLE_SOURCES
+    │   ├── UrlRefused            INVALID_URL
+    │   └── DownloadFailed        DOWNLOAD_FAILED
     ├── AuthRequired 401          AUTH_REQUIRED
     ├── Forbidden 403             FORBIDDEN
     │   ├── AuthFailed            AUTH_FAILED
@@ -29,6 +33,7 @@
     ├── QueueFull 429             QUEUE_FULL
     ├── InternalError 500         INTERNAL
     │   └── EngineCrashed         ENGINE_CRASHED
+    ├── NotImplementedHere 501    NOT_IMPLEMENTED
     ├── Unavailable 503
     │   ├── ModelUnavailable      MODEL_UNAVAILABLE
     │   └── ShuttingDown          SHUTTING_DOWN
@@ -49,7 +54,7 @@ class ServiceError(Exception):
     """A failure with a stable code that may be shown to the caller.
 
     `message` and `details` are public: never a path, a stack trace or what an image holds. `retry_after` is in whole
-    seconds.
+    seconds. `parameter` names the field that is to blame, where there is one.
     """
 
     status: ClassVar[int] = 500
@@ -60,12 +65,19 @@ class ServiceError(Exception):
     default_retry_after: ClassVar[int | None] = None
 
     def __init__(
-        self, message: str = "", *, details: str = "", solution: str = "", retry_after: int | None = None
+        self,
+        message: str = "",
+        *,
+        details: str = "",
+        solution: str = "",
+        retry_after: int | None = None,
+        parameter: str = "",
     ) -> None:
         self.retry_after = retry_after or self.default_retry_after
         self.message = message or self.default_message
         self.details = details
         self.advice = solution or self.solution
+        self.parameter = parameter
         super().__init__(self.message)
 
     def __str__(self) -> str:
@@ -88,6 +100,20 @@ class InvalidParameter(BadRequest):
     title = "Invalid parameter"
     default_message = "A parameter has a value that is not allowed."
     solution = "Correct the parameter that the message names."
+
+
+class RoiExceedsBounds(InvalidParameter):
+    code = "ROI_EXCEEDS_BOUNDS"
+    title = "Region outside the image"
+    default_message = "The region of interest reaches beyond the image."
+    solution = "Send 'roi' as two corners inside the image, like 0px 0px 200px 100px or 10% 10% 90% 90%."
+
+
+class RoiEmpty(InvalidParameter):
+    code = "ROI_REGION_EMPTY"
+    title = "Region empty"
+    default_message = "The region of interest holds no pixel."
+    solution = "Send 'roi' as left, top, right and bottom, with left before right and top before bottom."
 
 
 class InvalidBase64(BadRequest):
@@ -116,6 +142,20 @@ class MultipleSources(BadRequest):
     title = "More than one image"
     default_message = "The request holds more than one image."
     solution = "Send exactly one of 'file' and 'image'."
+
+
+class UrlRefused(BadRequest):
+    code = "INVALID_URL"
+    title = "URL not allowed"
+    default_message = "The URL is not one that this server fetches."
+    solution = "Name an image on the public internet by its http or https URL, or send the image itself."
+
+
+class DownloadFailed(BadRequest):
+    code = "DOWNLOAD_FAILED"
+    title = "Download failed"
+    default_message = "The image at the URL could not be fetched."
+    solution = "Open the URL in a browser to see what it answers, or send the image itself."
 
 
 class AuthRequired(ServiceError):
@@ -266,6 +306,14 @@ class EngineCrashed(InternalError):
     title = "Engine crashed"
     default_message = "The process that worked on this image ended. It is being replaced."
     solution = "Try again; if it happens again with this image, report the request_id."
+
+
+class NotImplementedHere(ServiceError):
+    status = 501
+    code = "NOT_IMPLEMENTED"
+    title = "Not implemented"
+    default_message = "This server does not do that."
+    solution = "Leave the call out: nothing depends on it."
 
 
 class Unavailable(ServiceError):

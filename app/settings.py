@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.engine import models
 from app.engine.container import MEGABYTE, memory_limit
+from app.fetch.urls import parse_host_rule
 
 __all__ = ["Settings", "SettingsError", "env_sample", "load_settings", "setting_rows"]
 
@@ -126,6 +127,9 @@ class Settings(BaseSettings):
     rate_limit_read_file_per_hour: int = Field(
         15, ge=0, description="Files per client and hour at /read-file; 0: no limit."
     )
+    rate_limit_megapixels_per_minute: int = Field(
+        500, ge=0, description="Megapixels per client and minute at /v1.0/removebg; 0 for no limit."
+    )
     trusted_proxies: int = Field(
         0, ge=0, le=10, description="Proxies in front whose X-Forwarded-For is believed; 0: none, the address counts."
     )
@@ -154,6 +158,10 @@ class Settings(BaseSettings):
     )
     cache_max_mb: int = Field(256, ge=1, le=1_000_000, description="Most MB of kept results; memory: per web worker.")
     cache_ttl: int = Field(3600, ge=1, le=31_536_000, description="Seconds for which a result is kept.")
+    allow_url_fetch: bool = Field(False, description="Fetch images from URLs on the public internet.")
+    allowed_url_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Comma-separated hosts, *.domains and host:port to fetch from. Default: any public host."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -165,7 +173,9 @@ class Settings(BaseSettings):
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
-    @field_validator("models_allowed", "api_keys", "cors_origins", "metrics_allowed_ips", mode="before")
+    @field_validator(
+        "models_allowed", "api_keys", "cors_origins", "metrics_allowed_ips", "allowed_url_hosts", mode="before"
+    )
     @classmethod
     def _split_names(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
@@ -200,6 +210,13 @@ class Settings(BaseSettings):
         if url is not None and url.get_secret_value() != MEMORY_CACHE:
             _check_redis_url(url.get_secret_value())
         return url
+
+    @field_validator("allowed_url_hosts")
+    @classmethod
+    def _url_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            parse_host_rule(host)
+        return hosts
 
     @model_validator(mode="after")
     def _pixels_in_order(self) -> Settings:

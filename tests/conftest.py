@@ -22,7 +22,8 @@ from app.settings import Settings
 from tests.doubles import FakePool
 
 # Limits are off in all tests but their own, and in benchmarks.
-NO_LIMITS: dict[str, Any] = dict.fromkeys((name for name in Settings.model_fields if name.endswith("_per_hour")), 0)
+NO_LIMITS: dict[str, Any] = dict.fromkeys((name for name in Settings.model_fields if "rate_limit_" in name), 0)
+del NO_LIMITS["rate_limit_storage"]
 ENGINE = EngineConfig(model="lite", threads=2, max_pixels=25_000_000, max_pixels_hard=100_000_000)
 
 

@@ -32,6 +32,7 @@ class FakePool(EnginePool):
         self.requests: list[RemovalRequest] = []
         self.failure: Exception | None = None
         self.answer = STATUS
+        self.input_size = (600, 400)
 
     @property
     def options(self) -> RemovalOptions:
@@ -46,7 +47,16 @@ class FakePool(EnginePool):
         if self.failure is not None:
             raise self.failure
         return RemovalResult(
-            b"picture", "image/png", 30, 20, Box(1, 2, 3, 4), 0.9, "lite", {"queue": 0.1, "infer": 2.0}
+            b"picture",
+            "image/png",
+            30,
+            20,
+            Box(1, 2, 3, 4),
+            0.9,
+            "lite",
+            {"queue": 0.1, "infer": 2.0},
+            input_size=self.input_size,
+            max_size=(300, 200),
         )
 
     def status(self) -> PoolStatus:

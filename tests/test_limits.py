@@ -17,7 +17,7 @@ from app import create_app
 from app.errors import DeadlineExceeded, EngineCrashed, InternalError, OutOfMemory, QueueFull, ServiceError
 from app.limits.clients import address_client, key_client, possible_clients
 from app.limits.counts import LocalCounts, StorageDown
-from app.limits.hooks import EXEMPT_BLUEPRINTS, LIMITED_ENDPOINTS
+from app.limits.hooks import EXEMPT, LIMITED_ENDPOINTS
 from app.limits.rates import RateLimits
 from app.limits.shared import SharedCounts
 from app.settings import Settings, SettingsError
@@ -119,11 +119,11 @@ def test_exactly_as_many_of_parallel_requests_pass(make_client: MakeClient) -> N
 
 def test_every_route_is_limited_or_exempt(real_app: Flask) -> None:
     for rule in real_app.url_map.iter_rules():
-        assert rule.endpoint in LIMITED_ENDPOINTS or rule.endpoint.partition(".")[0] in EXEMPT_BLUEPRINTS
+        assert rule.endpoint in LIMITED_ENDPOINTS or {rule.endpoint, rule.endpoint.partition(".")[0]} & EXEMPT
 
 
 def test_every_limited_endpoint_has_its_setting() -> None:
-    rates = {name for name in Settings.model_fields if name.endswith("_per_hour")}
+    rates = {name for name in Settings.model_fields if name.endswith(("_per_hour", "_per_minute"))}
     assert set(LIMITED_ENDPOINTS.values()) == rates
 
 

@@ -22,7 +22,7 @@ PHRASES = {"engine lost", "fetching weights failed", "engine N started"}
 SETTINGS = {name for name, _, _ in setting_rows()}
 LIMITS = {name for name in SETTINGS if re.match(r"(MAX|ENGINE|MEMORY|QUEUE|REQUEST|SHUTDOWN|WEB)_", name)}
 # What a caller alone can mend.
-CALLERS_OWN = {400, 404, 405, 422}
+CALLERS_OWN = {400, 404, 405, 422, 501}
 
 
 def logged_events() -> set[str]:

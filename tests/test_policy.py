@@ -22,6 +22,7 @@ LIMITS = {
     "rate_limit_preview_per_hour": 102,
     "rate_limit_base64_per_hour": 103,
     "rate_limit_read_file_per_hour": 104,
+    "rate_limit_megapixels_per_minute": 105,
 }
 
 
@@ -29,22 +30,30 @@ LIMITS = {
 class Policy:
     """What was decided for a route: the setting of its limit, who gets in, whether pages may call it.
 
-    Access is by `key`, by the `address` that METRICS_ALLOWED_IPS names, or `open`.
+    Access is by `key`, by the `address` that METRICS_ALLOWED_IPS names, or `open`; `missing_key` is the status without.
     """
 
     limit: str | None
     access: Literal["key", "address", "open"]
     cors: bool
+    missing_key: int = 401
 
 
 POLICIES = {
     "POST /remove-background": Policy("rate_limit_remove_bg_per_hour", "key", cors=True),
     "POST /remove-background-preview": Policy("rate_limit_preview_per_hour", "key", cors=True),
     "POST /remove-background-base64": Policy("rate_limit_base64_per_hour", "key", cors=True),
+    "POST /v1.0/removebg": Policy("rate_limit_megapixels_per_minute", "key", cors=True, missing_key=403),
+    "POST /v1.0/improve": Policy("rate_limit_megapixels_per_minute", "key", cors=True, missing_key=403),
+    "GET /v1.0/account": Policy(None, "key", cors=True, missing_key=403),
+    "POST /api/remove": Policy("rate_limit_remove_bg_per_hour", "key", cors=True),
+    "GET /api/remove": Policy("rate_limit_remove_bg_per_hour", "key", cors=True),
     "POST /read-file": Policy("rate_limit_read_file_per_hour", "key", cors=True),
     "GET /health": Policy(None, "open", cors=True),
     "GET /health/live": Policy(None, "open", cors=True),
     "GET /health/ready": Policy(None, "open", cors=True),
+    "GET /openapi.json": Policy(None, "open", cors=True),
+    "GET /docs": Policy(None, "open", cors=True),
     "GET /metrics": Policy(None, "address", cors=False),
 }
 
@@ -92,7 +101,7 @@ def test_its_limit(client: FlaskClient, route: str, policy: Policy) -> None:
 @pytest.mark.parametrize(("route", "policy"), POLICIES.items())
 def test_its_key_rule(client: FlaskClient, route: str, policy: Policy) -> None:
     statuses = [ask(client, route, key).status_code for key in ("", "wrong", "secret")]
-    assert statuses[:2] == ([401, 403] if policy.access == "key" else [statuses[2]] * 2)
+    assert statuses[:2] == ([policy.missing_key, 403] if policy.access == "key" else [statuses[2]] * 2)
     assert statuses[2] not in {401, 403, 404, 405}
 
 

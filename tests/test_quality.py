@@ -33,7 +33,7 @@ def overlap(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     return float((one & other).sum() / (one | other).sum())
 
 
-@pytest.mark.parametrize("refine", ["edges", "none"])
+@pytest.mark.parametrize("refine", ["edges", "none", "matting"])
 @pytest.mark.parametrize("name", ["astronaut", "cat", "coffee"])
 def test_cut_outs_agree_with_drawn_masks(
     name: str, refine: str, pipeline: Pipeline, capsys: pytest.CaptureFixture[str]

@@ -50,13 +50,18 @@ def test_an_engine_at_work_imports_nothing_heavy() -> None:
         "from app.engine.session import SessionCache\n"
         "data = io.BytesIO(); Image.effect_noise((300, 200), 50).save(data, 'PNG')\n"
         "pipeline = Pipeline(EngineConfig('lite', 1, 10**7, 10**7), SessionCache(1))\n"
-        "pipeline.run(RemovalRequest(data.getvalue(), RemovalOptions('lite', 2048)))"
+        "for refine in ('edges', 'matting'):\n"
+        "    pipeline.run(RemovalRequest(data.getvalue(), RemovalOptions('lite', 2048, refine=refine)))"
     )
     assert modules_after(code) & (WEB | HEAVY) == set()
 
 
 def test_the_imaging_room_imports_no_web_framework_and_no_model_runtime() -> None:
     assert modules_after(every_module("app/imaging")) & (WEB | HEAVY | {"onnxruntime"}) == set()
+
+
+def test_the_fetch_room_imports_no_web_framework_and_no_pixels() -> None:
+    assert modules_after(every_module("app/fetch")) & (PIXELS | HEAVY | {"flask", "werkzeug", "requests"}) == set()
 
 
 def test_importing_the_package_loads_nothing() -> None:

@@ -25,8 +25,7 @@ CONFIG_ASIDE = {
     "log_format",
     "log_level",
     "max_tasks",
-    "memory_mb",
-    "memory_warn_mb",
+    "memory_warn_mb",  # memory_mb counts: it bounds the scale of matting and the size of a canvas
     "model",  # the default one; what counts is the request's
     "rembg_home",  # the weights themselves count
     "threads",

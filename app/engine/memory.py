@@ -37,14 +37,16 @@ FIXED = 50 * MEGABYTE
 MARGIN = 1.15
 
 
-def predict_growth(header: Header, data_bytes: int, longest_side: int, *, held: int = 0, webp: bool = False) -> int:
+def predict_growth(
+    header: Header, data_bytes: int, longest_side: int, *, held: int = 0, webp: bool = False, answer_pixels: int = 0
+) -> int:
     """Return the bytes that a photo needs at its peak, beyond an idle engine.
 
     `longest_side` is the working size in px, `data_bytes` the encoded size, `held` what other decoded images take
-    meanwhile, `webp` whether the answer is WEBP.
+    meanwhile, `webp` whether the answer is WEBP, `answer_pixels` how many it has where it may have more than the photo.
     """
     width, height = fit_within(header.full_size, longest_side, longest_side)
-    finishing = width * height * (FINISHING + (WEBP_ENCODER if webp else 0))
+    finishing = max(width * height, answer_pixels) * (FINISHING + (WEBP_ENCODER if webp else 0))
     return int(data_bytes + held + FIXED + MARGIN * max(_decoding(header, (width, height)), finishing))
 
 
@@ -106,9 +108,19 @@ class MemoryGuard:
         if data := _data_bytes():
             _limit_data(data + max(0, self.cap - resident_bytes()))
 
+    @property
+    def room(self) -> int:
+        """Return what one photo may take."""
+        return self.cap - self.idle
+
+    @property
+    def left(self) -> int:
+        """Return what may still be taken now, with a tenth kept back."""
+        return int(0.9 * max(0, self.cap - resident_bytes()))
+
     def admit(self, header: Header, growth: int) -> None:
         """Raise OutOfMemory, with the size that would fit, when a photo's predicted growth does not."""
-        room = self.cap - self.idle
+        room = self.room
         if growth <= room:
             if self.armed and growth > self.cap - resident_bytes():
                 give_back_freed_memory()

@@ -8,21 +8,25 @@ from typing import Any, Literal
 __all__ = [
     "EXIT_MEMORY",
     "EXIT_TASKS",
+    "NO_MARGIN",
     "RECYCLED",
     "Box",
+    "Canvas",
     "EngineConfig",
     "Length",
+    "Lengths",
     "RemovalOptions",
     "RemovalRequest",
     "RemovalResult",
+    "Trimap",
 ]
 
 # How an engine ends that has worked enough, or keeps too much memory: it is replaced without a word.
 EXIT_TASKS, EXIT_MEMORY = 3, 4
 RECYCLED = (EXIT_TASKS, EXIT_MEMORY)
 
-OutputFormat = Literal["PNG", "JPEG", "WEBP", "ZIP"]
-Refinement = Literal["none", "edges"]
+OutputFormat = Literal["PNG", "JPEG", "WEBP", "ZIP", "AUTO"]
+Refinement = Literal["none", "edges", "matting"]
 RGBA = tuple[int, int, int, int]
 
 
@@ -59,12 +63,56 @@ class Length:
 NO_MARGIN = (Length(0), Length(0), Length(0), Length(0))
 
 
+Lengths = tuple[Length, Length, Length, Length]
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """How remove.bg's dialect lays the answer out.
+
+    `most_pixels` bounds its width times height. `roi` is left, top, right and bottom of the part of the photo that may
+    be subject, None for all of it. `scale` is the subject's size in the canvas, 0..1, None for as it is. `position` is
+    where the subject lies (x, y), 0 for left and top, 1 for right and bottom, None for where it was.
+    """
+
+    most_pixels: int
+    roi: Lengths | None = None
+    scale: float | None = None
+    position: tuple[float, float] | None = None
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Canvas:
+        """Rebuild the canvas from `dataclasses.asdict` after a trip through JSON."""
+        roi, position = data["roi"], data["position"]
+        return cls(
+            data["most_pixels"],
+            tuple(Length(**edge) for edge in roi) if roi is not None else None,  # type: ignore[arg-type]
+            data["scale"],
+            tuple(position) if position is not None else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Trimap:
+    """Where alpha matting takes the model's mask (0..255) for granted: above `foreground` and below `background`.
+
+    But not along the borders of these, where squares of `erode` px do not fit in.
+    """
+
+    foreground: int = 240
+    background: int = 10
+    erode: int = 10
+
+
 @dataclass(frozen=True, slots=True)
 class RemovalOptions:
     """What the caller wants, parsed and checked.
 
     `longest_side` bounds the working size, `max_width` and `max_height` the answer, all in px. `background` is RGBA,
     each 0..255, None for transparent. `crop_margin` is top, right, bottom, left; percentages are of the subject's box.
+    With a `canvas` the answer may have more than `longest_side` px, a margin may reach beyond the photo, and the format
+    AUTO is JPEG where nothing is transparent, else PNG. `trimap` is for `matting`. rembg's dialect may ask for
+    a `smooth_mask` without half-transparent pixels, and to `keep_colours` along the edge as they are in the photo.
     """
 
     model: str
@@ -76,21 +124,27 @@ class RemovalOptions:
     background: RGBA | None = None
     mask_only: bool = False
     crop: bool = False
-    crop_margin: tuple[Length, Length, Length, Length] = NO_MARGIN
+    crop_margin: Lengths = NO_MARGIN
     refine: Refinement = "edges"
     on_error: Literal["fail", "original"] = "fail"
     require_foreground: bool = False
     save: bool = False
+    canvas: Canvas | None = None
+    trimap: Trimap = Trimap()
+    smooth_mask: bool = False
+    keep_colours: bool = False
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> RemovalOptions:
         """Rebuild the options from `dataclasses.asdict` after a trip through JSON."""
-        background = data["background"]
+        background, canvas = data["background"], data["canvas"]
         return cls(
             **data
             | {
                 "background": tuple(background) if background is not None else None,
                 "crop_margin": tuple(Length(**side) for side in data["crop_margin"]),
+                "canvas": Canvas.from_dict(canvas) if canvas is not None else None,
+                "trimap": Trimap(**data["trimap"]),
             }
         )
 
@@ -132,8 +186,9 @@ class RemovalResult:
 
     `foreground` lies in the answer's own pixels. `confidence` is 0..1, under 0.5 when no subject was seen.
     `stages_ms` holds the milliseconds of each stage by name, `stages_mb` the engine's resident MB after it.
-    `input_size` is the (width, height) of the photo as it was sent. `cache` says whether the result was found in the
-    result cache, empty without one.
+    `input_size` is the (width, height) of the photo as it was sent, `max_size` the largest that the answer could have
+    had, where a canvas was asked for. `matting_scale` is the scale at which alpha was solved for, None if it was not.
+    `cache` says whether the result was found in the result cache, empty without one.
     """
 
     body: bytes = field(repr=False)
@@ -146,6 +201,8 @@ class RemovalResult:
     stages_ms: dict[str, float]
     stages_mb: dict[str, int] = field(default_factory=dict)
     input_size: tuple[int, int] = (0, 0)
+    max_size: tuple[int, int] = (0, 0)
+    matting_scale: float | None = None
     cache: Literal["", "hit", "miss"] = ""
 
     def header(self) -> dict[str, Any]:
@@ -158,5 +215,5 @@ class RemovalResult:
     def from_wire(cls, header: dict[str, Any], blobs: list[bytes]) -> RemovalResult:
         """Rebuild a result from its header and its one blob."""
         (body,) = blobs
-        width, height = header["input_size"]
-        return cls(body=body, **header | {"foreground": Box(**header["foreground"]), "input_size": (width, height)})
+        sizes = {name: tuple(header[name]) for name in ("input_size", "max_size")}
+        return cls(body=body, **header | sizes | {"foreground": Box(**header["foreground"])})

@@ -12,15 +12,22 @@ from app.engine.container import MEGABYTE
 from app.engine.memory import MemoryGuard, predict_growth
 from app.engine.messages import RGBA, EngineConfig, RemovalOptions, RemovalRequest, RemovalResult
 from app.engine.models import ModelSpec
+from app.engine.plans import CanvasPlan, NativePlan, Plan
 from app.engine.session import Session, SessionCache
+from app.engine.sizing import largest_side
 from app.errors import ServiceError, UnknownForeground
-from app.imaging.cutout import WHITE, cut_out, finish
-from app.imaging.decode import Header, Photo, PixelLimits, decode
+from app.imaging.canvas import most_answer_pixels
+from app.imaging.cutout import WHITE, cut_out
+from app.imaging.decode import Header, Photo, PixelLimits, decode, measure
 from app.imaging.encode import MIMETYPES, encode
 from app.imaging.geometry import fit_within
+from app.imaging.refine import Refiner
 from app.imaging.subject import SUBJECT, confidence_of, stretch
 
 __all__ = ["Pipeline"]
+
+# Bytes per pixel of a decoded photo that waits while its background is decoded.
+HELD = 5
 
 
 class Stages:
@@ -54,23 +61,27 @@ class Pipeline:
         options, stages = request.options, Stages(self._memory)
         session = self._session(options.model)
         with stages.stage("decode"):
-            photo = self._decode(request.image, options, _decoded_side(options, session.model))
-            background = self._background(request, photo)
+            plan = self._plan(request, session.model)
+            photo = plan.part(self._decode(request.image, options, plan.side))
+            background = self._background(request, photo, plan)
         with stages.stage("infer"):
             raw = session.predict(photo.rgb)
             confidence = confidence_of(raw)
             if options.require_foreground and confidence < SUBJECT:
                 raise UnknownForeground(details=f"confidence {confidence:.2f}")
         with stages.stage("cutout"):
-            rgb, alpha = _at_output_scale(photo, options)
+            rgb, alpha = plan.at_output_scale(photo, raw)
             mask = stretch(raw) if session.model.stretch else raw
-            picture = finish(cut_out(rgb, alpha, mask, options.refine), options, background)
+            refiner = Refiner(options, self._memory.left)
+            cutout = cut_out(rgb, alpha, mask, refiner)
+            picture = plan.finish(cutout, photo, background)
         with stages.stage("encode"):
-            body = encode(picture.image, options.format, options.quality)
+            output = plan.format(picture)
+            body = encode(picture.image, output, options.quality)
         width, height = picture.image.size
         return RemovalResult(
             body=body,
-            mimetype=MIMETYPES[options.format],
+            mimetype=MIMETYPES[output],
             width=width,
             height=height,
             foreground=picture.subject,
@@ -79,6 +90,8 @@ class Pipeline:
             stages_ms=stages.ms,
             stages_mb=stages.mb,
             input_size=photo.full_size,
+            max_size=plan.max_size(cutout, photo),
+            matting_scale=refiner.matting_scale,
         )
 
     def _session(self, name: str) -> Session:
@@ -93,21 +106,42 @@ class Pipeline:
         """Decode an image once its predicted memory has been found to fit beside `held` bytes."""
 
         def approve(header: Header) -> None:
-            webp = options.format == "WEBP"
-            self._memory.admit(header, predict_growth(header, len(data), longest_side, held=held, webp=webp))
+            self._memory.admit(header, _growth(header, data, options, longest_side, held))
 
         return decode(data, longest_side, self._limits, approve)
 
-    def _background(self, request: RemovalRequest, beside: Photo) -> Image.Image | None:
+    def _plan(self, request: RemovalRequest, model: ModelSpec) -> Plan:
+        options, canvas = request.options, request.options.canvas
+        if canvas is None:
+            return NativePlan(options, model)
+        header = measure(request.image, self._limits)
+
+        def fits(header: Header, side: int) -> bool:
+            width, height = fit_within(header.full_size, side, side)
+            beside = HELD * width * height if request.background_image else 0
+            growth = _growth(header, request.image, options, side, beside)
+            return growth <= self._memory.room and header.size[0] * header.size[1] <= self._limits.decoded
+
+        best = largest_side(header, 2 * model.size, fits)
+        return CanvasPlan(options, canvas, model, header.full_size, best, bool(request.background_image))
+
+    def _background(self, request: RemovalRequest, beside: Photo, plan: Plan) -> Image.Image | None:
         if not request.background_image or request.options.mask_only:
             return None
-        held = len(request.image) + 5 * beside.size[0] * beside.size[1]
+        held = len(request.image) + HELD * beside.size[0] * beside.size[1]
         try:
-            photo = self._decode(request.background_image, request.options, request.options.longest_side, held)
+            photo = self._decode(request.background_image, request.options, plan.background_side(beside), held)
         except ServiceError as error:
-            error.message = f"background_file: {error.message}"
+            error.message = f"background: {error.message}"
             raise
         return _opaque(photo, request.options.background or WHITE)
+
+
+def _growth(header: Header, data: bytes, options: RemovalOptions, side: int, held: int) -> int:
+    """Return the bytes that an image is predicted to take when it is worked on at this side."""
+    answer_pixels = most_answer_pixels(header.full_size, options, min(1.0, side / max(header.full_size)))
+    webp = options.format == "WEBP"
+    return predict_growth(header, len(data), side, held=held, webp=webp, answer_pixels=answer_pixels)
 
 
 def _opaque(photo: Photo, colour: RGBA) -> Image.Image:
@@ -117,27 +151,3 @@ def _opaque(photo: Photo, colour: RGBA) -> Image.Image:
     canvas = Image.new("RGB", photo.size, colour[:3])
     canvas.paste(photo.rgb, (0, 0), photo.alpha)
     return canvas
-
-
-def _decoded_side(options: RemovalOptions, model: ModelSpec) -> int:
-    """Return the longer side to decode to, in px: less than the working size where the answer is known to be small.
-
-    Twice the model's input keeps the mask as good as that of a large answer.
-    """
-    if options.crop or options.max_width is None or options.max_height is None:
-        return options.longest_side
-    return min(options.longest_side, max(options.max_width, options.max_height, 2 * model.size))
-
-
-def _at_output_scale(photo: Photo, options: RemovalOptions) -> tuple[Image.Image, Image.Image | None]:
-    """Scale the photo down to the answer's size before cutting out, where cropping does not forbid it."""
-    if options.crop:
-        return photo.rgb, photo.alpha
-    longest = options.longest_side
-    size = fit_within(
-        photo.size, min(options.max_width or longest, longest), min(options.max_height or longest, longest)
-    )
-    if size == photo.size:
-        return photo.rgb, photo.alpha
-    rgb = photo.rgb.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return rgb, photo.alpha.resize(size, Image.Resampling.LANCZOS) if photo.alpha else None

@@ -27,7 +27,18 @@ from app.errors import (
 )
 from app.imaging.formats import sniff
 
-__all__ = ["MemoryRequest", "Upload", "read_json", "read_upload", "too_large"]
+__all__ = [
+    "MemoryRequest",
+    "Parts",
+    "Upload",
+    "check_image",
+    "decode_base64",
+    "query_texts",
+    "read_json",
+    "read_parts",
+    "read_upload",
+    "too_large",
+]
 
 SOURCES = ("file", "image")
 BACKGROUND = "background_file"
@@ -56,21 +67,51 @@ class Upload:
     unknown_files: tuple[str, ...] = ()
 
 
-def read_upload(request: Request, max_image_bytes: int) -> Upload:
-    """Read an upload from a multipart form, a raw body, JSON or a urlencoded form, told apart by the bytes first.
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A body taken apart: its texts, absent ones left out, its files by field, and `raw` where it is neither."""
 
-    Raises MissingImage, MultipleSources, EmptyFile, FileTooLarge, UnsupportedFormat, InvalidBase64, InvalidJson and
-    InvalidParameter (a repeated field).
+    texts: dict[str, str] = field(default_factory=dict)
+    files: list[tuple[str, FileStorage]] = field(default_factory=list)
+    raw: bytes = field(default=b"", repr=False)
+
+
+def read_parts(request: Request) -> Parts:
+    """Take apart a multipart form, JSON, a urlencoded form or a raw body, told apart by the bytes first.
+
+    Raises FileTooLarge, TooManyParts, InvalidJson and InvalidParameter (a repeated field).
     """
-    query = _texts(request.args)
     try:
-        upload = _from_multipart(request) if request.mimetype == "multipart/form-data" else _from_body(request)
+        return _from_multipart(request) if request.mimetype == "multipart/form-data" else _from_body(request)
     except RequestEntityTooLarge:
         raise too_large(request) from None
-    _check_image(upload.image, max_image_bytes)
-    if upload.background_image:
-        _check_image(upload.background_image, max_image_bytes)
-    return Upload(upload.image, query | upload.fields, upload.background_image, upload.unknown_files)
+
+
+def read_upload(request: Request, max_image_bytes: int) -> Upload:
+    """Read an upload of the native dialect.
+
+    Raises MissingImage, MultipleSources, EmptyFile, FileTooLarge, UnsupportedFormat, InvalidBase64 and what
+    `read_parts` raises.
+    """
+    query, parts = query_texts(request), read_parts(request)
+    texts = dict(parts.texts)
+    images = [part.stream.read() for name, part in parts.files if name in SOURCES]
+    if encoded := texts.pop("image", None):
+        images.append(decode_base64(encoded, "image"))
+    images += [parts.raw] if parts.raw else []
+    if not images:
+        raise _nothing(request, texts)
+    image, background = _only(images), _background(parts)
+    check_image(image, max_image_bytes)
+    if background:
+        check_image(background, max_image_bytes)
+    unknown = tuple(name for name, _ in parts.files if name not in (*SOURCES, BACKGROUND))
+    return Upload(image, query | texts, background, unknown)
+
+
+def query_texts(request: Request) -> dict[str, str]:
+    """Return the query's fields that are present; raise InvalidParameter for one that comes twice."""
+    return _texts(request.args)
 
 
 def too_large(request: Request) -> FileTooLarge | TooManyParts:
@@ -85,37 +126,36 @@ def too_large(request: Request) -> FileTooLarge | TooManyParts:
     )
 
 
-def _from_multipart(request: Request) -> Upload:
-    texts = _texts(request.form)
+def _from_multipart(request: Request) -> Parts:
     files = [(name, part) for name, part in request.files.items(multi=True) if part.filename or _size(part)]
-    images = [part.stream.read() for name, part in files if name in SOURCES]
-    if encoded := texts.pop("image", None):
-        images.append(_decode_base64(encoded))
-    backgrounds = [part.stream.read() for name, part in files if name == BACKGROUND]
-    if len(backgrounds) > 1:
-        raise InvalidParameter(f"Field {BACKGROUND!r} was sent more than once.")
-    if not images and "file" in texts:
-        raise MissingImage(
+    return Parts(_texts(request.form), files)
+
+
+def _from_body(request: Request) -> Parts:
+    body = _whole_body(request)
+    if sniff(body):
+        return Parts(raw=body)
+    if request.is_json or body.lstrip()[:1] == b"{":
+        return Parts(_json_texts(body)) if body else Parts()
+    if request.mimetype == "application/x-www-form-urlencoded":
+        return Parts(_texts(request.form))
+    return Parts(raw=body)
+
+
+def _nothing(request: Request, texts: dict[str, str]) -> MissingImage | EmptyFile:
+    """Return what to say where no image came."""
+    if "file" in texts:
+        return MissingImage(
             "The field 'file' holds text, not a file.", solution="With curl, write -F file=@photo.jpg (with the @)."
         )
-    unknown = tuple(name for name, _ in files if name not in (*SOURCES, BACKGROUND))
-    return Upload(_only(images), texts, b"".join(backgrounds), unknown)
+    return EmptyFile() if request.mimetype.startswith("image/") else MissingImage()
 
 
-def _from_body(request: Request) -> Upload:
-    body = _whole_body(request)
-    if not body:
-        raise EmptyFile() if request.mimetype.startswith("image/") else MissingImage()
-    if sniff(body):
-        return Upload(body, {})
-    if request.is_json or body.lstrip()[:1] == b"{":
-        texts = _json_texts(body)
-    elif request.mimetype == "application/x-www-form-urlencoded":
-        texts = _texts(request.form)
-    else:
-        return Upload(body, {})
-    encoded = texts.pop("image", None)
-    return Upload(_only([_decode_base64(encoded)] if encoded else []), texts)
+def _background(parts: Parts) -> bytes:
+    backgrounds = [part.stream.read() for name, part in parts.files if name == BACKGROUND]
+    if len(backgrounds) > 1:
+        raise InvalidParameter(f"Field {BACKGROUND!r} was sent more than once.")
+    return b"".join(backgrounds)
 
 
 def read_json(request: Request) -> dict[str, str]:
@@ -134,14 +174,13 @@ def _whole_body(request: Request) -> bytes:
 
 
 def _only(images: list[bytes]) -> bytes:
-    if not images:
-        raise MissingImage()
     if len(images) > 1:
         raise MultipleSources()
     return images[0]
 
 
-def _check_image(image: bytes, max_bytes: int) -> None:
+def check_image(image: bytes, max_bytes: int) -> None:
+    """Raise EmptyFile, FileTooLarge or UnsupportedFormat for bytes that can't be an image."""
     if not image:
         raise EmptyFile()
     if len(image) > max_bytes:
@@ -167,7 +206,7 @@ def _present(pairs: Iterable[tuple[str, list[str]]]) -> dict[str, str]:
     fields = {}
     for name, texts in pairs:
         if len(texts) > 1:
-            raise InvalidParameter(f"Field {name[:100]!r} was sent more than once.")
+            raise InvalidParameter(f"Field {name[:100]!r} was sent more than once.", parameter=name)
         if texts[0] != "":
             fields[name] = texts[0]
     return fields
@@ -197,20 +236,20 @@ def _json_text(name: str, value: object) -> str:
         return str(value).lower()
     if isinstance(value, str | int | float):
         return str(value)
-    raise InvalidParameter(f"Field {name[:100]!r} must be a text, a number or a bool.")
+    raise InvalidParameter(f"Field {name[:100]!r} must be a text, a number or a bool.", parameter=name)
 
 
-def _decode_base64(text: str) -> bytes:
-    """Decode standard base64, with or without a data URI's prefix, line breaks and padding.
+def decode_base64(text: str, name: str) -> bytes:
+    """Decode standard base64, with or without a data URI's prefix, line breaks and padding; raise InvalidBase64.
 
-    A space is a '+' that a client forgot to escape in a form.
+    A space is a '+' that a client forgot to escape in a form. `name` is the field's, for the error.
     """
     if text[:5].lower() == "data:":
         head, _, text = text.partition(",")
         if not head.lower().endswith(";base64"):
-            raise InvalidBase64("The data URI in 'image' is not base64.")
+            raise InvalidBase64(f"The data URI in {name!r} is not base64.")
     compact = text.strip().translate({ord("\r"): None, ord("\n"): None, ord("\t"): None, ord(" "): "+"})
     try:
         return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
     except (binascii.Error, ValueError):
-        raise InvalidBase64() from None
+        raise InvalidBase64(f"The field {name!r} is not valid base64.") from None

@@ -1,31 +1,44 @@
-"""Every failure as one JSON shape."""
+"""Every failure as JSON: one renderer per dialect, chosen by the path, also where no route matches."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from app import errors
 from app.http.bodies import too_large
 from app.observability import request_ids
 
-__all__ = ["init_app", "render"]
+__all__ = ["Renderer", "init_app", "render_below"]
 
 log = logging.getLogger(__name__)
 
+Renderer = Callable[[errors.ServiceError], Response]
+
 
 def init_app(app: Flask) -> None:
-    """Answer every exception with the JSON shape of a ServiceError."""
-    app.register_error_handler(errors.ServiceError, render)
+    """Answer every exception with a ServiceError, in the native shape unless `render_below` says otherwise."""
+    app.extensions["renderers"] = {}
+    app.register_error_handler(errors.ServiceError, _render)
     app.register_error_handler(HTTPException, _from_http)
     app.register_error_handler(Exception, _unexpected)
 
 
-def render(error: errors.ServiceError) -> Response:
-    """Render an error in the native dialect's shape."""
+def render_below(app: Flask, prefix: str, renderer: Renderer) -> None:
+    """Have every error at a path that starts with `prefix` rendered in a dialect's own shape."""
+    app.extensions["renderers"][prefix] = renderer
+
+
+def _render(error: errors.ServiceError) -> Response:
     g.error_code = error.code
+    renderers: dict[str, Renderer] = current_app.extensions["renderers"]
+    return next((own for prefix, own in renderers.items() if request.path.startswith(prefix)), _native)(error)
+
+
+def _native(error: errors.ServiceError) -> Response:
     body = {
         "error": error.title,
         "message": error.message,
@@ -47,7 +60,7 @@ def _from_http(error: HTTPException) -> Response:
     original = error.get_response()
     if error.code is None or error.code < 400:
         return Response(original.get_data(), status=error.code, headers=dict(original.headers))
-    response = render(_translate(error))
+    response = _render(_translate(error))
     if "Allow" in original.headers:
         response.headers["Allow"] = original.headers["Allow"]
     return response
@@ -67,4 +80,4 @@ def _translate(error: HTTPException) -> errors.ServiceError:
 
 def _unexpected(error: Exception) -> Response:
     log.error("unexpected error", exc_info=error)
-    return render(errors.InternalError())
+    return _render(errors.InternalError())

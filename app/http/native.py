@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flask import Blueprint, Response, current_app, g, request
-from werkzeug.exceptions import ClientDisconnected
+from flask import Blueprint, Flask, Response, current_app, request
 
 from app import storage
-from app.cache.results import ResultCache
-from app.engine.messages import RemovalOptions, RemovalRequest, RemovalResult
-from app.engine.pool import Abandoned, EnginePool
-from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory, ServiceError
+from app.engine.messages import RemovalOptions, RemovalResult
+from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory
 from app.http import responses
-from app.http.admission import Admission, Caller
 from app.http.bodies import Upload, read_upload
-from app.http.connection import discard_body, hang_up_detector, within_deadline
 from app.http.params import PARAMETERS, parse_options
 from app.http.presets import Preset, apply_preset
+from app.http.removal import Turn, service
 from app.imaging.strip import strip_metadata
 from app.observability import events, request_ids
-from app.settings import Settings
 
-__all__ = ["NativeService", "blueprint"]
+__all__ = ["init_app"]
 
 blueprint = Blueprint("native", __name__)
 
 PREVIEW_SIDE = 1024
 # What AUTO can answer with; the first is what a client gets that accepts anything.
 AUTO_FORMATS = {"image/png": "PNG", "image/webp": "WEBP", "image/jpeg": "JPEG"}
-
-
-@dataclass(frozen=True, slots=True)
-class NativeService:
-    """What the native endpoints work with."""
-
-    settings: Settings
-    pool: EnginePool | ResultCache
-    admission: Admission
-    presets: Mapping[str, Preset]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,36 +45,28 @@ class _Removal:
         return ({*self.upload.fields} - known) | {*self.upload.unknown_files}
 
 
-@blueprint.before_app_request
-def set_deadline() -> None:
-    """Start the request's clock."""
-    g.deadline = time.monotonic() + _service().settings.request_timeout
-
-
-@blueprint.after_app_request
-def discard_unread_body(response: Response) -> Response:
-    """Read what a refused client is still sending, so that it gets to read its answer."""
-    if response.status_code >= 400:
-        discard_body(request, _service().settings.max_content_length, g.deadline)
-    return response
+def init_app(app: Flask, presets: Mapping[str, Preset]) -> None:
+    """Serve the native endpoints, with these presets."""
+    app.extensions["presets"] = presets
+    app.register_blueprint(blueprint)
 
 
 @blueprint.post("/remove-background")
 def remove_background() -> Response:
     """Answer with the image as an attachment."""
-    return _image(_remove(_service().settings.max_dimension), attachment=True)
+    return _image(_remove(service().settings.max_dimension), attachment=True)
 
 
 @blueprint.post("/remove-background-preview")
 def remove_background_preview() -> Response:
     """Answer with a small image to be shown."""
-    return _image(_remove(min(PREVIEW_SIDE, _service().settings.max_dimension)), attachment=False)
+    return _image(_remove(min(PREVIEW_SIDE, service().settings.max_dimension)), attachment=False)
 
 
 @blueprint.post("/remove-background-base64")
 def remove_background_base64() -> Response:
     """Answer with JSON that holds the image."""
-    removal = _remove(_service().settings.max_dimension)
+    removal = _remove(service().settings.max_dimension)
     if removal.result is None:
         response = responses.original_base64_response(removal.original, request_ids.current())
     else:
@@ -119,52 +95,38 @@ def _with_notes(response: Response, removal: _Removal) -> Response:
 
 def _remove(longest_side: int) -> _Removal:
     """Have the photo worked on, with a place in the queue from here to the result."""
-    abandoned = hang_up_detector(request)
-    caller = Caller(request.remote_addr or "", request.path, request.content_length)
-    try:
-        with _service().admission.place(caller, g.deadline, abandoned):
-            return _work_on(*_read(longest_side), abandoned)
-    except ServiceError as error:
-        events.not_done(error)
-        raise
-    except (Abandoned, ClientDisconnected):
-        events.abandoned()
-        raise ClientDisconnected from None
+    with service().turn() as turn:
+        with turn.reading():
+            upload = read_upload(request, service().settings.max_image_bytes)
+        events.received(len(upload.image))
+        return _work_on(turn, upload, _options(upload, longest_side))
 
 
-def _read(longest_side: int) -> tuple[Upload, RemovalOptions]:
-    """Read the body and understand it."""
-    service = _service()
-    with within_deadline(request, g.deadline):
-        upload = read_upload(request, service.settings.max_image_bytes)
-    events.received(len(upload.image))
-    options = parse_options(
-        apply_preset(upload.fields, service.presets),
-        models=service.settings.allowed_models,
+def _options(upload: Upload, longest_side: int) -> RemovalOptions:
+    return parse_options(
+        apply_preset(upload.fields, current_app.extensions["presets"]),
+        models=service().settings.allowed_models,
         longest_side=longest_side,
         accepted_format=_accepted_format(),
     )
-    return upload, options
 
 
-def _work_on(upload: Upload, options: RemovalOptions, abandoned: Callable[[], bool]) -> _Removal:
-    job = RemovalRequest(upload.image, options, upload.background_image, request_ids.current())
+def _work_on(turn: Turn, upload: Upload, options: RemovalOptions) -> _Removal:
     try:
-        result = _service().pool.submit(job, g.deadline, abandoned)
+        result = turn.run(upload.image, options, upload.background_image)
     except (OutOfMemory, EngineCrashed, DeadlineExceeded) as error:
         original = strip_metadata(upload.image) if options.on_error == "original" else None
         if original is None:
             raise
         events.fallback(error)
         return _Removal(upload, options, None, original)
-    events.succeeded(result, len(upload.image))
     return _Removal(upload, options, result, saved_as=_save(result) if options.save else "")
 
 
 def _save(result: RemovalResult) -> str:
     """Keep a result and return its name; a disk that is full must not cost the caller a finished photo."""
     try:
-        return storage.save(result.body, responses.EXTENSIONS[result.mimetype], _service().settings.output_dir)
+        return storage.save(result.body, responses.EXTENSIONS[result.mimetype], service().settings.output_dir)
     except OSError as error:
         events.not_saved(error)
         return ""
@@ -173,9 +135,3 @@ def _save(result: RemovalResult) -> str:
 def _accepted_format() -> str:
     best = request.accept_mimetypes.best_match(AUTO_FORMATS, default="image/png")
     return AUTO_FORMATS[str(best)]
-
-
-def _service() -> NativeService:
-    service = current_app.extensions["native"]
-    assert isinstance(service, NativeService)  # noqa: S101  # for the type checker
-    return service

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ class Parameter:
     """One parameter: how its text is parsed, what it may be and what it is when absent, for people."""
 
     name: str
-    parse: Callable[[str], Any]
+    parse: values.Kind[Any]
     allowed: str
     default: str
     help: str
@@ -64,7 +64,7 @@ PARAMETERS = {
             "transparent; JPEG: white",
             "Colour behind the subject.",
         ),
-        Parameter("model", str, "a name in MODELS_ALLOWED", "MODEL_NAME", "Model to use."),
+        Parameter("model", values.text, "a name in MODELS_ALLOWED", "MODEL_NAME", "Model to use."),
         Parameter("mask_only", values.boolean, "bool", "false", "Answer with the mask, grey, instead of the picture."),
         Parameter("crop", values.boolean, "bool", "false", "Crop to the subject."),
         Parameter(
@@ -76,10 +76,10 @@ PARAMETERS = {
         ),
         Parameter(
             "refine",
-            values.choice("none", "edges"),
-            "none, edges",
+            values.choice("none", "edges", "matting"),
+            "none, edges, matting",
             "edges",
-            "edges: sharpen the mask with a guided filter and clean the subject's colours along it.",
+            "edges: sharpen the mask and clean the subject's colours along it; matting: find hair and fur, in seconds.",
         ),
         Parameter(
             "on_error",

@@ -18,7 +18,7 @@ __all__ = [
     "name_ignored",
     "original_base64_response",
     "original_response",
-    "result_headers",
+    "picture_headers",
 ]
 
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "application/zip": "zip"}
@@ -31,7 +31,7 @@ def image_response(result: RemovalResult, options: RemovalOptions, original_size
     response = Response(result.body, mimetype=result.mimetype)
     kind = "attachment" if attachment else "inline"
     response.headers["Content-Disposition"] = f"{kind}; filename=background-removed.{EXTENSIONS[result.mimetype]}"
-    response.headers.update(result_headers(result, options, original_size))
+    response.headers.update(_native_headers(result, options, original_size))
     return response
 
 
@@ -56,7 +56,7 @@ def base64_response(result: RemovalResult, options: RemovalOptions, original_siz
         "request_id": request_id,
     }
     response = jsonify(body)
-    response.headers.update(result_headers(result, options, original_size))
+    response.headers.update(_native_headers(result, options, original_size))
     return response
 
 
@@ -85,13 +85,10 @@ def original_base64_response(image: bytes, request_id: str) -> Response:
     return response
 
 
-def result_headers(result: RemovalResult, options: RemovalOptions, original_size: int) -> dict[str, str]:
-    """Return what the headers say of a result."""
+def picture_headers(result: RemovalResult) -> dict[str, str]:
+    """Return what the headers say of a result in every dialect."""
     box = result.foreground
     return {
-        "X-Optimization-Used": f"format={options.format}; quality={options.quality}; refine={options.refine}",
-        "X-Original-Size": str(original_size),
-        "X-Optimized-Size": str(len(result.body)),
         "X-Width": str(result.width),
         "X-Height": str(result.height),
         "X-Foreground-Top": str(box.top),
@@ -103,6 +100,16 @@ def result_headers(result: RemovalResult, options: RemovalOptions, original_size
         "Server-Timing": ", ".join(f"{stage};dur={ms:.1f}" for stage, ms in result.stages_ms.items()),
         "Cache-Control": "no-store",
         **({"X-Cache": result.cache} if result.cache else {}),
+    }
+
+
+def _native_headers(result: RemovalResult, options: RemovalOptions, original_size: int) -> dict[str, str]:
+    matting = {} if result.matting_scale is None else {"X-Matting-Scale": f"{result.matting_scale:.2f}"}
+    return matting | {
+        "X-Optimization-Used": f"format={options.format}; quality={options.quality}; refine={options.refine}",
+        "X-Original-Size": str(original_size),
+        "X-Optimized-Size": str(len(result.body)),
+        **picture_headers(result),
     }
 
 

@@ -8,7 +8,8 @@ from app.settings import Settings
 
 __all__ = ["SECURITY_HEADERS", "init_app"]
 
-# No Strict-Transport-Security: only who ends TLS can promise it. No Permissions-Policy: no answer is a page.
+# No Strict-Transport-Security: only who ends TLS can promise it. No Permissions-Policy: no answer runs a script.
+# The one page, /docs, brings a Content-Security-Policy of its own, which lets in its style and nothing else.
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

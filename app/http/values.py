@@ -1,15 +1,22 @@
-"""Text from a request to a checked value; each function raises ValueError with what it wants instead."""
+"""Kinds of values: how a request's text is parsed, and what it may be, as JSON Schema for the API's description.
+
+What parses raises ValueError with what it wants instead.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import webcolors
 
 from app.engine.messages import RGBA, Length
 
-__all__ = ["boolean", "choice", "colour", "margins", "whole_number"]
+__all__ = ["Kind", "boolean", "choice", "colour", "margins", "text", "whole_number"]
+
+T = TypeVar("T")
 
 TRUE, FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
 MOST_MARGIN = {"px": 500.0, "%": 50.0}
@@ -18,7 +25,19 @@ _MARGIN = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,4})?)(px|%|)", re.ASCII)
 _HEX = re.compile(r"#?([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})", re.ASCII)
 
 
-def boolean(text: str) -> bool:
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """A parser, and the JSON Schema of what it takes in its plainest form (it may take other spellings as well)."""
+
+    parse: Callable[[str], T]
+    schema: Mapping[str, Any]
+
+    def __call__(self, text: str) -> T:
+        """Parse a text; raise ValueError that says what it must be."""
+        return self.parse(text)
+
+
+def _boolean(text: str) -> bool:
     """Parse true/false, 1/0, yes/no, on/off in any case."""
     word = text.strip().lower()
     if word not in TRUE | FALSE:
@@ -26,8 +45,8 @@ def boolean(text: str) -> bool:
     return word in TRUE
 
 
-def whole_number(least: int, most: int) -> Callable[[str], int]:
-    """Return a parser of whole numbers in a range."""
+def whole_number(least: int, most: int) -> Kind[int]:
+    """Return the kind of whole numbers in a range."""
 
     def parse(text: str) -> int:
         digits = text.strip()
@@ -35,11 +54,11 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
             raise ValueError(f"must be a whole number from {least} to {most}")
         return int(digits)
 
-    return parse
+    return Kind(parse, {"type": "integer", "minimum": least, "maximum": most})
 
 
-def choice(*names: str, also: dict[str, str] | None = None) -> Callable[[str], str]:
-    """Return a parser of one of some names in any case; `also` maps further spellings to them."""
+def choice(*names: str, also: dict[str, str] | None = None) -> Kind[str]:
+    """Return the kind of one of some names in any case; `also` maps further spellings to them."""
     spellings = {name.lower(): name for name in names} | {other.lower(): name for other, name in (also or {}).items()}
 
     def parse(text: str) -> str:
@@ -48,10 +67,10 @@ def choice(*names: str, also: dict[str, str] | None = None) -> Callable[[str], s
             raise ValueError(f"must be one of {', '.join(names)}")
         return name
 
-    return parse
+    return Kind(parse, {"type": "string", "enum": [*names, *(also or {})]})
 
 
-def colour(text: str) -> RGBA | None:
+def _colour(text: str) -> RGBA | None:
     """Parse #rgb[a], #rrggbb[aa] (with or without #) or a CSS colour name to RGBA, `transparent` to None."""
     word = text.strip().lower()
     if word == "transparent":
@@ -71,7 +90,7 @@ def colour(text: str) -> RGBA | None:
     return named.red, named.green, named.blue, 255
 
 
-def margins(text: str) -> tuple[Length, Length, Length, Length]:
+def _margins(text: str) -> tuple[Length, Length, Length, Length]:
     """Parse 1, 2 or 4 lengths like 30px or 10% to (top, right, bottom, left), as CSS orders them."""
     lengths = [_margin(word) for word in text.replace(",", " ").lower().split()]
     if len(lengths) == 1:
@@ -89,3 +108,14 @@ def _margin(word: str) -> Length:
     if not match or float(match[1]) > MOST_MARGIN[unit]:
         raise ValueError("must be lengths of at most 500px or 50%, like 30px or 10%")
     return Length(float(match[1]), unit)  # type: ignore[arg-type]
+
+
+boolean = Kind(_boolean, {"type": "boolean"})
+text = Kind(str, {"type": "string"})
+colour = Kind(
+    _colour, {"type": "string", "pattern": f"^(?:{_HEX.pattern}|[A-Za-z]+)$", "examples": ["ff8800", "white"]}
+)
+margins = Kind(
+    _margins,
+    {"type": "string", "pattern": f"^{_MARGIN.pattern}(?: {_MARGIN.pattern}){{0,3}}$", "examples": ["30px", "5% 10%"]},
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -9,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.engine.messages import RGBA, Box, Refinement, RemovalOptions
-from app.imaging import matte
+from app.engine.messages import RGBA, Box, RemovalOptions
 from app.imaging.geometry import Size, cover_box, fit_within, grow_box, scale_box
 from app.imaging.subject import raw_box, visible_box
 
-__all__ = ["Cutout", "Picture", "cut_out", "extend_colours", "finish"]
+__all__ = ["Cutout", "Picture", "cut_out", "extend_colours", "finish", "on_background"]
 
 WHITE: RGBA = (255, 255, 255, 255)
 # Rows that are worked on in floats at once.
@@ -38,18 +38,19 @@ class Picture:
 
 
 def cut_out(
-    rgb: Image.Image, own_alpha: Image.Image | None, probabilities: NDArray[np.float32], refine: Refinement
+    rgb: Image.Image,
+    own_alpha: Image.Image | None,
+    probabilities: NDArray[np.float32],
+    refine: Callable[[NDArray[np.uint8], NDArray[np.float32]], tuple[NDArray[np.uint8], NDArray[np.uint8]]],
 ) -> Cutout:
     """Cut the subject out of an RGB image of any size.
 
-    `probabilities` is the model's output, float32 in 0..1 on its grid. `own_alpha` (L, same size), the transparency
-    that the image came with, is multiplied in.
+    `probabilities` is the model's output, float32 in 0..1 on its grid; `refine` turns the photo and that into colours
+    and alpha of the photo's size. `own_alpha` (L, same size), the transparency that the image came with, is multiplied
+    in.
     """
     photo = np.asarray(rgb)
-    if refine == "edges":
-        colours, alpha = matte.refine_edges(photo, probabilities)
-    else:
-        colours, alpha = photo, matte.upsample(probabilities, rgb.size)
+    colours, alpha = refine(photo, probabilities)
     if own_alpha is not None:
         alpha = np.asarray(cv2.multiply(alpha, np.asarray(own_alpha), scale=1 / 255), np.uint8)
     grid = (probabilities.shape[1], probabilities.shape[0])
@@ -68,12 +69,19 @@ def finish(cutout: Cutout, options: RemovalOptions, background_image: Image.Imag
     if size != image.size:
         subject = scale_box(subject, image.size, size)
         image = _scaled_down(image, size)
+    return Picture(on_background(image, options, background_image), subject)
+
+
+def on_background(
+    image: Image.Image, options: RemovalOptions, background_image: Image.Image | None = None
+) -> Image.Image:
+    """Return an RGBA cut-out on the background that the options name, or its mask."""
     if options.mask_only:
-        return Picture(image.getchannel("A"), subject)
+        return image.getchannel("A")
     if background_image is not None:
-        return Picture(_flatten(image, _cover(background_image, image.size)), subject)
+        return _flatten(image, _cover(background_image, image.size))
     colour = _background_colour(options)
-    return Picture(_on_colour(image, colour) if colour else image, subject)
+    return _on_colour(image, colour) if colour else image
 
 
 def extend_colours(image: Image.Image, radius: int = 8) -> Image.Image:

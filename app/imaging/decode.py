@@ -19,7 +19,7 @@ from app.imaging.formats import sniff, webp_canvas
 from app.imaging.geometry import Size, fit_within
 from app.imaging.strip import exif, jpeg
 
-__all__ = ["Header", "Photo", "PixelLimits", "decode"]
+__all__ = ["Header", "Photo", "PixelLimits", "decode", "measure"]
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +106,18 @@ def decode(
     if turn in _SIDEWAYS:
         full_size = full_size[::-1]
     return Photo(_turned(rgb, turn), _turned(alpha, turn) if alpha else None, full_size, name)
+
+
+def measure(data: bytes, limits: PixelLimits) -> Header:
+    """Return what an image says of itself, without decoding it; raises what `decode` does."""
+    name = sniff(data)
+    if name is None or not _can_read(name):
+        raise UnsupportedFormat()
+    with _strict_pillow(limits.hard), _as_corrupt(limits.hard):
+        if name == "WEBP":
+            _approve_webp(data, limits, lambda header: None)
+        image = _open(data, name)
+        return _header(image, name, image.size)
 
 
 def _load(

@@ -1,10 +1,12 @@
-"""Sizes and boxes, in whole pixels. Nothing here is ever upscaled or reaches outside the image."""
+"""Sizes and boxes, in whole pixels. Sizes are never scaled up."""
 
 from __future__ import annotations
 
-from app.engine.messages import Box, Length
+from math import isqrt
 
-__all__ = ["cover_box", "fit_within", "grow_box", "intersect", "scale_box"]
+from app.engine.messages import Box, Length, Lengths
+
+__all__ = ["cover_box", "fit_pixels", "fit_within", "grow_box", "intersect", "pixels_of", "scale_box", "widen_box"]
 
 Size = tuple[int, int]
 
@@ -14,6 +16,16 @@ def fit_within(size: Size, max_width: int | None, max_height: int | None) -> Siz
     width, height = size
     scale = min(1.0, (max_width or width) / width, (max_height or height) / height)
     return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def fit_pixels(size: Size, most: int) -> Size:
+    """Return `size` (width, height) scaled down to at most `most` px in all, aspect ratio kept."""
+    width, height = size
+    if width * height <= most:
+        return size
+    # In whole numbers: 5000 x 3200 at 250,000 px is 625 x 400, where floats may say 624 x 399.
+    fitted_width, fitted_height = max(1, isqrt(most * width // height)), max(1, isqrt(most * height // width))
+    return max(1, min(fitted_width, most // fitted_height)), max(1, min(fitted_height, most // fitted_width))
 
 
 def cover_box(size: Size, target: Size) -> tuple[float, float, float, float]:
@@ -26,18 +38,23 @@ def cover_box(size: Size, target: Size) -> tuple[float, float, float, float]:
     return left, top, left + part_width, top + part_height
 
 
-def _pixels(length: Length, whole: int) -> int:
+def pixels_of(length: Length, whole: int) -> int:
+    """Return a length in px; percentages are of `whole`."""
     return round(length.value if length.unit == "px" else length.value / 100 * whole)
 
 
-def grow_box(box: Box, margins: tuple[Length, Length, Length, Length], size: Size) -> Box:
+def grow_box(box: Box, margins: Lengths, size: Size) -> Box:
     """Return `box` grown by `margins` (top, right, bottom, left; percent of the box), cut at the image's edge."""
+    return intersect(widen_box(box, margins), Box(0, 0, size[0], size[1]))
+
+
+def widen_box(box: Box, margins: Lengths) -> Box:
+    """Return `box` grown by `margins` as `grow_box` does, also beyond the image."""
     top, right, bottom, left = (
-        _pixels(margin, box.height if vertical else box.width)
+        pixels_of(margin, box.height if vertical else box.width)
         for margin, vertical in zip(margins, (True, False, True, False), strict=True)
     )
-    grown = Box(box.top - top, box.left - left, box.width + left + right, box.height + top + bottom)
-    return intersect(grown, Box(0, 0, size[0], size[1]))
+    return Box(box.top - top, box.left - left, box.width + left + right, box.height + top + bottom)
 
 
 def intersect(box: Box, other: Box) -> Box:

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["refine_edges", "upsample"]
+__all__ = ["guided_coefficients", "refine_edges", "smooth_colours", "upsample"]
 
 Plane = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -154,11 +154,11 @@ def _solve(rgb: Bytes, photo_size: tuple[int, int], probabilities: Plane, step: 
     photo = np.stack(cv2.split(small)).astype(np.float32) * np.float32(1 / 255)
     mask = _on_cells(probabilities, photo_size, size, step)
     longest = max(photo_size)
-    slope, offset = _guided_coefficients(photo, mask, max(1, round(EDGE_RADIUS * longest / step)))
+    slope, offset = guided_coefficients(photo, mask, max(1, round(EDGE_RADIUS * longest / step)))
     slope *= np.float32(1 / (SOLID - CLEAR))
     offset = (offset - np.float32(CLEAR)) * np.float32(1 / (SOLID - CLEAR))
     alpha = np.clip((slope * photo).sum(axis=0) + offset, 0, 1)
-    subject, background = _fuse(photo, alpha, [max(1, round(radius / step)) for radius in FUSION_RADII])
+    subject, background = smooth_colours(photo, alpha, [max(1, round(radius / step)) for radius in FUSION_RADII])
     colours = np.concatenate([background, subject - background]) * np.float32(255)
     return _Edge(alpha, _band(alpha), np.concatenate([slope * np.float32(1 / 255), offset[None], colours]))
 
@@ -194,8 +194,11 @@ def _blur(planes: Plane, radius: int) -> Plane:
     return np.asarray(cv2.blur(planes, (side, side), borderType=cv2.BORDER_REFLECT), np.float32)
 
 
-def _guided_coefficients(photo: Plane, mask: Plane, radius: int) -> tuple[Plane, Plane]:
-    """Return (slope, offset) such that alpha = slope . photo + offset: He et al., eq. 19 to 21, colour guide."""
+def guided_coefficients(photo: Plane, mask: Plane, radius: int) -> tuple[Plane, Plane]:
+    """Return (slope, offset) such that alpha = slope . photo + offset: He et al., eq. 19 to 21, colour guide.
+
+    `photo` is float32 (3, rows, columns) in 0..1, `mask` (rows, columns) in 0..1; so are slope and offset in shape.
+    """
     mean_mask, mean_photo = _blur(mask, radius), _blur(photo, radius)
     cr, cg, cb = _blur(photo * mask, radius) - mean_photo * mean_mask
     rr, gg, bb = _blur(photo * photo, radius) - mean_photo * mean_photo + np.float32(EDGE_EPSILON)
@@ -215,8 +218,12 @@ def _guided_coefficients(photo: Plane, mask: Plane, radius: int) -> tuple[Plane,
     return _blur(slope, radius), _blur(offset, radius)
 
 
-def _fuse(photo: Plane, alpha: Plane, radii: list[int]) -> tuple[Plane, Plane]:
-    """Return the smooth (subject, background) colours from which Forte's last step starts."""
+def smooth_colours(photo: Plane, alpha: Plane, radii: list[int]) -> tuple[Plane, Plane]:
+    """Return the smooth (subject, background) colours from which Forte's last step starts.
+
+    `photo` is float32 (3, rows, columns) in 0..1, as both of what is returned; `alpha` (rows, columns) in 0..1; `radii`
+    are those of the passes, in cells.
+    """
     clear = 1 - alpha
     subject, background = photo, photo
     for index, radius in enumerate(radii):

@@ -10,7 +10,7 @@ from limits.errors import StorageError
 from limits.storage import RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 
-from app.limits.counts import NAMESPACE, Count, StorageDown, enter, give_back
+from app.limits.counts import HOUR, NAMESPACE, Count, StorageDown, Window, charge, enter, give_back
 from app.redis_link import CLIENT_OPTIONS, PROBE_LIFE, Circuit, CircuitOpen
 from app.settings import SettingsError
 
@@ -32,9 +32,13 @@ class SharedCounts:
         self._limiter = FixedWindowRateLimiter(self._storage)
         self._circuit = Circuit("limits", self._probe, StorageError, self._changed)
 
-    def enter(self, limit: int, names: tuple[str, str]) -> Count:
+    def enter(self, limit: int, names: tuple[str, str], window: Window = HOUR) -> Count:
         """Count a request, unless its client has used up its limit; raise StorageDown."""
-        return self._ask(lambda: enter(self._limiter, limit, names, shared=True))
+        return self._ask(lambda: enter(self._limiter, limit, names, window, shared=True))
+
+    def charge(self, count: Count, more: int) -> Count:
+        """Count more for a request that was let in; raise StorageDown."""
+        return self._ask(lambda: charge(self._limiter, count, more))
 
     def give_back(self, count: Count) -> None:
         """Take back what a request counted; raise StorageDown."""

@@ -11,7 +11,7 @@ import pytest
 from app.cache import keys
 from app.cache.keys import ResultKeys
 from app.engine import weights
-from app.engine.messages import EngineConfig, Length, RemovalOptions, RemovalRequest
+from app.engine.messages import Canvas, EngineConfig, Length, RemovalOptions, RemovalRequest, Trimap
 from tests.cache.results import OPTIONS, REQUEST
 from tests.conftest import ENGINE
 
@@ -31,6 +31,10 @@ OTHER_OPTIONS: dict[str, Any] = {
     "on_error": "original",
     "require_foreground": True,
     "save": True,
+    "canvas": Canvas(1_000_000),
+    "trimap": Trimap(erode=7),
+    "smooth_mask": True,
+    "keep_colours": True,
 }
 OTHER_CONFIG: dict[str, Any] = {
     "model": "u2netp",
@@ -74,7 +78,7 @@ def test_every_option_changes_the_key_but_those_that_change_no_result(name: str)
 @pytest.mark.parametrize("name", [field.name for field in fields(EngineConfig)])
 def test_of_the_engines_only_what_changes_a_result_changes_the_key(name: str) -> None:
     other = key(config=replace(ENGINE, **{name: OTHER_CONFIG[name]}))
-    assert (other != key()) == (name in {"max_pixels", "max_pixels_hard"})
+    assert (other != key()) == (name in {"max_pixels", "max_pixels_hard", "memory_mb"})
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Measure, in a process of its own, how much memory photos take at their peak: `python -m tests.engine.peak_memory`.
 
 Reads lines `PATH LONGEST_SIDE` from standard input and prints, for each, a JSON line with the predicted and the
-measured growth over the idle engine, in bytes.
+measured growth over the idle engine, in bytes. A third word is a layout, by its name in LAYOUTS; with a `+` at its end
+the photo is its own background too.
 """
 
 from __future__ import annotations
@@ -10,17 +11,33 @@ import gc
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 from PIL import Image
 
 from app.engine.allocator import give_back_freed_memory, keep_heap_small
 from app.engine.memory import MemoryGuard, resident_bytes
-from app.engine.messages import EngineConfig, RemovalOptions, RemovalRequest
+from app.engine.messages import Canvas, EngineConfig, Length, RemovalOptions, RemovalRequest
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
 from app.engine.worker import OWN_PAGES
 from app.imaging.decode import Header
+
+ALL_BUT_A_BIT = (Length(99, "%"), Length(99, "%"))
+FULL = 25_000_000
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "full-png": {"canvas": Canvas(FULL)},
+    "full-jpeg": {"canvas": Canvas(FULL), "format": "JPEG"},
+    "full-webp": {"canvas": Canvas(FULL), "format": "WEBP"},
+    "full-zip": {"canvas": Canvas(FULL), "format": "ZIP"},
+    "full-auto": {"canvas": Canvas(FULL), "format": "AUTO", "background": (0, 128, 0, 255)},
+    "crop-jpeg": {"canvas": Canvas(FULL), "format": "JPEG", "crop": True, "crop_margin": (Length(500),) * 4},
+    "crop-webp": {"canvas": Canvas(FULL), "format": "WEBP", "crop": True, "crop_margin": (Length(500),) * 4},
+    "crop-small": {"canvas": Canvas(250_000), "crop": True},
+    "scale-jpeg": {"canvas": Canvas(FULL, scale=1.0, position=(0.5, 0.5)), "format": "JPEG"},
+    "roi-webp": {"canvas": Canvas(FULL, roi=(Length(1), Length(1), *ALL_BUT_A_BIT)), "format": "WEBP"},
+}
 
 
 class Recorder(MemoryGuard):
@@ -29,7 +46,7 @@ class Recorder(MemoryGuard):
     predicted = 0
 
     def admit(self, header: Header, growth: int) -> None:
-        self.predicted = growth
+        self.predicted = max(self.predicted, growth)
 
 
 def peak_bytes() -> int:
@@ -50,12 +67,15 @@ def main() -> None:
     pipeline = Pipeline(EngineConfig("lite", 1, 10**9, 10**9), sessions, memory)
     sessions.get("lite").predict(Image.new("RGB", (320, 320), "grey"))
     for line in sys.stdin:
-        path, side = line.split()
+        path, side, layout = [*line.split(), ""][:3]
+        image = Path(path).read_bytes()
+        options = RemovalOptions("lite", int(side), **LAYOUTS.get(layout.rstrip("+"), {}))
         gc.collect()
         give_back_freed_memory()
         idle = resident_bytes()
         reset_peak()
-        pipeline.run(RemovalRequest(Path(path).read_bytes(), RemovalOptions("lite", int(side))))
+        memory.predicted = 0
+        pipeline.run(RemovalRequest(image, options, image if layout.endswith("+") else b""))
         answer = {"idle": idle, "predicted": memory.predicted, "measured": peak_bytes() - idle}
         print(json.dumps(answer), flush=True)  # noqa: T201
 

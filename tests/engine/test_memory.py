@@ -22,8 +22,8 @@ from tests.conftest import photo
 ROOT = Path(__file__).parent.parent.parent
 PNG = Header("PNG", "RGB", (5000, 5000), (5000, 5000))
 
-# (megapixels, how it is saved, longer side of the working size)
-SIZES: list[tuple[float, dict[str, object], int]] = [
+# (megapixels, how it is saved, longer side of the working size, and a layout of tests.engine.peak_memory)
+SIZES: list[tuple[float, dict[str, object], int | str]] = [
     (0.02, {"format": "JPEG"}, 2048),
     (0.3, {"format": "PNG"}, 2048),
     (0.7, {"format": "JPEG"}, 2048),
@@ -46,6 +46,13 @@ SIZES: list[tuple[float, dict[str, object], int]] = [
     (25, {"format": "JPEG"}, 800),
     (25, {"format": "JPEG", "progressive": True}, 2048),
     (25, {"format": "PNG", "compress_level": 1}, 800),
+    (1, {"format": "JPEG"}, "2048 crop-webp+"),
+    (4, {"format": "JPEG"}, "2048 crop-webp+"),
+    (8, {"format": "JPEG"}, "800 full-webp"),
+    (12, {"format": "JPEG"}, "800 crop-jpeg+"),
+    (12, {"format": "PNG", "mode": "RGBA", "compress_level": 1}, "800 scale-jpeg"),
+    (24, {"format": "JPEG"}, "2048 full-png"),
+    (24, {"format": "JPEG"}, "2048 full-jpeg"),
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from app.engine.messages import Box, Length, RemovalOptions, RemovalRequest, RemovalResult
+from app.engine.messages import Box, Canvas, Length, RemovalOptions, RemovalRequest, RemovalResult
 
 OPTIONS = RemovalOptions(
     model="lite",
@@ -14,6 +14,7 @@ OPTIONS = RemovalOptions(
     crop=True,
     crop_margin=(Length(1), Length(2, "%"), Length(3), Length(4.5, "%")),
     max_width=300,
+    canvas=Canvas(250_000, (Length(0), Length(0), Length(50, "%"), Length(10)), 0.5, (0.5, 1.0)),
 )
 
 
@@ -24,7 +25,7 @@ def test_a_request_comes_out_as_it_went_in() -> None:
 
 
 def test_a_result_comes_out_as_it_went_in() -> None:
-    result = RemovalResult(b"body", "image/png", 3, 2, Box(1, 2, 3, 4), 0.5, "lite", {"infer": 1.5})
+    result = RemovalResult(b"body", "image/png", 3, 2, Box(1, 2, 3, 4), 0.5, "lite", {"infer": 1.5}, max_size=(5, 4))
     assert RemovalResult.from_wire(json.loads(json.dumps(result.header())), [b"body"]) == result
 
 

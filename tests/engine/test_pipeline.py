@@ -94,7 +94,7 @@ def test_a_transparent_background_photo_lies_on_the_colour(pipeline: Pipeline) -
 
 
 def test_a_broken_background_photo_is_named(pipeline: Pipeline) -> None:
-    with pytest.raises(CorruptImage, match="background_file"):
+    with pytest.raises(CorruptImage, match="background: "):
         run(pipeline, jpeg(), background=jpeg()[:2000])
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from app.engine.messages import Box, Length, RemovalOptions
 from app.imaging.cutout import Cutout, Picture, cut_out, extend_colours, finish
 from app.imaging.geometry import Size
+from app.imaging.refine import Refiner
 from tests.imaging.pictures import coarse, composed, corners, disc, noise, quarters
 
 SIZE = (400, 300)
@@ -65,45 +66,49 @@ def photo_and_mask(size: Size = SIZE) -> tuple[Image.Image, NDArray[np.float32]]
     return Image.fromarray(composed(truth, (210, 30, 30), (30, 40, 200))), coarse(truth)
 
 
-@pytest.mark.parametrize("refine", ["none", "edges"])
+def refiner(refine: Any) -> Refiner:
+    return Refiner(RemovalOptions("lite", 2048, refine=refine), room=10**9)
+
+
+@pytest.mark.parametrize("refine", ["none", "edges", "matting"])
 def test_the_disc_is_cut_out(refine: Any) -> None:
-    cutout = cut_out(photo_and_mask()[0], None, photo_and_mask()[1], refine)
+    cutout = cut_out(photo_and_mask()[0], None, photo_and_mask()[1], refiner(refine))
     assert (cutout.image.mode, cutout.image.size) == ("RGBA", SIZE)
     assert cutout.image.getpixel((200, 150)) == (210, 30, 30, 255)
     assert cutout.image.getpixel((5, 5)) == (0, 0, 0, 0)
     assert off_by(cutout.subject, Box(60, 110, 180, 180)) <= 4
 
 
-@pytest.mark.parametrize("refine", ["none", "edges"])
+@pytest.mark.parametrize("refine", ["none", "edges", "matting"])
 def test_colours_under_alpha_0_are_cleared(refine: Any) -> None:
     photo, mask = photo_and_mask()
-    image = cut_out(photo, None, mask, refine).image
+    image = cut_out(photo, None, mask, refiner(refine)).image
     assert image.getchannel("A").getextrema() == (0, 255)
     assert hidden_colours(image) == 0
 
 
-@pytest.mark.parametrize("refine", ["none", "edges"])
+@pytest.mark.parametrize("refine", ["none", "edges", "matting"])
 def test_the_image_s_own_alpha_is_multiplied_in(refine: Any) -> None:
     photo, mask = photo_and_mask()
     own = Image.new("L", SIZE, 128)
     own.paste(0, (0, 0, 200, 300))
-    cutout = cut_out(photo, own, mask, refine)
+    cutout = cut_out(photo, own, mask, refiner(refine))
     assert cutout.image.getpixel((150, 150)) == (0, 0, 0, 0)
     assert cutout.image.getpixel((250, 150)) == (210, 30, 30, 128)
     assert off_by(cutout.subject, Box(60, 200, 90, 180)) <= 4
 
 
-@pytest.mark.parametrize("refine", ["none", "edges"])
+@pytest.mark.parametrize("refine", ["none", "edges", "matting"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 2048), (2048, 1), (4, 1), (1, 4)])
 def test_thin_images(size: Size, refine: Any) -> None:
-    cutout = cut_out(noise(size), Image.new("L", size, 255), np.ones((320, 320), np.float32), refine)
+    cutout = cut_out(noise(size), Image.new("L", size, 255), np.ones((320, 320), np.float32), refiner(refine))
     assert cutout.image.getchannel("A").getextrema() == (255, 255)
     assert cutout.subject == Box(0, 0, *size)
 
 
-@pytest.mark.parametrize("refine", ["none", "edges"])
+@pytest.mark.parametrize("refine", ["none", "edges", "matting"])
 def test_no_subject(refine: Any) -> None:
-    cutout = cut_out(noise(SIZE), None, np.zeros((320, 320), np.float32), refine)
+    cutout = cut_out(noise(SIZE), None, np.zeros((320, 320), np.float32), refiner(refine))
     assert cutout.subject == Box()
     assert cutout.image.getextrema() == ((0, 0),) * 4
 

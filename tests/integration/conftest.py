@@ -132,11 +132,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def gunicorn(environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+def gunicorn(environment: dict[str, str], log: Path, application: str = "app:create_app()") -> subprocess.Popen[bytes]:
     no_limits = {name.upper(): str(value) for name, value in NO_LIMITS.items()}
     with log.open("wb") as output:
         return subprocess.Popen(
-            [Path(sys.executable).with_name("gunicorn"), "app:create_app()"],
+            [Path(sys.executable).with_name("gunicorn"), application],
             env=os.environ | no_limits | environment,
             cwd=ROOT,
             stdout=output,
@@ -149,11 +149,11 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
     """Start services with given settings; whatever they leave is ended."""
     running: list[Service] = []
 
-    def start(**settings: object) -> Service:
+    def start(application: str = "app:create_app()", **settings: object) -> Service:
         port = free_port()
         log = tmp_path_factory.mktemp("service") / "log"
         environment = {"HOST": "127.0.0.1", "PORT": str(port)} | {key: str(value) for key, value in settings.items()}
-        service = Service(port, log, gunicorn(environment, log))
+        service = Service(port, log, gunicorn(environment, log, application))
         running.append(service)
         wait_until(lambda: service.ready() or service.process.poll() is not None)
         assert service.process.poll() is None, log.read_text()

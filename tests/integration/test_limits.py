@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import subprocess
 import sys
@@ -74,6 +76,7 @@ def two_workers(start: Start, redis: RedisServer) -> Service:
         REDIS_URL=redis.url,
         RATE_LIMIT_REMOVE_BG_PER_HOUR=5,
         RATE_LIMIT_PREVIEW_PER_HOUR=1000,
+        RATE_LIMIT_MEGAPIXELS_PER_MINUTE=5,
         TRUSTED_PROXIES=1,
     )
     wait_until(lambda: both_workers(service, True, "healthy"))
@@ -112,6 +115,18 @@ def test_two_workers_let_exactly_five_of_many_through_again_and_again(service: S
         client = new_client()
         assert Counter(parallel(service, client, 12)) == {415: 5, 429: 7}
         assert left(invalid(service, client)) == ("5", "0")
+
+
+def test_two_workers_share_what_is_left_of_the_megapixels(service: Service) -> None:
+    client = new_client() | {"Content-Type": "application/json"}
+    picture = photo("coffee").resize((1500, 1000))  # 1.5 megapixels, which count as two
+    body = json.dumps({"image_file_b64": base64.b64encode(encoded(picture, "JPEG")).decode()}).encode()
+    answers = [
+        service.request("/v1.0/removebg", data, headers=client) for data in (b"{}", body, b"{}", body, body, body)
+    ]
+    assert [answer.status for answer in answers] == [400, 200, 400, 200, 200, 429]
+    assert [left(answer)[1] for answer in answers] == ["5", "3", "3", "1", "0", "0"]
+    assert 0 < int(answers[-1].headers["Retry-After"]) <= 60
 
 
 def test_the_refusal_says_when_to_come_back(service: Service) -> None:

@@ -72,7 +72,7 @@ def test_a_request_is_one_json_object(configured: Callable[..., FlaskClient], lo
         "status": 200,
         "bytes_in": len(jpeg()),
         "bytes_out": len(response.data),
-        "pixels": 0,  # the pretended engine says so
+        "pixels": 240_000,  # the pretended engine says so
         "model": "lite",
         "stages": {"queue": 0.1, "infer": 2.0},
     }
@@ -82,8 +82,8 @@ def test_a_request_is_one_line_of_text(configured: Callable[..., FlaskClient], l
     configured("text").post(URL, data=jpeg(), headers={"X-Request-ID": "abc"})
     (line,) = [line for line in log_file.read_text().splitlines() if "app.requests" in line]
     assert re.search(
-        r"request_id=abc method=POST path='/remove-background' status=200 ms=[\d.]+ bytes_in=\d+ bytes_out=7 pixels=0"
-        r" model=lite stages=queue:0.1,infer:2.0 client=[0-9a-f]{12}$",
+        r"request_id=abc method=POST path='/remove-background' status=200 ms=[\d.]+ bytes_in=\d+ bytes_out=7"
+        r" pixels=240000 model=lite stages=queue:0.1,infer:2.0 client=[0-9a-f]{12}$",
         line,
     )
 

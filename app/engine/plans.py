@@ -1,0 +1,207 @@
+"""How large a photo is worked on, and how the answer is made of it: natively, or on a canvas (remove.bg's dialect)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.engine.messages import Box, Canvas, OutputFormat, RemovalOptions
+from app.engine.models import ModelSpec
+from app.imaging.canvas import MOST_PIXELS, MOST_PNG_PIXELS, Layout, lay_out, region_of
+from app.imaging.cutout import Cutout, Picture, finish, on_background
+from app.imaging.decode import Photo
+from app.imaging.geometry import Size, fit_pixels, fit_within, scale_box
+from app.imaging.placing import is_opaque, place
+from app.imaging.subject import raw_box
+
+__all__ = ["CanvasPlan", "NativePlan", "Plan"]
+
+Layers = tuple[Image.Image, Image.Image | None]
+# The model's grid knows the subject's box roughly: its true scale is met with this much to spare.
+TO_SPARE = 1.1
+
+
+class Plan(Protocol):
+    """What depends on the dialect while a photo is worked on; sides are the longer ones, in px."""
+
+    @property
+    def side(self) -> int:
+        """Return the side to decode to."""
+
+    def background_side(self, photo: Photo) -> int:
+        """Return the side to decode a background to."""
+
+    def part(self, photo: Photo) -> Photo:
+        """Return the part of the photo that the model should see; raise RoiExceedsBounds or RoiEmpty."""
+
+    def at_output_scale(self, part: Photo, raw: NDArray[np.float32]) -> Layers:
+        """Return the part's colours and own alpha, scaled down to what the answer needs of them."""
+
+    def finish(self, cutout: Cutout, photo: Photo, background: Image.Image | None) -> Picture:
+        """Return the answer's picture."""
+
+    def format(self, picture: Picture) -> OutputFormat:
+        """Return the format to encode it in."""
+
+    def max_size(self, cutout: Cutout, photo: Photo) -> Size:
+        """Return the largest size that the answer could have had, (0, 0) where nobody asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class NativePlan:
+    """MAX_DIMENSION bounds everything, and the answer shows the whole photo unless it is cropped to the subject."""
+
+    options: RemovalOptions
+    model: ModelSpec
+
+    @property
+    def side(self) -> int:
+        """Return less than the working size where the answer is known to be small.
+
+        Twice the model's input keeps the mask as good as that of a large answer.
+        """
+        options = self.options
+        if options.crop or options.max_width is None or options.max_height is None:
+            return options.longest_side
+        return min(options.longest_side, max(options.max_width, options.max_height, 2 * self.model.size))
+
+    def background_side(self, photo: Photo) -> int:
+        """Return the working size."""
+        return self.options.longest_side
+
+    def part(self, photo: Photo) -> Photo:
+        """Return all of the photo."""
+        return photo
+
+    def at_output_scale(self, part: Photo, raw: NDArray[np.float32]) -> Layers:
+        """Scale down before cutting out, where cropping does not forbid it."""
+        if self.options.crop:
+            return part.rgb, part.alpha
+        longest = self.options.longest_side
+        return _scaled_down(
+            part,
+            fit_within(
+                part.size,
+                min(self.options.max_width or longest, longest),
+                min(self.options.max_height or longest, longest),
+            ),
+        )
+
+    def finish(self, cutout: Cutout, photo: Photo, background: Image.Image | None) -> Picture:
+        """Crop, scale down and put on a background."""
+        return finish(cutout, self.options, background)
+
+    def format(self, picture: Picture) -> OutputFormat:
+        """Return the format that was asked for."""
+        return self.options.format
+
+    def max_size(self, cutout: Cutout, photo: Photo) -> Size:
+        """Return nothing: MAX_DIMENSION is no secret."""
+        return 0, 0
+
+
+@dataclass(frozen=True, slots=True)
+class CanvasPlan:
+    """The answer is laid out on a canvas; `best_side` is the largest that memory is predicted to bear."""
+
+    options: RemovalOptions
+    canvas: Canvas
+    model: ModelSpec
+    header_size: Size
+    best_side: int
+    has_background: bool
+
+    @property
+    def side(self) -> int:
+        """Return the best where the subject may be a small part of the photo, else what the answer needs."""
+        if self._by_subject or self.canvas.roi:
+            return self.best_side
+        needed = max(fit_pixels(self.header_size, self._most(self.canvas.most_pixels)))
+        return min(self.best_side, max(needed, 2 * self.model.size))
+
+    def background_side(self, photo: Photo) -> int:
+        """Return what the largest answer may need."""
+        return min(max(photo.size), 2 * math.isqrt(self.canvas.most_pixels))
+
+    def part(self, photo: Photo) -> Photo:
+        """Return the region of interest."""
+        region = self._region(photo)
+        if (region.width, region.height) == photo.full_size:
+            return photo
+        near = scale_box(region, photo.full_size, photo.size)
+        box = (near.left, near.top, near.left + near.width, near.top + near.height)
+        return replace(photo, rgb=photo.rgb.crop(box), alpha=photo.alpha.crop(box) if photo.alpha else None)
+
+    def at_output_scale(self, part: Photo, raw: NDArray[np.float32]) -> Layers:
+        """Scale down as far as the answer allows, now that it is known roughly where the subject is."""
+        region = self._region(part)
+        subject = self._in_photo(raw_box(raw), (raw.shape[1], raw.shape[0]), region)
+        layout = self._layout(part, subject, self.canvas.most_pixels)
+        if not self._by_subject:
+            shown = scale_box(region, part.full_size, layout.size)
+            return _scaled_down(part, (shown.width, shown.height))
+        share = TO_SPARE * layout.target.width / layout.source.width
+        return _scaled_down(part, (math.ceil(region.width * share), math.ceil(region.height * share)))
+
+    def finish(self, cutout: Cutout, photo: Photo, background: Image.Image | None) -> Picture:
+        """Put the cut-out where the layout says, and on its background."""
+        layout = self._final_layout(cutout, photo, self.canvas.most_pixels)
+        image = place(cutout.image, self._region(photo), layout)
+        return Picture(on_background(image, self.options, background), layout.subject)
+
+    def format(self, picture: Picture) -> OutputFormat:
+        """Return PNG or JPEG for AUTO; a mask is a PNG, since it is there to be exact."""
+        if self.options.format != "AUTO":
+            return self.options.format
+        return "JPEG" if is_opaque(picture.image) and not self.options.mask_only else "PNG"
+
+    def max_size(self, cutout: Cutout, photo: Photo) -> Size:
+        """Return the size that the answer would have at the largest `size`."""
+        return self._final_layout(cutout, photo, MOST_PIXELS).size
+
+    @property
+    def _by_subject(self) -> bool:
+        """Tell whether the answer's scale depends on the subject's size."""
+        return self.options.crop or self.canvas.scale is not None
+
+    def _most(self, pixels: int) -> int:
+        """Return how many of so many pixels the answer's format may have."""
+        background = self.options.background
+        solid = self.has_background or (background is not None and background[3] == 255)
+        png = self.options.format == "PNG" or (self.options.format == "AUTO" and (self.options.mask_only or not solid))
+        return min(pixels, MOST_PNG_PIXELS) if png else pixels
+
+    def _region(self, photo: Photo) -> Box:
+        return region_of(self.canvas.roi, photo.full_size)
+
+    def _in_photo(self, box: Box, size: Size, region: Box) -> Box:
+        """Return a box of an image of the region, which has this size, in px of the whole photo."""
+        found = scale_box(box, size, (region.width, region.height))
+        return replace(found, top=found.top + region.top, left=found.left + region.left) if found.width else found
+
+    def _final_layout(self, cutout: Cutout, photo: Photo, most_pixels: int) -> Layout:
+        subject = self._in_photo(cutout.subject, cutout.image.size, self._region(photo))
+        return self._layout(photo, subject, most_pixels)
+
+    def _layout(self, photo: Photo, subject: Box, most_pixels: int) -> Layout:
+        frame = photo.full_size
+        return lay_out(
+            frame,
+            self._region(photo),
+            subject,
+            self.options,
+            most_pixels=self._most(most_pixels),
+            sharpest=min(1.0, self.best_side / max(frame)),
+        )
+
+
+def _scaled_down(photo: Photo, size: Size) -> Layers:
+    if size == photo.size or size[0] > photo.size[0] or size[1] > photo.size[1]:
+        return photo.rgb, photo.alpha
+    rgb = photo.rgb.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return rgb, photo.alpha.resize(size, Image.Resampling.LANCZOS) if photo.alpha else None

@@ -1,0 +1,90 @@
+"""The OpenAPI 3.1 document of this service, as it is configured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from app.errors import ServiceError, error_codes
+from app.http.openapi import native, rembg, removebg, service
+from app.http.openapi.headers import HEADERS
+from app.http.openapi.operations import Operation, Schema, fields_schema
+from app.settings import Settings
+
+__all__ = ["describe"]
+
+DESCRIPTION = """One photo goes in, its subject comes out.
+
+A parameter may stand in the query string, in a form or in JSON; the body wins over the query. An empty text means that
+it is absent, choices may be written in any case, and a bool as true/false, 1/0, yes/no or on/off. A parameter that is
+sent twice is an error; names that nothing is known by are listed in `X-Ignored-Params`.
+
+Where the operator has set API keys, everything but health, metrics and this description wants one."""
+ERROR_FIELDS = ("error", "message", "code", "statusCode", "solution", "details", "request_id")
+SECURITY_SCHEMES: Schema = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+    "Bearer": {"type": "http", "scheme": "bearer"},
+}
+
+
+def describe(settings: Settings, presets: Iterable[str]) -> Schema:
+    """Return the document of a service with these settings."""
+    dialects = (
+        native.dialect(settings.allowed_models, presets),
+        removebg.DIALECT,
+        rembg.dialect(settings.allowed_models),
+        service.DIALECT,
+    )
+    schemas = {name: schema for dialect in dialects for name, schema in dialect.schemas.items()}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": settings.app_name,
+            "version": settings.app_version,
+            "description": DESCRIPTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": dialect.name, "description": dialect.description} for dialect in dialects],
+        "security": [{name: []} for name in SECURITY_SCHEMES] + ([] if _needs_key(settings) else [{}]),
+        "paths": _paths(operation for dialect in dialects for operation in dialect.operations),
+        "components": {
+            "schemas": {"Error": _error_schema()} | schemas,
+            "headers": {name: {"description": text, "schema": schema} for name, (schema, text) in HEADERS.items()},
+            "examples": {code: _example(error) for code, error in error_codes().items()} | removebg.EXAMPLES,
+            "securitySchemes": SECURITY_SCHEMES,
+        },
+    }
+
+
+def _needs_key(settings: Settings) -> bool:
+    return bool(settings.api_keys) or settings.api_keys_file is not None
+
+
+def _paths(operations: Iterable[Operation]) -> Schema:
+    paths: Schema = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method] = operation.as_object()
+    return paths
+
+
+def _error_schema() -> Schema:
+    texts: dict[str, Schema] = {name: {"type": "string"} for name in ERROR_FIELDS}
+    statuses = sorted({error.status for error in error_codes().values()})
+    narrower: dict[str, Schema] = {
+        "code": {"type": "string", "enum": sorted(error_codes()), "description": "Stable: what programs go by."},
+        "statusCode": {"type": "integer", "enum": statuses},
+    }
+    return fields_schema(texts | narrower, *ERROR_FIELDS)
+
+
+def _example(error: type[ServiceError]) -> Schema:
+    value = {
+        "error": error.title,
+        "message": error.default_message,
+        "code": error.code,
+        "statusCode": error.status,
+        "solution": error.solution,
+        "details": "",
+        "request_id": "5f0c9a52d8e14b6f",
+    }
+    return {"summary": error.title, "value": value}

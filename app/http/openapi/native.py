@@ -1,0 +1,170 @@
+"""The native dialect's operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from app import errors
+from app.http.openapi.headers import RATE_LIMIT, RESULT
+from app.http.openapi.operations import (
+    BINARY,
+    Answer,
+    Dialect,
+    Operation,
+    Schema,
+    fields_schema,
+    model_schema,
+    native_failures,
+    query_parameters,
+    ref,
+    with_text,
+)
+from app.http.params import PARAMETERS
+
+__all__ = ["ANYWHERE", "BODY", "REMOVAL", "WORK", "dialect"]
+
+TAG = "native"
+IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "application/zip", "image/gif", "image/bmp")
+BASE64: Schema = {
+    "type": "string",
+    "contentEncoding": "base64",
+    "format": "byte",  # as earlier versions of OpenAPI name it
+    "description": "The image as base64, with or without data:…;base64, in front.",
+}
+ENCODED_ANSWER = {
+    "success": {"type": "boolean", "description": "false: this is the image as it was sent."},
+    "image": BASE64,
+    "mimetype": {"type": "string", "enum": list(IMAGE_TYPES)},
+    "size": {"type": "integer", "minimum": 0, "description": "Bytes of the image."},
+    "optimization": ref("schemas", "Optimization"),
+    "foreground": ref("schemas", "Foreground"),
+    "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+    "model": {"type": "string"},
+    "fallback": {"type": "string", "enum": ["original"]},
+    "request_id": {"type": "string"},
+}
+SCHEMAS: dict[str, Schema] = {
+    "EncodedImage": fields_schema(ENCODED_ANSWER, "success", "image", "mimetype", "size", "request_id"),
+    "Optimization": fields_schema(
+        {
+            "format": {"type": "string", "enum": ["PNG", "JPEG", "WEBP", "ZIP"]},
+            "quality": {"type": "integer", "minimum": 10, "maximum": 100},
+            "dimensions": {"type": "string", "pattern": "^[0-9]+x[0-9]+$"},
+            "original_size": {"type": "integer", "minimum": 0},
+            "compression_ratio": {"type": "string", "pattern": "^-?[0-9]+%$"},
+        },
+        *("format", "quality", "dimensions", "original_size", "compression_ratio"),
+    ),
+    "Foreground": fields_schema(
+        {side: {"type": "integer", "minimum": 0} for side in ("top", "left", "width", "height")},
+        *("top", "left", "width", "height"),
+    ),
+    "KeptFile": fields_schema(
+        {name: ENCODED_ANSWER[name] for name in ("success", "image", "size", "request_id")}
+        | {"mimetype": {"type": "string"}},
+        *("success", "image", "mimetype", "size", "request_id"),
+    ),
+    "ReadFileRequest": fields_schema(
+        {"path": {"type": "string", "minLength": 1, "description": "Relative to UPLOAD_DIR or OUTPUT_DIR."}}, "path"
+    ),
+}
+ANYWHERE = (errors.AuthRequired, errors.AuthFailed, errors.RequestTimeout, errors.RateLimited, errors.InternalError)
+BODY = (
+    errors.MissingImage,
+    errors.InvalidParameter,
+    errors.InvalidJson,
+    errors.EmptyFile,
+    errors.MultipleSources,
+    errors.FileTooLarge,
+    errors.TooManyParts,
+)
+WORK = (
+    errors.TooManyPixels,
+    errors.OutOfMemory,
+    errors.UnsupportedFormat,
+    errors.CorruptImage,
+    errors.ImageRefused,
+    errors.QueueFull,
+    errors.EngineCrashed,
+    errors.ModelUnavailable,
+    errors.ShuttingDown,
+    errors.DeadlineExceeded,
+)
+REMOVAL = (*ANYWHERE, *BODY, *WORK, errors.InvalidBase64, errors.UnknownForeground)
+READING = (errors.InvalidParameter, errors.InvalidJson, errors.ForbiddenPath, errors.NotFound, errors.FileTooLarge)
+
+
+def dialect(models: Sequence[str], presets: Iterable[str]) -> Dialect:
+    """Return the native dialect of a service that offers these models and presets."""
+    fields = _fields(models, presets)
+    image = Answer("The image without its background.", dict.fromkeys(IMAGE_TYPES, BINARY), RESULT)
+    encoded = Answer("The image without its background.", {"application/json": ref("schemas", "EncodedImage")}, RESULT)
+    described = {
+        "remove-background": ("Remove a background", "Answer with the image as an attachment.", image),
+        "remove-background-preview": (
+            "Remove a background, small",
+            "Answer with the image inline, at most 1024 px on its longer side.",
+            image,
+        ),
+        "remove-background-base64": (
+            "Remove a background, as JSON",
+            "Answer with JSON that holds the image as base64.",
+            encoded,
+        ),
+    }
+    removals = (_removal(name, *words, query_parameters(fields)) for name, words in described.items())
+    return Dialect(TAG, "This service's own dialect.", (*removals, _read_file()), SCHEMAS | _bodies(fields))
+
+
+def _fields(models: Sequence[str], presets: Iterable[str]) -> dict[str, Schema]:
+    fields = {name: with_text(parameter.parse.schema, parameter) for name, parameter in PARAMETERS.items()}
+    fields["model"] = model_schema(PARAMETERS["model"], models)
+    text = "Named set of parameters; explicit ones win. Default: none."
+    fields["preset"] = {"type": "string", "enum": list(presets), "description": text}
+    return fields
+
+
+def _bodies(fields: dict[str, Schema]) -> dict[str, Schema]:
+    """Return the schemas of the bodies; a form has one of its own, by which clients made from it tell it from JSON."""
+    file = BINARY | {"description": "The image. The field may also be called `image`."}
+    behind = BINARY | {
+        "description": "Picture behind the subject, scaled to cover, centred; its transparent parts show `background`."
+    }
+    return {
+        "RemovalMultipart": fields_schema({"file": file} | fields | {"background_file": behind}, "file"),
+        "RemovalJson": fields_schema({"image": BASE64} | fields, "image"),
+        "RemovalForm": fields_schema({"image": BASE64} | fields, "image"),
+    }
+
+
+def _removal(name: str, summary: str, description: str, answer: Answer, parameters: tuple[Schema, ...]) -> Operation:
+    return Operation(
+        path=f"/{name}",
+        method="post",
+        name=name.replace("-", "_"),
+        tag=TAG,
+        summary=summary,
+        description=f"{description} The image's format is told by its bytes, never by a name or a declared type.",
+        parameters=parameters,
+        body={
+            "multipart/form-data": ref("schemas", "RemovalMultipart"),
+            "application/json": ref("schemas", "RemovalJson"),
+            "application/x-www-form-urlencoded": ref("schemas", "RemovalForm"),
+            "application/octet-stream": BINARY,
+        },
+        answers={200: answer} | native_failures(*REMOVAL),
+    )
+
+
+def _read_file() -> Operation:
+    return Operation(
+        path="/read-file",
+        method="post",
+        name="read_file",
+        tag=TAG,
+        summary="Read a kept image",
+        description="Answer with an image from UPLOAD_DIR or OUTPUT_DIR, such as one that `save` kept there.",
+        body={"application/json": ref("schemas", "ReadFileRequest")},
+        answers={200: Answer("The image.", {"application/json": ref("schemas", "KeptFile")}, RATE_LIMIT)}
+        | native_failures(*ANYWHERE, *READING, errors.UnsupportedFormat),
+    )

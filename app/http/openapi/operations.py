@@ -1,0 +1,168 @@
+"""What can be asked for, as data, and how OpenAPI writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from app.errors import ServiceError
+from app.http.openapi.headers import HEADERS, RATE_LIMIT
+
+__all__ = [
+    "BINARY",
+    "Answer",
+    "Dialect",
+    "Operation",
+    "Schema",
+    "fields_schema",
+    "model_schema",
+    "native_failures",
+    "query_parameters",
+    "ref",
+    "with_text",
+]
+
+Schema = dict[str, Any]
+
+BINARY: Schema = {"type": "string", "format": "binary"}
+PAUSES = {429, 503}
+REQUEST_ID: Schema = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "description": "An id of yours for this request, to find it in the log.",
+    "schema": HEADERS["X-Request-ID"][0],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One status of an operation: what it means, its bodies by media type, its headers, examples by name."""
+
+    description: str
+    content: Mapping[str, Schema]
+    headers: tuple[str, ...] = ()
+    examples: Mapping[str, Schema] = field(default_factory=dict)
+
+    def as_object(self) -> Schema:
+        """Write a Response Object."""
+        extra = {"examples": dict(self.examples)} if self.examples else {}
+        return {
+            "description": self.description,
+            "headers": {name: ref("headers", name) for name in ("X-Request-ID", *self.headers)},
+            "content": {kind: {"schema": schema} | extra for kind, schema in self.content.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of one path; `body` is the schema of each media type that it takes, `open` that it needs no key."""
+
+    path: str
+    method: str
+    name: str
+    tag: str
+    summary: str
+    description: str = ""
+    parameters: tuple[Schema, ...] = ()
+    body: Mapping[str, Schema] = field(default_factory=dict)
+    answers: Mapping[int, Answer]
+    open: bool = False
+
+    def as_object(self) -> Schema:
+        """Write an Operation Object."""
+        written: Schema = {"operationId": self.name, "tags": [self.tag], "summary": self.summary}
+        if self.description:
+            written["description"] = self.description
+        written["parameters"] = [*self.parameters, REQUEST_ID]
+        if self.body:
+            content = {kind: {"schema": schema} for kind, schema in self.body.items()}
+            written["requestBody"] = {"required": True, "content": content}
+        written["responses"] = {str(status): self.answers[status].as_object() for status in sorted(self.answers)}
+        if self.open:
+            written["security"] = []
+        return written
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Operations that belong together, and the schemas that they refer to."""
+
+    name: str
+    description: str
+    operations: tuple[Operation, ...]
+    schemas: Mapping[str, Schema]
+
+
+def ref(kind: str, name: str) -> Schema:
+    """Return a reference to a component."""
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+class Described(Protocol):
+    """A parameter of any dialect, in words."""
+
+    @property
+    def allowed(self) -> str:
+        """Return its values."""
+
+    @property
+    def default(self) -> str:
+        """Return what it is when absent."""
+
+    @property
+    def help(self) -> str:
+        """Return what it does."""
+
+
+def with_text(schema: Mapping[str, Any], parameter: Described) -> Schema:
+    """Return a parameter's schema with what it does, in words.
+
+    There is no `default` in it: clients made from it would send that, and so override a preset.
+    """
+    speaks_for_itself = bool(schema.keys() & {"enum", "minimum"}) or schema["type"] == "boolean"
+    allowed = "" if speaks_for_itself else f" Values: {parameter.allowed}."
+    return {**schema, "description": f"{parameter.help}{allowed} Default: {parameter.default}."}
+
+
+def model_schema(parameter: Described, models: Sequence[str]) -> Schema:
+    """Return the schema of the parameter that names a model of this service, the first being the default."""
+    return {"type": "string", "enum": list(models), "description": f"{parameter.help} Default: {models[0]}."}
+
+
+def query_parameters(schemas: Mapping[str, Schema], *required: str) -> tuple[Schema, ...]:
+    """Return the Parameter Objects of schemas by name."""
+    return tuple(_query_parameter(name, schema, name in required) for name, schema in schemas.items())
+
+
+def _query_parameter(name: str, schema: Schema, required: bool) -> Schema:
+    inner = {key: value for key, value in schema.items() if key != "description"}
+    written = {"name": name, "in": "query", "description": schema["description"], "schema": inner}
+    return written | ({"required": True} if required else {})
+
+
+def fields_schema(properties: Mapping[str, Schema], *required: str) -> Schema:
+    """Return the schema of a form or of a JSON object."""
+    schema: Schema = {"type": "object", "properties": dict(properties)}
+    return schema | ({"required": list(required)} if required else {})
+
+
+def native_failures(*errors: type[ServiceError]) -> dict[int, Answer]:
+    """Return the answers with which an operation of the native dialect fails."""
+    return {status: _failure(status, some) for status, some in _by_status(errors).items()}
+
+
+def _by_status(errors: Iterable[type[ServiceError]]) -> dict[int, list[type[ServiceError]]]:
+    found: dict[int, list[type[ServiceError]]] = {}
+    for error in errors:
+        found.setdefault(error.status, []).append(error)
+    return found
+
+
+def _failure(status: int, errors: list[type[ServiceError]]) -> Answer:
+    return Answer(
+        "\n".join(f"`{error.code}`: {error.default_message}" for error in errors),
+        {"application/json": ref("schemas", "Error")},
+        (*RATE_LIMIT, "Retry-After") if status in PAUSES else RATE_LIMIT,
+        {error.code: ref("examples", error.code) for error in errors},
+    )

@@ -1,0 +1,58 @@
+"""The operations of rembg's dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app import errors
+from app.http.openapi.headers import NATIVE_PICTURE
+from app.http.openapi.native import ANYWHERE, BODY, WORK
+from app.http.openapi.operations import (
+    BINARY,
+    Answer,
+    Dialect,
+    Operation,
+    Schema,
+    fields_schema,
+    model_schema,
+    native_failures,
+    query_parameters,
+    ref,
+    with_text,
+)
+from app.http.rembg import PARAMETERS
+
+__all__ = ["dialect"]
+
+TAG = "rembg"
+URL: Schema = {"type": "string", "description": "Where the photo is; only with ALLOW_URL_FETCH."}
+OF_URL = (errors.MissingImage, errors.InvalidParameter, errors.FileTooLarge, errors.UrlRefused, errors.DownloadFailed)
+
+
+def dialect(models: Sequence[str]) -> Dialect:
+    """Return the dialect of a service that offers these models."""
+    fields = {name: with_text(parameter.parse.schema, parameter) for name, parameter in PARAMETERS.items()}
+    fields["model"] = model_schema(PARAMETERS["model"], models)
+    picture = Answer("The picture.", {"image/png": BINARY}, NATIVE_PICTURE)
+    upload = Operation(
+        path="/api/remove",
+        method="post",
+        name="rembg_remove",
+        tag=TAG,
+        summary="Remove a background",
+        parameters=query_parameters(fields),
+        body={"multipart/form-data": ref("schemas", "RembgMultipart")},
+        answers={200: picture} | native_failures(*ANYWHERE, *BODY, *WORK),
+    )
+    by_url = Operation(
+        path="/api/remove",
+        method="get",
+        name="rembg_remove_url",
+        tag=TAG,
+        summary="Remove the background of a photo at a URL",
+        parameters=query_parameters({"url": URL} | fields, "url"),
+        answers={200: picture} | native_failures(*ANYWHERE, *OF_URL, *WORK),
+    )
+    file = BINARY | {"description": "The photo."}
+    body = fields_schema({"file": file} | fields, "file")
+    return Dialect(TAG, "The dialect of rembg's own server.", (upload, by_url), {"RembgMultipart": body})

@@ -1,0 +1,135 @@
+"""The operations of remove.bg's dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from app import errors
+from app.errors import ServiceError
+from app.http.openapi.headers import PICTURE, RATE_LIMIT
+from app.http.openapi.native import ANYWHERE, REMOVAL
+from app.http.openapi.operations import BINARY, Answer, Dialect, Operation, Schema, fields_schema, ref, with_text
+from app.http.removebg.errors import OF_BACKGROUND, body_of, code_of, status_of
+from app.http.removebg.parameters import PARAMETERS, SOURCES
+
+__all__ = ["DIALECT", "EXAMPLES"]
+
+TAG = "remove.bg"
+IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "application/zip")
+FAILURES = (
+    *REMOVAL,
+    errors.UrlRefused,
+    errors.DownloadFailed,
+    errors.RoiExceedsBounds,
+    errors.RoiEmpty,
+)
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_SIDES = ("foreground_top", "foreground_left", "foreground_width", "foreground_height")
+_CREDITS = ("total", "subscription", "payg", "enterprise")
+SCHEMAS: dict[str, Schema] = {
+    "RemoveBgErrors": fields_schema({"errors": {"type": "array", "items": ref("schemas", "RemoveBgError")}}, "errors"),
+    "RemoveBgError": fields_schema(
+        {"title": {"type": "string"}, "code": {"type": "string"}, "detail": {"type": "string"}}, "title", "code"
+    ),
+    "RemoveBgResult": fields_schema({"data": ref("schemas", "RemoveBgData")}, "data"),
+    "RemoveBgData": fields_schema(
+        {"result_b64": {"type": "string", "contentEncoding": "base64"}} | dict.fromkeys(_SIDES, _COUNT),
+        *("result_b64", *_SIDES),
+    ),
+    "RemoveBgAccount": fields_schema({"data": ref("schemas", "RemoveBgAccountData")}, "data"),
+    "RemoveBgAccountData": fields_schema({"attributes": ref("schemas", "RemoveBgAttributes")}, "attributes"),
+    "RemoveBgAttributes": fields_schema(
+        {"credits": ref("schemas", "RemoveBgCredits"), "api": ref("schemas", "RemoveBgApi")}, "credits", "api"
+    ),
+    "RemoveBgCredits": fields_schema(dict.fromkeys(_CREDITS, _COUNT), *_CREDITS),
+    "RemoveBgApi": fields_schema({"free_calls": _COUNT, "sizes": {"type": "string"}}, "free_calls", "sizes"),
+}
+
+
+def _cases(failures: Iterable[type[ServiceError]]) -> Iterator[ServiceError]:
+    """Return an error for each code that failures can have in this dialect; some go by the parameter to blame."""
+    for failure in failures:
+        yield failure()
+        if failure is errors.InvalidParameter:
+            yield from (failure(parameter=name) for name in PARAMETERS)
+        elif failure.code in OF_BACKGROUND:
+            yield failure(parameter="bg_image_file")
+
+
+def _failures(*failures: type[ServiceError]) -> dict[int, Answer]:
+    by_status: dict[int, dict[str, ServiceError]] = {}
+    for error in _cases(failures):
+        by_status.setdefault(status_of(error), {}).setdefault(code_of(error), error)
+    return {status: _answer(status, cases) for status, cases in by_status.items()}
+
+
+def _answer(status: int, cases: dict[str, ServiceError]) -> Answer:
+    return Answer(
+        "\n".join(f"`{code}`: {error.message}" for code, error in cases.items()),
+        {"application/json": ref("schemas", "RemoveBgErrors")},
+        (*RATE_LIMIT, "Retry-After") if status == 429 else RATE_LIMIT,
+        {code: ref("examples", f"{TAG}.{code}") for code in cases},
+    )
+
+
+def _fields(*, files: bool) -> dict[str, Schema]:
+    return {
+        name: with_text(BINARY if parameter.is_file else parameter.kind.schema, parameter)
+        for name, parameter in PARAMETERS.items()
+        if files or not parameter.is_file
+    }
+
+
+def _example(error: ServiceError) -> Schema:
+    return {"summary": error.message, "value": body_of(error)}
+
+
+EXAMPLES = {f"{TAG}.{code_of(error)}": _example(error) for error in _cases((*FAILURES, errors.NotImplementedHere))}
+BODIES = {
+    "RemoveBgMultipart": fields_schema(_fields(files=True)),
+    "RemoveBgJson": fields_schema(_fields(files=False)),
+    "RemoveBgForm": fields_schema(_fields(files=False)),
+}
+OPERATIONS = (
+    Operation(
+        path="/v1.0/removebg",
+        method="post",
+        name="removebg",
+        tag=TAG,
+        summary="Remove a background",
+        description=f"Exactly one of {', '.join(f'`{name}`' for name in SOURCES)} must be there. The answer is the "
+        "picture, or JSON with `Accept: application/json`. Parameters without effect are listed in `X-Ignored-Params`.",
+        body={
+            "multipart/form-data": ref("schemas", "RemoveBgMultipart"),
+            "application/json": ref("schemas", "RemoveBgJson"),
+            "application/x-www-form-urlencoded": ref("schemas", "RemoveBgForm"),
+        },
+        answers={
+            200: Answer(
+                "The picture.",
+                dict.fromkeys(IMAGE_TYPES, BINARY) | {"application/json": ref("schemas", "RemoveBgResult")},
+                (*PICTURE, "X-Max-Width", "X-Max-Height", "X-Type", "X-Credits-Charged"),
+            )
+        }
+        | _failures(*FAILURES),
+    ),
+    Operation(
+        path="/v1.0/account",
+        method="get",
+        name="removebg_account",
+        tag=TAG,
+        summary="A balance that never shrinks",
+        answers={200: Answer("The balance.", {"application/json": ref("schemas", "RemoveBgAccount")})}
+        | _failures(errors.AuthRequired, errors.AuthFailed, errors.InternalError),
+    ),
+    Operation(
+        path="/v1.0/improve",
+        method="post",
+        name="removebg_improve",
+        tag=TAG,
+        summary="Not done here",
+        description="No model here learns from photos that are sent in.",
+        answers=_failures(*ANYWHERE, errors.NotImplementedHere),
+    ),
+)
+DIALECT = Dialect(TAG, "The dialect of remove.bg, for the clients that exist.", OPERATIONS, SCHEMAS | BODIES)

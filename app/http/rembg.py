@@ -1,0 +1,191 @@
+"""rembg's dialect: what speaks to rembg's own server speaks to this one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from flask import Blueprint, Flask, Response, current_app, g, request
+
+from app.engine.messages import RGBA, RemovalOptions, Trimap
+from app.errors import InvalidParameter, MissingImage, MultipleSources, UrlRefused
+from app.fetch.fetcher import USER_AGENT, Fetcher
+from app.http import responses, values
+from app.http.bodies import check_image, query_texts, read_parts
+from app.http.params import Parameter
+from app.http.removal import Turn, service
+from app.observability import events
+
+__all__ = ["PARAMETERS", "SUPPORT", "init_app", "parse"]
+
+blueprint = Blueprint("rembg", __name__)
+
+# Models of rembg that send the photo to somebody else's servers.
+CLOUD_MODELS = {"withoutbg", "atlascloud"}
+# What FastAPI takes for a bool besides what this service does.
+LETTERS = {"t": True, "y": True, "f": False, "n": False}
+_CHANNELS = re.compile(r" *[0-9]{1,3}(?: *, *[0-9]{1,3}){2,3} *", re.ASCII)
+
+Fields = Mapping[str, str]
+
+
+def _flag(text: str) -> bool:
+    letter = LETTERS.get(text.strip().lower())
+    return values.boolean(text) if letter is None else letter
+
+
+def _channels(text: str) -> RGBA:
+    """Parse r,g,b or r,g,b,a."""
+    numbers = [int(number) for number in text.split(",")] if _CHANNELS.fullmatch(text) else [256]
+    if max(numbers) > 255:
+        raise ValueError("must be r,g,b,a, each from 0 to 255")
+    red, green, blue, alpha = [*numbers, 255][:4]
+    return red, green, blue, alpha
+
+
+def _refused(_: str) -> None:
+    raise ValueError("must be left out: it would name files and services that are the operator's to choose")
+
+
+flag = values.Kind(_flag, values.boolean.schema)
+channels = values.Kind(
+    _channels, {"type": "string", "pattern": f"^{_CHANNELS.pattern}$", "examples": ["255,255,255,255"]}
+)
+refused = values.Kind(_refused, {"type": "string", "maxLength": 0})
+level = values.whole_number(0, 255)
+
+PARAMETERS = {
+    parameter.name: parameter
+    for parameter in (
+        Parameter("model", values.text, "a name in MODELS_ALLOWED", "MODEL_NAME", "Model to use; none in the cloud."),
+        Parameter(
+            "a", flag, "bool", "false", "Alpha matting: closed-form, as refine=matting; the subject's own colours."
+        ),
+        Parameter("af", level, "0–255", "240", "With a: above this the mask is taken for the subject."),
+        Parameter("ab", level, "0–255", "10", "With a: below this the mask is taken for the background."),
+        Parameter("ae", level, "0–255", "10", "With a: px along the borders of both that are solved for all the same."),
+        Parameter("om", flag, "bool", "false", "Answer with the mask, grey; a, dc and bgc have no effect then."),
+        Parameter("ppm", flag, "bool", "false", "Make the mask's border smooth, with nothing half transparent."),
+        Parameter(
+            "dc", flag, "bool", "false", "Leave only the subject's own colours along its edge; a does so anyway."
+        ),
+        Parameter("vm", flag, "bool", "false", "Refine with ViTMatte: that is not done here."),
+        Parameter(
+            "bgc", channels, "r,g,b,a, each 0–255", "none", "Colour behind the subject, in the query or the form."
+        ),
+        Parameter("extras", refused, "nothing", "none", "Refused: it names files, keys and services."),
+    )
+}
+# How much of what a parameter does at rembg's server it does here.
+SUPPORT: dict[str, Literal["same", "partly", "ignored", "refused"]] = {
+    "file": "same",
+    "url": "partly",
+    "model": "partly",
+    **dict.fromkeys(("a", "af", "ab", "ae", "om", "ppm", "dc"), "same"),
+    "vm": "ignored",
+    "bgc": "same",
+    "extras": "refused",
+}
+
+
+def init_app(app: Flask) -> None:
+    """Serve this dialect; its errors have the native shape, since rembg's clients go by the status alone."""
+    app.register_blueprint(blueprint)
+
+
+@blueprint.post("/api/remove")
+def remove_upload() -> Response:
+    """Answer with the uploaded photo without its background."""
+    with service().turn() as turn:
+        with turn.reading():
+            image, fields, unknown_files = _read_upload()
+        return responses.name_ignored(_answer(turn, fields, lambda: image), {*_ignored(fields), *unknown_files})
+
+
+@blueprint.get("/api/remove")
+def remove_url() -> Response:
+    """Answer with the photo at a URL without its background."""
+    with service().turn() as turn:
+        fields = query_texts(request)
+        url = fields.pop("url", "")
+        return responses.name_ignored(_answer(turn, fields, lambda: _fetched(url)), _ignored(fields))
+
+
+def parse(fields: Fields, *, models: tuple[str, ...], longest_side: int) -> RemovalOptions:
+    """Parse fields to options, the first of `models` being the default; raise InvalidParameter."""
+    given = {name: _parsed(PARAMETERS[name], text) for name, text in fields.items() if name in PARAMETERS}
+    matting = given.get("a", False) and not given.get("om", False)
+    default = Trimap()
+    return RemovalOptions(
+        model=_model(given.get("model", models[0]), models),
+        longest_side=longest_side,
+        background=given.get("bgc"),
+        mask_only=given.get("om", False),
+        refine="matting" if matting else "edges",
+        trimap=Trimap(
+            given.get("af", default.foreground), given.get("ab", default.background), given.get("ae", default.erode)
+        ),
+        smooth_mask=given.get("ppm", False),
+        keep_colours=not (matting or given.get("dc", False)),
+    )
+
+
+def _parsed(parameter: Parameter, text: str) -> Any:
+    try:
+        return parameter.parse(text)
+    except ValueError as error:
+        raise InvalidParameter(
+            f"Parameter {parameter.name!r} {error}.", details=f"got {text[:100]!r}", parameter=parameter.name
+        ) from None
+
+
+def _model(name: str, models: tuple[str, ...]) -> str:
+    if name in models:
+        return name
+    why = f" {name!r} would send the photo to another company." if name in CLOUD_MODELS else ""
+    raise InvalidParameter(
+        f"Parameter 'model' must be one of {', '.join(models)}.{why}",
+        details=f"got {name[:100]!r}",
+        solution="Leave 'model' out, or have the operator add it to MODELS_ALLOWED."
+        if not why
+        else "Name another model.",
+        parameter="model",
+    )
+
+
+def _answer(turn: Turn, fields: Fields, image_source: Callable[[], bytes]) -> Response:
+    """Understand the fields before the image is fetched, then have it worked on."""
+    settings = service().settings
+    options = parse(fields, models=settings.allowed_models, longest_side=settings.max_dimension)
+    image = image_source()
+    check_image(image, settings.max_image_bytes)
+    events.received(len(image))
+    return responses.image_response(turn.run(image, options), options, len(image), attachment=False)
+
+
+def _read_upload() -> tuple[bytes, Fields, list[str]]:
+    """Return the image, the fields of form and query (rembg's own server wants `bgc` there), and unknown files."""
+    query, parts = query_texts(request), read_parts(request)
+    files = [part.stream.read() for name, part in parts.files if name == "file"]
+    if len(files) > 1:
+        raise MultipleSources(solution="Send exactly one 'file'.")
+    if not files:
+        raise MissingImage(solution="Send the image as multipart field 'file': with curl, -F file=@photo.jpg.")
+    return files[0], query | parts.texts, [name for name, _ in parts.files if name != "file"]
+
+
+def _fetched(url: str) -> bytes:
+    if not url:
+        raise MissingImage("The query has no 'url'.", solution="Name the image's URL, or POST it as field 'file'.")
+    if request.headers.get("User-Agent") == USER_AGENT:  # a redirect could lead here without end
+        raise UrlRefused("This service does not fetch from itself.")
+    fetcher = current_app.extensions["fetcher_url"]
+    assert isinstance(fetcher, Fetcher)  # noqa: S101  # for the type checker
+    return fetcher.fetch(url, g.deadline)
+
+
+def _ignored(fields: Fields) -> set[str]:
+    """Return the names of what was asked for and is not done."""
+    unknown = set(fields) - set(PARAMETERS)
+    return unknown | ({"vm"} if "vm" in fields and flag(fields["vm"]) else set())

@@ -1,0 +1,112 @@
+"""What a request of remove.bg's dialect carries: one photo from one of three sources, and at most one background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from flask import Request
+from werkzeug.datastructures import FileStorage
+
+from app.errors import DownloadFailed, InvalidParameter, MissingImage, MultipleSources, UrlRefused
+from app.http.bodies import check_image, decode_base64, query_texts, read_parts
+from app.http.removebg.parameters import BACKGROUNDS, PARAMETERS, SOURCES
+
+__all__ = ["Carried", "fetched", "read"]
+
+Fetch = Callable[[str], bytes]
+FILES = [name for name, parameter in PARAMETERS.items() if parameter.is_file]
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What came with a request, addresses not yet fetched; absent images are empty, `fields` are the other texts."""
+
+    image: bytes = field(repr=False)
+    image_url: str
+    background: bytes = field(repr=False)
+    background_url: str
+    fields: Mapping[str, str]
+    unknown_files: frozenset[str]
+
+
+def read(request: Request, max_image_bytes: int) -> Carried:
+    """Read a multipart form, JSON or a urlencoded form.
+
+    Raises MissingImage, MultipleSources, EmptyFile, FileTooLarge, UnsupportedFormat, InvalidBase64, and InvalidJson or
+    InvalidParameter (a repeated field).
+    """
+    query, parts = query_texts(request), read_parts(request)
+    texts = query | parts.texts
+    files = _one_of_each(parts.files)
+    _check_counts(texts, files)
+    image = _image(texts, files)
+    background = files["bg_image_file"].stream.read() if "bg_image_file" in files else b""
+    if "image_url" not in texts:
+        check_image(image, max_image_bytes)
+    if "bg_image_file" in files:
+        check_image(background, max_image_bytes)
+    return Carried(
+        image,
+        texts.get("image_url", ""),
+        background,
+        texts.get("bg_image_url", ""),
+        {name: text for name, text in texts.items() if name not in {"image_file_b64", "image_url"}},
+        frozenset(name for name, _ in parts.files if name not in FILES),
+    )
+
+
+def fetched(carried: Carried, fetch: Fetch, max_image_bytes: int) -> tuple[bytes, bytes]:
+    """Return photo and background once their addresses are fetched; raise UrlRefused, DownloadFailed and others."""
+    image, background = carried.image, carried.background
+    if carried.image_url:
+        image = _from_url(carried.image_url, "image_url", fetch, max_image_bytes)
+    if carried.background_url:
+        background = _from_url(carried.background_url, "bg_image_url", fetch, max_image_bytes)
+    return image, background
+
+
+def _one_of_each(files: list[tuple[str, FileStorage]]) -> dict[str, FileStorage]:
+    names = [name for name, _ in files]
+    if repeated := next((name for name in FILES if names.count(name) > 1), None):
+        raise InvalidParameter(f"Field {repeated!r} was sent more than once.", parameter=repeated)
+    return {name: part for name, part in files if name in FILES}
+
+
+def _check_counts(texts: Mapping[str, str], files: Mapping[str, FileStorage]) -> None:
+    sources = [name for name in SOURCES if name in files or (name in texts and name not in FILES)]
+    if not sources and "image_file" in texts:
+        raise MissingImage(
+            "The field 'image_file' holds text, not a file.",
+            solution="With curl, write -F image_file=@photo.jpg (with the @).",
+        )
+    if not sources:
+        raise MissingImage(solution=f"Send exactly one of {', '.join(SOURCES)}.")
+    if len(sources) > 1:
+        raise MultipleSources(
+            details=f"got {', '.join(sources)}", solution=f"Send exactly one of {', '.join(SOURCES)}."
+        )
+    backgrounds = [name for name in BACKGROUNDS if name in files or (name in texts and name not in FILES)]
+    if len(backgrounds) > 1:
+        raise MultipleSources(
+            "The request holds more than one background.",
+            details=f"got {', '.join(backgrounds)}",
+            solution=f"Send at most one of {', '.join(BACKGROUNDS)}.",
+            parameter="bg_image_file",
+        )
+
+
+def _image(texts: Mapping[str, str], files: Mapping[str, FileStorage]) -> bytes:
+    if "image_file" in files:
+        return files["image_file"].stream.read()
+    return decode_base64(texts["image_file_b64"], "image_file_b64") if "image_file_b64" in texts else b""
+
+
+def _from_url(url: str, parameter: str, fetch: Fetch, max_image_bytes: int) -> bytes:
+    try:
+        image = fetch(url)
+    except (UrlRefused, DownloadFailed) as error:
+        error.parameter = parameter
+        raise
+    check_image(image, max_image_bytes)
+    return image

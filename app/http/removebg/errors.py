@@ -1,0 +1,79 @@
+"""Every failure in remove.bg's shape: `{"errors": [{"title", "code", "detail"}]}`."""
+
+from __future__ import annotations
+
+from flask import Response, jsonify
+
+from app.errors import ServiceError
+from app.http.removebg.parameters import BACKGROUNDS, PARAMETERS
+
+__all__ = ["CODES", "OF_BACKGROUND", "body_of", "code_of", "render", "status_of"]
+
+# Our code: its status and code in this dialect. What is not here keeps its status, and its code in small letters.
+CODES = {
+    "MISSING_IMAGE": (400, "missing_source"),
+    "MULTIPLE_SOURCES": (400, "multiple_sources"),
+    "INVALID_URL": (400, "invalid_image_url"),
+    "DOWNLOAD_FAILED": (400, "failed_image_download"),
+    "EMPTY_FILE": (400, "failed_to_read_image"),
+    "INVALID_BASE64": (400, "failed_to_read_image"),
+    "UNSUPPORTED_FORMAT": (400, "failed_to_read_image"),
+    "CORRUPT_IMAGE": (400, "failed_to_read_image"),
+    "IMAGE_REFUSED": (400, "failed_to_read_image"),
+    "TOO_MANY_PIXELS": (400, "resolution_too_high"),
+    "FILE_TOO_LARGE": (400, "file_too_large"),
+    "TOO_MANY_PARTS": (400, "too_many_parts"),
+    "UNKNOWN_FOREGROUND": (400, "unknown_foreground"),
+    "AUTH_REQUIRED": (403, "auth_failed"),
+    "RATE_LIMITED": (429, "rate_limit_exceeded"),
+    "QUEUE_FULL": (429, "rate_limit_exceeded"),
+}
+# The same failures where it is the background's fault.
+OF_BACKGROUND = {
+    "MULTIPLE_SOURCES": "multiple_bg_sources",
+    "INVALID_URL": "invalid_bg_image_url",
+    "DOWNLOAD_FAILED": "failed_bg_download",
+}
+# Titles that clients know; elsewhere the message is the title, since it is all that most of them show.
+TITLES = {
+    "AUTH_REQUIRED": "Missing API Key",
+    "AUTH_FAILED": "API Key invalid",
+    "RATE_LIMITED": "Rate limit exceeded",
+    "QUEUE_FULL": "Rate limit exceeded",
+}
+
+
+def render(error: ServiceError) -> Response:
+    """Render an error in this dialect's shape; Retry-After is for 429 only."""
+    response = jsonify(body_of(error))
+    response.status_code = status_of(error)
+    if error.retry_after is not None and response.status_code == 429:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def body_of(error: ServiceError) -> dict[str, list[dict[str, str]]]:
+    """Return what an error says in this dialect."""
+    entry = {"title": TITLES.get(error.code, error.message), "code": code_of(error)}
+    if error.code not in {"AUTH_REQUIRED", "AUTH_FAILED"}:  # these are compared whole by clients
+        entry["detail"] = _detail(error)
+    return {"errors": [entry]}
+
+
+def status_of(error: ServiceError | type[ServiceError]) -> int:
+    """Return the status that an error has in this dialect."""
+    return CODES[error.code][0] if error.code in CODES else error.status
+
+
+def code_of(error: ServiceError) -> str:
+    """Return the code that an error has in this dialect."""
+    if error.code == "INVALID_PARAMETER" and error.parameter in PARAMETERS:
+        return PARAMETERS[error.parameter].error
+    if error.parameter in BACKGROUNDS and error.code in OF_BACKGROUND:
+        return OF_BACKGROUND[error.code]
+    return CODES[error.code][1] if error.code in CODES else error.code.lower()
+
+
+def _detail(error: ServiceError) -> str:
+    said = error.message if error.code in TITLES else ""
+    return " ".join(filter(None, (said, error.advice, f"({error.details})" if error.details else "")))

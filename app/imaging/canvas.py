@@ -1,0 +1,100 @@
+"""Where the subject goes in an answer of remove.bg's dialect: sizes and boxes, in whole pixels.
+
+Everything is measured on the photo at its full size, whatever size it was worked on at, so that the same photo and
+parameters give the same answer on every server that bears its size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import floor
+
+from app.engine.messages import NO_MARGIN, Box, Canvas, Lengths, RemovalOptions
+from app.errors import RoiEmpty, RoiExceedsBounds
+from app.imaging.geometry import Size, fit_pixels, intersect, pixels_of, scale_box, widen_box
+
+__all__ = ["MOST_PIXELS", "MOST_PNG_PIXELS", "Layout", "lay_out", "most_answer_pixels", "region_of"]
+
+# The most that any answer has, and the most that a PNG has.
+MOST_PIXELS, MOST_PNG_PIXELS = 25_000_000, 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The answer's size, and which part of the photo (full-size px) goes where in it; `subject` in the answer's px."""
+
+    size: Size
+    source: Box
+    target: Box
+    subject: Box
+
+
+def region_of(roi: Lengths | None, frame: Size) -> Box:
+    """Return the part of a photo that may be subject; raise RoiExceedsBounds or RoiEmpty.
+
+    `roi` is left, top, right and bottom, percentages of the photo's `frame` (width, height).
+    """
+    if roi is None:
+        return Box(0, 0, *frame)
+    left, top, right, bottom = (pixels_of(edge, frame[number % 2]) for number, edge in enumerate(roi))
+    if max(left, right) > frame[0] or max(top, bottom) > frame[1]:
+        raise RoiExceedsBounds(details=f"the image has {frame[0]} x {frame[1]} pixels")
+    if right <= left or bottom <= top:
+        raise RoiEmpty(details=f"the region is {right - left} x {bottom - top} pixels")
+    return Box(top, left, right - left, bottom - top)
+
+
+def lay_out(
+    frame: Size, region: Box, subject: Box, options: RemovalOptions, *, most_pixels: int, sharpest: float = 1.0
+) -> Layout:
+    """Lay the answer out for a photo of size `frame`, of which `region` was looked at and `subject` was found.
+
+    `subject` is empty when there is none: then nothing is cropped or moved. The answer has `most_pixels` at most, and
+    is at most `sharpest` of the photo's size, which is what it could be worked on at.
+    """
+    canvas = options.canvas or Canvas(most_pixels)
+    whole = Box(0, 0, *frame)
+    if options.crop and subject.width:
+        whole = widen_box(subject, options.crop_margin)
+    size = _size(whole, most_pixels, sharpest)
+    placed = scale_box(_seen_from(whole, subject), (whole.width, whole.height), size)
+    if subject.width and (canvas.scale or canvas.position):
+        target = _placed(placed, subject, size, canvas)
+        return Layout(size, subject, target, target)
+    source = intersect(whole, region)
+    target = scale_box(_seen_from(whole, source), (whole.width, whole.height), size)
+    return Layout(size, source, target, placed)
+
+
+def most_answer_pixels(frame: Size, options: RemovalOptions, sharpest: float) -> int:
+    """Return the most pixels that the answer can have, wherever the subject is; 0 without a canvas."""
+    if options.canvas is None:
+        return 0
+    margins = options.crop_margin if options.crop else NO_MARGIN
+    whole = widen_box(Box(0, 0, *frame), margins)
+    return min(options.canvas.most_pixels, round(whole.width * whole.height * sharpest**2))
+
+
+def _size(whole: Box, most_pixels: int, sharpest: float) -> Size:
+    width, height = fit_pixels((whole.width, whole.height), most_pixels)
+    if width <= whole.width * sharpest:
+        return width, height
+    return max(1, floor(whole.width * sharpest)), max(1, floor(whole.height * sharpest))
+
+
+def _seen_from(whole: Box, box: Box) -> Box:
+    return Box(box.top - whole.top, box.left - whole.left, box.width, box.height)
+
+
+def _placed(before: Box, subject: Box, size: Size, canvas: Canvas) -> Box:
+    """Return the subject's box, scaled to a share of the canvas and moved; where it was `before` without."""
+    width, height = before.width, before.height
+    if canvas.scale:
+        factor = min(canvas.scale * size[0] / subject.width, canvas.scale * size[1] / subject.height)
+        width, height = max(1, round(subject.width * factor)), max(1, round(subject.height * factor))
+    if canvas.position is not None:
+        across, down = canvas.position
+        return Box(round(down * (size[1] - height)), round(across * (size[0] - width)), width, height)
+    left = before.left + (before.width - width) // 2
+    top = before.top + (before.height - height) // 2
+    return Box(min(max(0, top), size[1] - height), min(max(0, left), size[0] - width), width, height)

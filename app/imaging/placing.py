@@ -1,0 +1,45 @@
+"""Put a cut-out where a layout says, in one step of scaling."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from app.engine.messages import Box
+from app.imaging.canvas import Layout
+
+__all__ = ["is_opaque", "place"]
+
+
+def place(cutout: Image.Image, region: Box, layout: Layout) -> Image.Image:
+    """Return the answer's canvas, RGBA, transparent around the cut-out.
+
+    `cutout` is RGBA and shows the photo's `region` (px of the photo at its full size) at any size of its own.
+    """
+    target = layout.target
+    part = _part(cutout, region, layout.source, (target.width, target.height))
+    if part.size == layout.size:
+        return part
+    canvas = Image.new("RGBA", layout.size)
+    canvas.paste(part, (target.left, target.top))
+    return canvas
+
+
+def is_opaque(image: Image.Image) -> bool:
+    """Tell whether an image has nothing transparent in it."""
+    return image.mode != "RGBA" or image.getchannel("A").getextrema()[0] == 255
+
+
+def _part(cutout: Image.Image, region: Box, source: Box, size: tuple[int, int]) -> Image.Image:
+    """Return `source`, a part of the region, scaled to `size`."""
+    across, down = cutout.width / region.width, cutout.height / region.height
+    left, top = (source.left - region.left) * across, (source.top - region.top) * down
+    # In floats the sum may lie outside by a hair, which Pillow refuses.
+    right, bottom = min(left + source.width * across, cutout.width), min(top + source.height * down, cutout.height)
+    if (right - left, bottom - top) == size and left == int(left) and top == int(top):
+        return cutout.crop((int(left), int(top), int(right), int(bottom)))
+    scaled = np.asarray(cutout.resize(size, Image.Resampling.LANCZOS, box=(left, top, right, bottom), reducing_gap=2.0))
+    # Lanczos rings past the edge: colours under alpha 0 are cleared again.
+    cleared = cv2.bitwise_and(scaled, scaled, mask=cv2.extractChannel(scaled, 3))
+    return Image.fromarray(np.asarray(cleared, np.uint8), "RGBA")

@@ -1,0 +1,96 @@
+"""Clients of other services as their registries have them, pictures on loopback, and the service they are turned to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import jpeg
+from tests.integration.conftest import Service, free_port, pytest_runtest_makereport, start
+
+__all__ = ["pytest_runtest_makereport", "start"]
+
+KEY = "a-key"
+PYPI, NPM = "removebg==0.04", "remove.bg@1.3.0"
+
+
+class Pictures(BaseHTTPRequestHandler):
+    """Answer every path with a photo."""
+
+    def do_GET(self) -> None:
+        picture = jpeg("astronaut")
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(picture)))
+        self.end_headers()
+        self.wfile.write(picture)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="session")
+def picture_url() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", free_port()), Pictures)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/photo.jpg"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def service(start: Callable[..., Service], picture_url: str) -> Service:
+    """A service with a key, whose fetcher knows the host of the pictures and no other."""
+    return start(
+        application="tests.compat.server:create_lenient_app()",
+        ENGINE_PROCESSES=1,
+        API_KEYS=KEY,
+        ALLOW_URL_FETCH="true",
+        ALLOWED_URL_HOSTS=picture_url.split("/")[2],
+    )
+
+
+def install(name: str, command: list[str]) -> None:
+    """Install a client; skip with a clear word where its registry isn't there."""
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not here, and {name} can't be installed without it")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        reason = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        pytest.skip(f"{name} can't be installed from its registry: {' '.join(reason)}")
+
+
+@pytest.fixture(scope="session")
+def pypi_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that has PyPI's removebg in it, unmodified."""
+    folder = tmp_path_factory.mktemp("pypi")
+    install(PYPI, [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--target", str(folder), PYPI])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def npm_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that has npm's remove.bg in it, unmodified."""
+    folder = tmp_path_factory.mktemp("npm")
+    install(NPM, ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder), NPM])
+    return folder / "node_modules"
+
+
+@pytest.fixture
+def photo_file(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(jpeg("astronaut"))
+    return path
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """Return the environment without proxies, which clients would ask for loopback too."""
+    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}

@@ -1,0 +1,148 @@
+"""Answers on a canvas, with the real model: the sizes of worked examples, whatever size the photo was worked on at."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.engine.container import MEGABYTE
+from app.engine.memory import MemoryGuard
+from app.engine.messages import Box, Canvas, Length, RemovalOptions, RemovalRequest, RemovalResult
+from app.engine.pipeline import Pipeline
+from app.engine.session import SessionCache
+from app.errors import OutOfMemory, TooManyPixels
+from tests.conftest import ENGINE, encoded, opened, photo
+
+FULL, PREVIEW = 25_000_000, 250_000
+OPTIONS = RemovalOptions("lite", 2048)
+# Large: what must be scaled down for every size. Its subject reaches from one edge to the other.
+LARGE = photo("astronaut").resize((2400, 2400), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def sessions() -> SessionCache:
+    return SessionCache(threads=2)
+
+
+@pytest.fixture(scope="module")
+def pipeline(sessions: SessionCache) -> Pipeline:
+    return Pipeline(ENGINE, sessions)
+
+
+@pytest.fixture(scope="module")
+def large() -> bytes:
+    return encoded(LARGE, "JPEG", quality=90)
+
+
+def run(pipeline: Pipeline, image: bytes, canvas: Canvas, background: bytes = b"", **more: Any) -> RemovalResult:
+    return pipeline.run(RemovalRequest(image, replace(OPTIONS, canvas=canvas, **more), background))
+
+
+def alpha_of(result: RemovalResult) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.asarray(opened(result.body).getchannel("A"))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "size"),
+    [(PREVIEW, (500, 500)), (1_500_000, (1224, 1224)), (4_000_000, (2000, 2000)), (FULL, (2400, 2400))],
+)
+def test_size_limits_the_answer_beyond_max_dimension(
+    pixels: int, size: tuple[int, int], pipeline: Pipeline, large: bytes
+) -> None:
+    result = run(pipeline, large, Canvas(pixels))
+    assert (result.width, result.height) == opened(result.body).size == size
+    assert result.max_size == (2400, 2400)
+
+
+@pytest.mark.parametrize("pixels", [PREVIEW, FULL])
+def test_a_crop_has_the_size_of_its_subject_at_any_size(pixels: int, pipeline: Pipeline, large: bytes) -> None:
+    cropped = run(pipeline, large, Canvas(pixels), crop=True)
+    assert (cropped.foreground.top, cropped.foreground.left) == (0, 0)
+    assert (cropped.foreground.width, cropped.foreground.height) == (cropped.width, cropped.height)
+    assert abs(cropped.width * cropped.height - min(pixels, cropped.max_size[0] * cropped.max_size[1])) < 2000
+    assert cropped.max_size[0] > 2048
+
+
+def test_the_box_is_where_the_subject_is(pipeline: Pipeline, large: bytes) -> None:
+    result = run(pipeline, large, Canvas(PREVIEW, scale=0.5, position=(1.0, 0.0)))
+    box = result.foreground
+    assert (box.top, box.left + box.width, max(box.width, box.height)) == (0, 500, 250)
+    rows, columns = np.nonzero(alpha_of(result) >= 13)
+    assert (rows.min(), columns.max() + 1) == pytest.approx((box.top, box.left + box.width), abs=1)
+    assert (rows.max() + 1, columns.min()) == pytest.approx((box.height, box.left), abs=1)
+
+
+def test_a_region_is_all_that_the_model_sees(pipeline: Pipeline, large: bytes) -> None:
+    roi = (Length(25, "%"), Length(0), Length(1200), Length(50, "%"))
+    result = run(pipeline, large, Canvas(PREVIEW, roi=roi))
+    alone = encoded(LARGE.crop((600, 0, 1200, 1200)), "PNG")
+    same = run(pipeline, alone, Canvas(FULL))
+    assert result.confidence == pytest.approx(same.confidence, abs=0.02)
+    alpha = alpha_of(result).astype(np.int16)
+    assert alpha[250:].max() == alpha[:, :125].max() == alpha[:, 250:].max() == 0
+    expected = np.asarray(opened(same.body).getchannel("A").resize((125, 250)), np.int16)
+    assert np.abs(alpha[:250, 125:250] - expected).mean() < 4
+
+
+def test_a_margin_reaches_beyond_the_photo(pipeline: Pipeline) -> None:
+    cat = encoded(photo("cat"), "JPEG")
+    tight, wide = (run(pipeline, cat, Canvas(FULL), crop=True, crop_margin=(Length(px),) * 4) for px in (0, 100))
+    assert (wide.width, wide.height) == (tight.width + 200, tight.height + 200)
+    assert wide.foreground == Box(100, 100, tight.width, tight.height)
+    assert np.array_equal(alpha_of(wide)[100:-100, 100:-100], alpha_of(tight))
+
+
+@pytest.mark.parametrize("format", ["PNG", "ZIP"])
+def test_a_png_has_ten_megapixels_at_most(format: Any, sessions: SessionCache) -> None:
+    pipeline = Pipeline(ENGINE, sessions)
+    huge = encoded(photo("astronaut").resize((4000, 3000)), "JPEG")
+    result = run(pipeline, huge, Canvas(FULL), format=format)
+    if format == "ZIP":
+        with zipfile.ZipFile(io.BytesIO(result.body)) as archive:
+            assert {opened(archive.read(name)).size for name in archive.namelist()} == {(4000, 3000)}
+    assert (result.width, result.height) == result.max_size == ((3651, 2738) if format == "PNG" else (4000, 3000))
+
+
+def test_auto_is_jpeg_where_a_background_hides_everything(pipeline: Pipeline, large: bytes) -> None:
+    cat = encoded(photo("cat"))
+    results = [run(pipeline, large, Canvas(PREVIEW), background, format="AUTO") for background in (b"", cat)]
+    assert [result.mimetype for result in results] == ["image/png", "image/jpeg"]
+
+
+def test_a_background_fills_the_canvas(pipeline: Pipeline, large: bytes) -> None:
+    green = encoded(Image.new("RGB", (40, 20), (0, 200, 0)))
+    result = run(pipeline, large, Canvas(PREVIEW, scale=0.3, position=(0.5, 0.5)), green)
+    image = opened(result.body)
+    assert {image.getpixel(at) for at in ((0, 0), (499, 0), (0, 499), (499, 499))} == {(0, 200, 0)}
+
+
+# What memory bears
+
+
+def limited(sessions: SessionCache, megabytes: int, **limits: Any) -> Pipeline:
+    return Pipeline(replace(ENGINE, **limits), sessions, MemoryGuard(cap=megabytes * MEGABYTE, warn=1 << 40))
+
+
+def test_what_memory_does_not_bear_is_made_smaller_and_said(sessions: SessionCache, large: bytes) -> None:
+    result = run(limited(sessions, 120), large, Canvas(FULL))
+    assert (result.width, result.height) == result.max_size
+    assert 1000 < result.width < 2400
+    assert run(limited(sessions, 120), large, Canvas(PREVIEW)).width == 500
+
+
+def test_what_can_not_be_decoded_is_refused(sessions: SessionCache) -> None:
+    with pytest.raises(OutOfMemory):
+        run(limited(sessions, 60), encoded(LARGE), Canvas(PREVIEW))
+
+
+def test_max_pixels_bound_a_jpeg_and_refuse_a_png(sessions: SessionCache, large: bytes) -> None:
+    pipeline = limited(sessions, 10_000, max_pixels=2_000_000)
+    assert run(pipeline, large, Canvas(FULL)).width == 1200
+    with pytest.raises(TooManyPixels):
+        run(pipeline, encoded(LARGE), Canvas(FULL))

@@ -1,0 +1,532 @@
+"""Fetching from servers on loopback, which the resolver and the meaning of "public" of the test lead to.
+
+127.0.0.1 stands for the internet, every other address for the network that must not be reached. A fetch that is not
+bounded shows as a test that never ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import repeat
+from typing import Any
+
+import pytest
+import trustme
+from hypothesis import given, settings, strategies
+
+from app.errors import DownloadFailed, FileTooLarge, ServiceError, UrlRefused
+from app.fetch.addresses import IPAddress
+from app.fetch.fetcher import MOST_LOOKUPS, USER_AGENT, Fetcher
+from app.settings import Settings
+from tests.fetch.servers import Script, answer, serving
+
+MOST = 100_000
+IMAGE = b"\x89PNG\r\n\x1a\n" + bytes(5000)
+INSIDE = "127.0.0.2"
+REDIRECT = "302 Found"
+
+
+def is_internet(address: IPAddress) -> bool:
+    return str(address) == "127.0.0.1"
+
+
+class Names:
+    """A resolver that knows some names, and remembers who asked."""
+
+    def __init__(self, **addresses: Sequence[str]) -> None:
+        self.addresses = {name.replace("_", "."): found for name, found in addresses.items()}
+        self.asked: list[str] = []
+
+    def __call__(self, host: str) -> Sequence[str]:
+        self.asked.append(host)
+        if host not in self.addresses:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return self.addresses[host]
+
+
+def fetcher(*ports: int, names: Callable[[str], Sequence[str]] | None = None, **options: Any) -> Fetcher:
+    hosts = ("img.example", "other.example", "inside.example", INSIDE)
+    allowed = tuple(f"{host}:{port}" for host in hosts for port in ports)
+    known = names or Names(img_example=["127.0.0.1"], other_example=["127.0.0.1"], inside_example=[INSIDE])
+    defaults: dict[str, Any] = {"resolve": known, "is_public": is_internet}
+    return Fetcher(
+        Settings(allow_url_fetch=True, max_image_bytes=MOST, allowed_url_hosts=allowed), **defaults | options
+    )
+
+
+def fetch(script: Script | bytes, path: str = "/a.png", within: float = 20, **options: Any) -> bytes:
+    with serving(script) as (port, _):
+        return fetcher(port, **options).fetch(f"http://img.example:{port}{path}", time.monotonic() + within)
+
+
+def soon() -> float:
+    return time.monotonic() + 20
+
+
+def test_it_is_off_by_default() -> None:
+    with pytest.raises(UrlRefused, match="fetches no URLs"):
+        Fetcher(Settings()).fetch("http://8.8.8.8/", soon())
+
+
+def test_an_image_is_fetched() -> None:
+    assert fetch(answer(IMAGE)) == IMAGE
+
+
+def test_nothing_but_our_own_headers_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with serving(answer(IMAGE)) as (port, heads):
+        fetcher(port).fetch(f"http://img.example:{port}/a%20b?c=d", soon())
+    assert heads[0].decode().split("\r\n") == [
+        "GET /a%20b?c=d HTTP/1.1",
+        f"Host: img.example:{port}",
+        f"User-Agent: {USER_AGENT}",
+        "Accept: image/*, */*;q=0.1",
+        "Accept-Encoding: identity",
+        "Connection: close",
+        "",
+        "",
+    ]
+
+
+def test_no_cookie_comes_back() -> None:
+    with serving(answer(IMAGE, "200 OK", "Set-Cookie: a=b; Path=/")) as (port, heads):
+        ours = fetcher(port)
+        for _ in range(2):
+            ours.fetch(f"http://img.example:{port}/", soon())
+    assert len(heads) == 2
+    assert b"ookie" not in heads[1]
+
+
+# Which addresses may be reached
+
+
+@pytest.mark.parametrize(
+    "found",
+    [[], [INSIDE], ["10.0.0.1"], ["127.0.0.1", INSIDE], [INSIDE, "127.0.0.1"], ["127.0.0.1", "::1"], ["fe80::1%eth0"]],
+    ids=str,
+)
+def test_a_host_with_any_address_that_is_not_public_is_refused(found: list[str]) -> None:
+    with pytest.raises(UrlRefused), serving(answer(IMAGE)) as (port, heads):
+        try:
+            fetcher(port, names=Names(img_example=found)).fetch(f"http://img.example:{port}/", soon())
+        finally:
+            assert heads == []
+
+
+def test_addresses_in_the_url_are_checked_like_those_of_names() -> None:
+    with serving(answer(IMAGE)) as (port, _):
+        names = Names()
+        with pytest.raises(UrlRefused):
+            fetcher(port, names=names).fetch(f"http://{INSIDE}:{port}/", soon())
+        assert names.asked == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "[::1]",
+        "[fd00::1]",
+        "[::ffff:10.0.0.1]",
+        "[::127.0.0.1]",
+        "[2002:7f00:1::]",
+        "[2001:0:7f00:1::]",
+        "[64:ff9b::7f00:1]",
+        "[64:ff9b:1::7f00:1]",
+    ],
+)
+def test_the_real_check_is_the_one_in_force(host: str) -> None:
+    with pytest.raises(UrlRefused):
+        Fetcher(Settings(allow_url_fetch=True)).fetch(f"http://{host}/", soon())
+
+
+def test_an_unknown_host_and_an_inner_one_look_alike() -> None:
+    errors = []
+    for host in ("unknown.example", "inside.example"):
+        settings = Settings(allow_url_fetch=True)
+        ours = Fetcher(settings, resolve=Names(inside_example=["10.0.0.7"]))
+        with pytest.raises(UrlRefused) as caught:
+            ours.fetch(f"http://{host}/", soon())
+        errors.append((str(caught.value), caught.value.details, caught.value.advice))
+    assert errors[0] == errors[1]
+
+
+def test_addresses_are_for_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "app.fetch"), pytest.raises(UrlRefused) as caught:
+        fetcher(80, names=Names(img_example=[INSIDE])).fetch("http://img.example:80/secret", soon())
+    assert f"url.refused host=img.example addresses={INSIDE}" in caplog.messages
+    assert INSIDE not in f"{caught.value} {caught.value.details} {caught.value.advice}"
+    assert "secret" not in caplog.text
+
+
+def test_the_name_is_looked_up_once_and_the_connection_goes_to_what_was_found() -> None:
+    """DNS rebinding: the second answer would lead inside."""
+    answers = iter([["127.0.0.1"], [INSIDE]])
+    with serving(answer(IMAGE)) as (port, heads):
+        ours = fetcher(port, names=lambda _host: next(answers))
+        assert ours.fetch(f"http://img.example:{port}/", soon()) == IMAGE
+        with pytest.raises(UrlRefused):
+            ours.fetch(f"http://img.example:{port}/", soon())
+    assert len(heads) == 1
+
+
+def test_the_next_address_is_tried_when_one_does_not_answer() -> None:
+    with serving(answer(IMAGE)) as (port, _):
+        ours = fetcher(port, names=Names(img_example=[INSIDE, "127.0.0.1"]), is_public=lambda _: True)
+        assert ours.fetch(f"http://img.example:{port}/", soon()) == IMAGE
+
+
+def test_a_port_that_was_not_named_is_not_reached() -> None:
+    with serving(answer(IMAGE)) as (port, heads):
+        with pytest.raises(UrlRefused):
+            fetcher(80).fetch(f"http://img.example:{port}/", soon())
+        assert heads == []
+
+
+# Redirects
+
+
+@pytest.mark.parametrize("status", ["301 Moved Permanently", REDIRECT, "303 See Other", "307 Temporary Redirect"])
+def test_redirects_are_followed(status: str) -> None:
+    with serving(answer(IMAGE)) as (port, heads):
+        location = f"Location: http://other.example:{port}/there"
+        with serving(answer(b"", status, location)) as (first, _):
+            assert fetcher(port, first).fetch(f"http://img.example:{first}/", soon()) == IMAGE
+    assert heads[0].startswith(f"GET /there HTTP/1.1\r\nHost: other.example:{port}\r\n".encode())
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://inside.example:{port}/",
+        f"http://{INSIDE}:{{port}}/",
+        "http://img.example:22/",
+        "http://unknown.example/",
+        "file:///etc/passwd",
+        "http://user@other.example:{port}/",
+        "http://0x7f.2:{port}/",
+        "ftp://img.example:{port}/",
+    ],
+)
+def test_redirects_are_checked_like_urls(location: str) -> None:
+    def script(connection: socket.socket) -> None:
+        port = connection.getsockname()[1]
+        connection.sendall(answer(b"", REDIRECT, f"Location: {location.format(port=port)}"))
+
+    with pytest.raises(UrlRefused):
+        fetch(script)
+
+
+def test_a_redirect_is_looked_up_anew() -> None:
+    """Rebinding between two hops."""
+    answers = iter([["127.0.0.1"], [INSIDE]])
+    with pytest.raises(UrlRefused):
+        fetch(answer(b"", REDIRECT, "Location: /again"), names=lambda _host: next(answers))
+
+
+def test_three_redirects_are_followed_and_no_more() -> None:
+    for hops, most in ((3, 4), (4, 4)):
+        left = [*repeat(answer(b"", REDIRECT, "Location: /next"), hops), answer(IMAGE)]
+        with serving(lambda connection: connection.sendall(left.pop(0))) as (port, heads):  # noqa: B023
+            url = f"http://img.example:{port}/"
+            if hops == 3:
+                assert fetcher(port).fetch(url, soon()) == IMAGE
+            else:
+                with pytest.raises(DownloadFailed, match="3 times"):
+                    fetcher(port).fetch(url, soon())
+        assert len(heads) == most
+
+
+def test_endless_redirects_end() -> None:
+    with pytest.raises(DownloadFailed, match="3 times"):
+        fetch(answer(b"", REDIRECT, "Location: /a.png"))
+
+
+def test_a_redirect_to_nowhere_is_no_image() -> None:
+    with pytest.raises(DownloadFailed, match="302"):
+        fetch(answer(b"", REDIRECT))
+
+
+# Bounded in bytes
+
+
+def test_an_image_of_just_the_limit_is_fetched() -> None:
+    assert fetch(answer(bytes(MOST))) == bytes(MOST)
+
+
+def test_an_announced_size_is_believed_when_it_is_too_large() -> None:
+    with pytest.raises(FileTooLarge):
+        fetch(answer(b"", length=MOST + 1))
+
+
+def chunks(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        connection.sendall(b"2710\r\n" + bytes(10_000) + b"\r\n")
+
+
+def endless(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        connection.sendall(bytes(10_000))
+
+
+@pytest.mark.parametrize("script", [chunks, endless, answer(bytes(MOST + 1))], ids=["chunks", "endless", "announced"])
+def test_a_huge_body_ends_at_the_limit(script: Script | bytes) -> None:
+    with pytest.raises(FileTooLarge):
+        fetch(script)
+
+
+def test_chunks_are_put_together() -> None:
+    body = b"".join(b"%x\r\n%s\r\n" % (len(IMAGE[i : i + 99]), IMAGE[i : i + 99]) for i in range(0, len(IMAGE), 99))
+    assert fetch(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body + b"0\r\n\r\n") == IMAGE
+
+
+def repeated(start: bytes, piece: bytes) -> Script:
+    def script(connection: socket.socket) -> None:
+        connection.sendall(start)
+        while True:
+            connection.sendall(piece)
+
+    return script
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        repeated(HEAD, b"X-A: b\r\n"),
+        repeated(HEAD + b"X-A: ", b"b" * 1000),
+        repeated(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        repeated(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1;" + b"x" * 60_000 + b"\r\na\r\n"),
+        repeated(HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n", b"X-A: b\r\n"),
+        repeated(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"0" * 1000),
+    ],
+    ids=["headers", "header", "continue", "extensions", "trailers", "chunk size"],
+)
+def test_what_is_around_a_body_is_bounded_too(script: Script) -> None:
+    with pytest.raises(DownloadFailed):
+        fetch(script)
+
+
+# Bounded in time
+
+
+def drip(start: bytes) -> Script:
+    def script(connection: socket.socket) -> None:
+        connection.sendall(start)
+        while True:
+            connection.sendall(b"1")
+            time.sleep(0.02)
+
+    return script
+
+
+DRIPS = {
+    "status": drip(b"HTTP/1.1 "),
+    "header": drip(HEAD + b"X-A: "),
+    "body": drip(HEAD + b"Content-Length: 50000\r\n\r\n"),
+    "chunk": drip(HEAD + b"Transfer-Encoding: chunked\r\n\r\nc350\r\n"),
+    "chunk size": drip(HEAD + b"Transfer-Encoding: chunked\r\n\r\n"),
+    "open end": drip(HEAD + b"\r\n"),
+}
+
+
+@pytest.mark.parametrize("script", DRIPS.values(), ids=DRIPS)
+def test_a_slow_drip_ends_at_the_deadline(script: Script) -> None:
+    with pytest.raises(DownloadFailed, match="too long"):
+        fetch(script, within=0.3)
+
+
+def test_a_fetch_has_a_limit_of_its_own() -> None:
+    with pytest.raises(DownloadFailed, match="too long"):
+        fetch(DRIPS["open end"], within=3600, seconds=0.3)
+
+
+def test_redirects_share_one_deadline() -> None:
+    def script(connection: socket.socket) -> None:
+        time.sleep(0.2)
+        connection.sendall(answer(b"", REDIRECT, "Location: /a.png"))
+
+    with pytest.raises(DownloadFailed, match="too long"):
+        fetch(script, within=0.5)
+
+
+def silent(connection: socket.socket) -> None:
+    connection.recv(1)
+
+
+def test_a_server_that_says_nothing_is_left() -> None:
+    with pytest.raises(DownloadFailed, match="too long"):
+        fetch(silent, within=0.3)
+
+
+def test_a_deadline_that_is_over_reaches_nobody() -> None:
+    with serving(answer(IMAGE)) as (port, heads):
+        with pytest.raises(DownloadFailed, match="too long"):
+            fetcher(port).fetch(f"http://img.example:{port}/", time.monotonic() - 1)
+        assert heads == []
+
+
+def test_a_slow_lookup_is_left() -> None:
+    done = threading.Event()
+
+    def resolve(host: str) -> Sequence[str]:
+        done.wait()
+        return ["127.0.0.1"]
+
+    with pytest.raises(DownloadFailed, match="too long"):
+        fetch(answer(IMAGE), within=0.3, names=resolve)
+    done.set()
+
+
+def test_slow_lookups_do_not_pile_up() -> None:
+    done = threading.Event()
+    started: list[str] = []
+
+    def resolve(host: str) -> Sequence[str]:
+        started.append(host)
+        done.wait()
+        return ["127.0.0.1"]
+
+    ours = fetcher(80, names=resolve)
+    for _ in range(MOST_LOOKUPS + 5):
+        with pytest.raises(DownloadFailed, match="too long"):
+            ours.fetch("http://img.example/", time.monotonic() + 0.02)
+    assert len(started) <= MOST_LOOKUPS
+    done.set()
+
+
+# Answers that are none
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        answer(IMAGE, "404 Not Found"),
+        answer(IMAGE, "500 Internal Server Error"),
+        answer(IMAGE, "206 Partial Content"),
+        answer(b"", "204 No Content"),
+        answer(b""),
+        answer(IMAGE, "200 OK", "Content-Encoding: gzip"),
+        answer(IMAGE, "200 OK", "Content-Encoding: br"),
+        answer(IMAGE, length=len(IMAGE) + 1),
+        b"",
+        b"HTTP/1.1 200 OK\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        IMAGE,
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    ],
+    ids=lambda script: repr(script[:30]),
+)
+def test_answers_that_are_no_image_fail_clearly(script: bytes) -> None:
+    with pytest.raises(DownloadFailed):
+        fetch(script)
+
+
+def test_a_server_that_is_not_there_fails_clearly() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    with pytest.raises(DownloadFailed):
+        fetcher(port).fetch(f"http://img.example:{port}/", soon())
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusting(authority: trustme.CA) -> Callable[[], ssl.SSLContext]:
+    """Make contexts like those in use, that trust the authority of these tests."""
+
+    def make() -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        return context
+
+    return make
+
+
+@contextmanager
+def secure(authority: trustme.CA, *names: str) -> Iterator[tuple[int, list[str | None]]]:
+    """Serve the image with a certificate for these names; yield the port and the names that clients asked for."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    asked: list[str | None] = []
+    context.sni_callback = lambda _socket, name, _context: asked.append(name)
+    with serving(answer(IMAGE), context) as (port, _):
+        yield port, asked
+
+
+def test_the_certificate_is_that_of_the_name(authority: trustme.CA, trusting: Callable[[], ssl.SSLContext]) -> None:
+    with secure(authority, "img.example") as (port, asked):
+        assert fetcher(port, tls=trusting).fetch(f"https://IMG.example.:{port}/", soon()) == IMAGE
+        assert asked == ["img.example"]
+
+
+@pytest.mark.parametrize("names", [["other.example"], ["127.0.0.1"], ["example"]])
+def test_a_certificate_for_another_name_is_refused(
+    authority: trustme.CA, trusting: Callable[[], ssl.SSLContext], names: list[str]
+) -> None:
+    with secure(authority, *names) as (port, _), pytest.raises(DownloadFailed, match="certificate"):
+        fetcher(port, tls=trusting).fetch(f"https://img.example:{port}/", soon())
+
+
+def test_a_certificate_of_an_unknown_authority_is_refused(authority: trustme.CA) -> None:
+    with secure(authority, "img.example") as (port, _), pytest.raises(DownloadFailed, match="certificate"):
+        fetcher(port).fetch(f"https://img.example:{port}/", soon())
+
+
+def test_https_does_not_lead_to_http(authority: trustme.CA, trusting: Callable[[], ssl.SSLContext]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("img.example").configure_cert(context)
+    with serving(answer(b"", REDIRECT, "Location: http://img.example/"), context) as (port, _):
+        with pytest.raises(UrlRefused, match="https to http"):
+            fetcher(port, tls=trusting).fetch(f"https://img.example:{port}/", soon())
+
+
+def test_a_handshake_that_never_ends_is_left() -> None:
+    with serving(silent) as (port, _):
+        with pytest.raises(DownloadFailed, match="too long"):
+            fetcher(port).fetch(f"https://img.example:{port}/", time.monotonic() + 0.3)
+
+
+# Whatever it is, it is one clear error
+
+STARTS = [b"", b"HTTP/1.1 ", HEAD, HEAD + b"Content-Length: ", HEAD + b"Transfer-Encoding: chunked\r\n\r\n"]
+STARTS += [b"HTTP/1.1 302 Found\r\nLocation: "]
+
+
+@settings(max_examples=200, deadline=None)
+@given(strategies.sampled_from(STARTS), strategies.binary(max_size=300))
+def test_no_answer_whatever_breaks_it(start: bytes, rest: bytes) -> None:
+    with serving(start + rest) as (port, _), suppress(ServiceError):
+        fetcher(port).fetch(f"http://img.example:{port}/", soon())
+
+
+@given(strategies.text(max_size=40), strategies.sampled_from(["", "http://", "https://[", "http://img.example"]))
+def test_no_url_whatever_breaks_it(text: str, start: str) -> None:
+    ours = Fetcher(Settings(allow_url_fetch=True), resolve=Names())
+    with pytest.raises(UrlRefused):
+        ours.fetch(start + text, soon())

@@ -1,0 +1,250 @@
+"""The description says what the code does: no route, parameter, error or header more or less."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from openapi_spec_validator import validate
+
+from app import create_app
+from app.errors import error_codes
+from app.http import rembg
+from app.http.cors import EXPOSED_HEADERS
+from app.http.params import PARAMETERS
+from app.http.removebg import parameters as removebg
+from app.http.removebg.errors import CODES, OF_BACKGROUND
+from app.http.values import Kind
+from app.settings import Settings
+from tests.conftest import NO_LIMITS, jpeg
+from tests.doubles import FakePool, failing
+
+NATIVE = ("/remove-background", "/remove-background-preview", "/remove-background-base64")
+# Errors with which no operation ends in their native shape: that of no operation, and those of remove.bg's dialect.
+ELSEWHERE = {"METHOD_NOT_ALLOWED", "NOT_IMPLEMENTED", "ROI_EXCEEDS_BOUNDS", "ROI_REGION_EMPTY"}
+
+
+@pytest.fixture
+def document(fast_client: FlaskClient) -> Any:
+    return fast_client.get("/openapi.json").json
+
+
+@pytest.fixture
+def page(fast_client: FlaskClient) -> str:
+    return fast_client.get("/docs").text
+
+
+def operations(document: Any) -> Iterator[Any]:
+    for methods in document["paths"].values():
+        yield from methods.values()
+
+
+def query(operation: Any) -> set[str]:
+    return {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "query"}
+
+
+def body(document: Any, operation: Any, kind: str) -> Any:
+    schema = operation["requestBody"]["content"][kind]["schema"]
+    name = schema.get("$ref", "").rpartition("/")[2]
+    return document["components"]["schemas"][name] if name else schema
+
+
+def test_it_is_valid(document: Any) -> None:
+    validate(document)
+    assert document["openapi"].startswith("3.1")
+
+
+def test_every_route_is_described_and_no_other(document: Any) -> None:
+    app = create_app(Settings(), FakePool())
+    routes = {
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert {(path, method) for path, methods in document["paths"].items() for method in methods} == routes
+
+
+def test_every_operation_has_a_name_of_its_own(document: Any) -> None:
+    names = [operation["operationId"] for operation in operations(document)]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("path", NATIVE)
+def test_every_native_parameter_is_described_wherever_it_may_stand(document: Any, path: str) -> None:
+    operation = document["paths"][path]["post"]
+    expected = {*PARAMETERS, "preset"}
+    assert query(operation) == expected
+    properties = {kind: set(body(document, operation, kind).get("properties", {})) for kind in BODIES}
+    assert properties == {kind: expected | more if more else set() for kind, more in BODIES.items()}
+
+
+BODIES: dict[str, set[str]] = {
+    "multipart/form-data": {"file", "background_file"},
+    "application/json": {"image"},
+    "application/x-www-form-urlencoded": {"image"},
+    "application/octet-stream": set(),
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_native_parameter_is_read_by_what_describes_it(document: Any, name: str) -> None:
+    parameter = PARAMETERS[name]
+    (described,) = (each for each in document["paths"][NATIVE[0]]["post"]["parameters"] if each["name"] == name)
+    assert parameter.parse.schema.items() <= described["schema"].items()
+    assert parameter.help in described["description"]
+
+
+KINDS = [
+    *(parameter.parse for parameters in (PARAMETERS, rembg.PARAMETERS) for parameter in parameters.values()),
+    *(parameter.kind for parameter in removebg.PARAMETERS.values()),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.schema)[:60])
+def test_a_schema_and_its_parser_agree(kind: Kind[Any]) -> None:
+    parse, schema = kind.parse, kind.schema
+    for good in schema.get("enum", schema.get("examples", [])):
+        parse(good)
+    if "minimum" in schema:
+        assert [parse(str(schema[end])) for end in ("minimum", "maximum")] == [schema["minimum"], schema["maximum"]]
+        for bad in (schema["minimum"] - 1, schema["maximum"] + 1):
+            with pytest.raises(ValueError):
+                parse(str(bad))
+    if "pattern" in schema:
+        assert all(re.search(schema["pattern"], good) for good in schema["examples"])
+
+
+def test_every_error_is_described_and_no_other(document: Any) -> None:
+    described = {name for name in document["components"]["examples"] if "." not in name}
+    assert described == set(error_codes())
+    assert document["components"]["schemas"]["Error"]["properties"]["code"]["enum"] == sorted(error_codes())
+    named = set(re.findall(r"#/components/examples/(\w+)'", str(document["paths"])))
+    assert named == set(error_codes()) - ELSEWHERE
+
+
+def test_every_error_stands_with_its_status(document: Any) -> None:
+    for operation in operations(document):
+        for status, answer in operation["responses"].items():
+            for code in re.findall(r"#/components/examples/(\w+)'", str(answer)):
+                assert error_codes()[code].status == int(status)
+
+
+@pytest.mark.parametrize("code", sorted(error_codes()))
+def test_an_example_is_what_would_be_answered(
+    document: Any, fast_client: FlaskClient, fake_pool: FakePool, code: str
+) -> None:
+    example = document["components"]["examples"][code]["value"]
+    failing(fake_pool, error_codes()[code]())
+    answered: Any = fast_client.post("/remove-background", data=jpeg()).json
+    assert example | {"request_id": ""} == answered | {"request_id": ""}
+
+
+def test_every_parameter_of_removebg_is_described(document: Any) -> None:
+    operation = document["paths"]["/v1.0/removebg"]["post"]
+    texts = {name for name, parameter in removebg.PARAMETERS.items() if not parameter.is_file}
+    assert set(body(document, operation, "multipart/form-data")["properties"]) == set(removebg.PARAMETERS)
+    assert set(body(document, operation, "application/json")["properties"]) == texts
+    assert set(body(document, operation, "application/x-www-form-urlencoded")["properties"]) == texts
+
+
+def test_every_parameter_of_rembg_is_described(document: Any) -> None:
+    upload, by_url = (document["paths"]["/api/remove"][method] for method in ("post", "get"))
+    assert set(body(document, upload, "multipart/form-data")["properties"]) == {"file", *rembg.PARAMETERS}
+    assert query(upload) == set(rembg.PARAMETERS)
+    assert query(by_url) == {"url", *rembg.PARAMETERS}
+
+
+def test_every_code_of_removebg_is_described(document: Any) -> None:
+    codes = {code for _, code in CODES.values()} | set(OF_BACKGROUND.values())
+    codes |= {parameter.error for parameter in removebg.PARAMETERS.values()}
+    described = removebg_codes(document["paths"]["/v1.0/removebg"])
+    assert codes - described == set()
+    assert removebg_codes(document["paths"]) == removebg_codes(document["components"]["examples"])
+
+
+def removebg_codes(part: Any) -> set[str]:
+    return set(re.findall(r"remove\.bg\.(\w+)'", str(part)))
+
+
+@pytest.mark.parametrize("code", sorted(error_codes()))
+def test_an_example_of_removebg_is_what_would_be_answered(
+    document: Any, fast_client: FlaskClient, fake_pool: FakePool, code: str
+) -> None:
+    failing(fake_pool, error_codes()[code]())
+    response = fast_client.post("/v1.0/removebg", data={"image_file": (io.BytesIO(jpeg()), "")})
+    answered: Any = response.json
+    name = answered["errors"][0]["code"]
+    if code not in NOT_OF_REMOVEBG:
+        responses = document["paths"]["/v1.0/removebg"]["post"]["responses"]
+        assert name in responses[str(response.status_code)]["content"]["application/json"]["examples"]
+        example = document["components"]["examples"][f"remove.bg.{name}"]["value"]
+        assert name in SHARED or example == answered
+
+
+# Codes of remove.bg that several of our errors have.
+SHARED = {"failed_to_read_image", "rate_limit_exceeded", "auth_failed"}
+# They are of other addresses, or of none.
+NOT_OF_REMOVEBG = {"FORBIDDEN", "FORBIDDEN_PATH", "NOT_FOUND", "METHOD_NOT_ALLOWED", "NOT_IMPLEMENTED"}
+
+
+def test_every_header_is_described_and_no_other(document: Any) -> None:
+    assert set(document["components"]["headers"]) == set(EXPOSED_HEADERS)
+    named = {
+        name
+        for operation in operations(document)
+        for each in operation["responses"].values()
+        for name in each["headers"]
+    }
+    assert named == set(EXPOSED_HEADERS)
+
+
+def test_it_is_about_this_server(make_client: Callable[..., FlaskClient]) -> None:
+    client = make_client(models_allowed="u2netp", app_name="Cut-outs", api_keys=("secret",))
+    document: Any = client.get("/openapi.json").json
+    fields = document["components"]["schemas"]["RemovalJson"]["properties"]
+    assert fields["model"]["enum"] == ["lite", "u2netp"]
+    assert "id-photo" in fields["preset"]["enum"]
+    assert document["info"]["title"] == "Cut-outs"
+    assert document["security"] == [{"ApiKey": []}, {"Bearer": []}]
+
+
+def test_a_key_is_optional_where_none_is_needed(document: Any) -> None:
+    assert {} in document["security"]
+
+
+def test_what_needs_no_key_says_so(document: Any) -> None:
+    open_paths = {
+        path for path, methods in document["paths"].items() for each in methods.values() if "security" in each
+    }
+    client = create_app(Settings(**NO_LIMITS | {"api_keys": ("secret",)}), FakePool()).test_client()
+    asked = {(path, method) for path, methods in document["paths"].items() for method in methods}
+    answered = {path for path, method in asked if client.open(path, method=method).status_code not in {401, 403}}
+    assert open_paths == answered
+
+
+def test_the_page_holds_everything(document: Any, page: str) -> None:
+    for path, methods in document["paths"].items():
+        for method in methods:
+            assert f"{method.upper()} {path}</h3>" in page
+    for name in (*PARAMETERS, *error_codes(), *EXPOSED_HEADERS, *document["components"]["schemas"]):
+        assert name in page
+
+
+def test_the_page_loads_nothing_and_runs_nothing(fast_client: FlaskClient) -> None:
+    answer = fast_client.get("/docs")
+    assert answer.mimetype == "text/html"
+    assert not re.search(r"<script|<link|<img|<iframe|@import|url\(|\son\w+=|\sstyle=|https?://", answer.text)
+    (style,) = re.findall(r"<style>(.*?)</style>", answer.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+def test_the_page_takes_what_an_operator_wrote_as_text(make_client: Callable[..., FlaskClient]) -> None:
+    assert "<b>x</b>" not in make_client(app_name="<b>x</b>").get("/docs").text

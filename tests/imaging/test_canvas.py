@@ -1,0 +1,167 @@
+"""Worked examples of remove.bg's geometry: sizes and boxes, computed by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from app.engine.messages import Box, Canvas, Length, RemovalOptions
+from app.errors import RoiEmpty, RoiExceedsBounds
+from app.imaging.canvas import lay_out, region_of
+from app.imaging.geometry import Size, fit_pixels
+
+MP = 1_000_000
+NOTHING = Box()
+# A subject of 400 x 800 in a photo of 2000 x 1000: top 100, left 300.
+FRAME, SUBJECT = (2000, 1000), Box(100, 300, 400, 800)
+
+
+def px(*values: float) -> tuple[Length, ...]:
+    return tuple(Length(value) for value in values)
+
+
+def percent(*values: float) -> tuple[Length, ...]:
+    return tuple(Length(value, "%") for value in values)
+
+
+def options(canvas: Canvas, **more: object) -> RemovalOptions:
+    return replace(RemovalOptions("lite", 2048, canvas=canvas), **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "fitted"),
+    [
+        ((100, 50), MP, (100, 50)),  # never scaled up
+        ((5000, 3200), 250_000, (625, 400)),
+        ((4000, 3000), 250_000, (577, 433)),
+        ((3000, 4000), 250_000, (433, 577)),
+        ((6000, 4000), 1_500_000, (1500, 1000)),
+        ((4000, 4000), 4 * MP, (2000, 2000)),
+        ((6250, 4000), 10 * MP, (3952, 2529)),
+        ((6250, 4000), 25 * MP, (6250, 4000)),
+        ((500, 500), 250_000, (500, 500)),
+        ((501, 500), 250_000, (500, 499)),
+        ((1_000_000, 1), 250_000, (250_000, 1)),
+        ((1, 1_000_000), 250_000, (1, 250_000)),
+    ],
+)
+def test_a_size_in_megapixels(size: Size, most: int, fitted: Size) -> None:
+    assert fit_pixels(size, most) == fitted
+    assert fitted[0] * fitted[1] <= most
+
+
+@pytest.mark.parametrize(
+    ("roi", "region"),
+    [
+        (None, Box(0, 0, 2000, 1000)),
+        (percent(0, 0, 100, 100), Box(0, 0, 2000, 1000)),
+        (px(100, 50, 300, 250), Box(50, 100, 200, 200)),
+        (percent(10, 20, 50, 60), Box(200, 200, 800, 400)),
+        ((*px(0), *percent(50), *px(2000), *percent(100)), Box(500, 0, 2000, 500)),
+        (px(1999, 999, 2000, 1000), Box(999, 1999, 1, 1)),
+    ],
+)
+def test_the_region_of_interest(roi: tuple[Length, ...] | None, region: Box) -> None:
+    assert region_of(roi, FRAME) == region  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("roi", "error"),
+    [
+        (px(0, 0, 2001, 1000), RoiExceedsBounds),
+        (px(0, 0, 2000, 1001), RoiExceedsBounds),
+        (percent(0, 0, 100.1, 100), RoiExceedsBounds),
+        (px(2500, 0, 100, 100), RoiExceedsBounds),
+        (px(100, 0, 100, 100), RoiEmpty),
+        (px(200, 0, 100, 100), RoiEmpty),
+        (px(0, 300, 100, 200), RoiEmpty),
+        (percent(50, 0, 50.01, 100), RoiEmpty),  # a fifth of a pixel
+    ],
+)
+def test_a_region_that_is_none(roi: tuple[Length, ...], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        region_of(roi, FRAME)  # type: ignore[arg-type]
+
+
+MARGIN = px(100, 40, 200, 200)
+# (canvas, more options, subject, size of the answer, box of the subject in it)
+EXAMPLES = [
+    # As it is, and within 0.5 megapixels: half of each side.
+    (Canvas(25 * MP), {}, SUBJECT, (2000, 1000), Box(100, 300, 400, 800)),
+    (Canvas(500_000), {}, SUBJECT, (1000, 500), Box(50, 150, 200, 400)),
+    (Canvas(500_000), {}, NOTHING, (1000, 500), NOTHING),
+    # Cropped to the subject, and within 80,000 px of it: half of each side.
+    (Canvas(25 * MP), {"crop": True}, SUBJECT, (400, 800), Box(0, 0, 400, 800)),
+    (Canvas(80_000), {"crop": True}, SUBJECT, (200, 400), Box(0, 0, 200, 400)),
+    (Canvas(25 * MP), {"crop": True}, NOTHING, (2000, 1000), NOTHING),
+    # Margins: px of the photo, percentages of the subject; 800 + 100 + 200 px are more than the photo has.
+    (Canvas(25 * MP), {"crop": True, "crop_margin": px(30, 30, 30, 30)}, SUBJECT, (460, 860), Box(30, 30, 400, 800)),
+    (
+        Canvas(25 * MP),
+        {"crop": True, "crop_margin": (*px(100), *percent(10), *px(200), *percent(50))},
+        SUBJECT,
+        (640, 1100),
+        Box(100, 200, 400, 800),
+    ),
+    (Canvas(176_000), {"crop": True, "crop_margin": MARGIN}, SUBJECT, (320, 550), Box(50, 100, 200, 400)),
+    # Scaled: the side that reaches its share of the canvas first decides. 50 % of 1000 is 500 high, so 250 wide.
+    (Canvas(25 * MP, scale=0.5, position=(0.5, 0.5)), {}, SUBJECT, (2000, 1000), Box(250, 875, 250, 500)),
+    (Canvas(500_000, scale=0.5, position=(0.5, 0.5)), {}, SUBJECT, (1000, 500), Box(125, 438, 125, 250)),
+    (Canvas(25 * MP, scale=1.0, position=(0.5, 0.5)), {}, SUBJECT, (2000, 1000), Box(0, 750, 500, 1000)),
+    (Canvas(25 * MP, scale=0.1, position=(0.0, 1.0)), {}, SUBJECT, (2000, 1000), Box(900, 0, 50, 100)),
+    # A wide subject: 80 % of 2000 is 1600 wide, so 400 high.
+    (Canvas(25 * MP, scale=0.8, position=(0.5, 0.5)), {}, Box(0, 0, 800, 200), (2000, 1000), Box(300, 200, 1600, 400)),
+    # Scaled where it is: about its own middle (500, 500), and moved inside as far as it must be.
+    (Canvas(25 * MP, scale=0.5), {}, SUBJECT, (2000, 1000), Box(250, 375, 250, 500)),
+    (Canvas(25 * MP, scale=1.0), {}, Box(0, 0, 100, 100), (2000, 1000), Box(0, 0, 1000, 1000)),
+    # Moved: 0 % is left and top, 100 % is right and bottom.
+    (Canvas(25 * MP, position=(0.5, 0.5)), {}, SUBJECT, (2000, 1000), Box(100, 800, 400, 800)),
+    (Canvas(25 * MP, position=(0.0, 0.0)), {}, SUBJECT, (2000, 1000), Box(0, 0, 400, 800)),
+    (Canvas(25 * MP, position=(1.0, 1.0)), {}, SUBJECT, (2000, 1000), Box(200, 1600, 400, 800)),
+    (Canvas(500_000, position=(0.25, 1.0)), {}, SUBJECT, (1000, 500), Box(100, 200, 200, 400)),
+    (Canvas(25 * MP, position=(1.0, 1.0)), {}, NOTHING, (2000, 1000), NOTHING),
+    # Cropped first, then scaled in what is left: 50 % of 400 x 800.
+    (
+        Canvas(25 * MP, scale=0.5, position=(0.5, 0.5)),
+        {"crop": True},
+        SUBJECT,
+        (400, 800),
+        Box(200, 100, 200, 400),
+    ),
+    (
+        Canvas(25 * MP, position=(0.0, 0.0)),
+        {"crop": True, "crop_margin": px(10, 10, 10, 10)},
+        SUBJECT,
+        (420, 820),
+        Box(0, 0, 400, 800),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("canvas", "more", "subject", "size", "box"), EXAMPLES)
+def test_a_worked_example(canvas: Canvas, more: dict[str, object], subject: Box, size: Size, box: Box) -> None:
+    region = Box(0, 0, *FRAME)
+    layout = lay_out(FRAME, region, subject, options(canvas, **more), most_pixels=canvas.most_pixels)
+    assert (layout.size, layout.subject) == (size, box)
+
+
+def test_a_region_stays_where_it_is() -> None:
+    region = Box(100, 200, 600, 800)
+    layout = lay_out(FRAME, region, SUBJECT, options(Canvas(500_000)), most_pixels=500_000)
+    assert (layout.size, layout.source, layout.target) == ((1000, 500), region, Box(50, 100, 300, 400))
+
+
+def test_a_margin_shows_what_the_region_has() -> None:
+    region, margin = Box(80, 290, 1000, 900), px(50, 50, 50, 50)
+    layout = lay_out(
+        FRAME, region, SUBJECT, options(Canvas(25 * MP), crop=True, crop_margin=margin), most_pixels=25 * MP
+    )
+    assert (layout.size, layout.source, layout.target) == ((500, 900), Box(80, 290, 460, 870), Box(30, 40, 460, 870))
+
+
+@pytest.mark.parametrize(("sharpest", "size"), [(1.0, (2000, 1000)), (0.5, (1000, 500)), (0.3, (600, 300))])
+def test_an_answer_is_no_larger_than_what_was_worked_on(sharpest: float, size: Size) -> None:
+    region = Box(0, 0, *FRAME)
+    layout = lay_out(FRAME, region, NOTHING, options(Canvas(25 * MP)), most_pixels=25 * MP, sharpest=sharpest)
+    assert layout.size == size

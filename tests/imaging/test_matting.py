@@ -1,0 +1,217 @@
+"""Alpha matting: the right equations, solved, inside the memory that is left."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion
+
+from app.engine.messages import Trimap
+from app.imaging import matting
+from app.imaging.matte import refine_edges
+from app.imaging.matting import UNKNOWN, can_be_solved, draw_trimap, fitting_scale, scale_trimap, solve_alpha
+from app.imaging.multigrid import Grid, solve
+from tests.imaging.pictures import coarse, noise
+
+Bytes = NDArray[np.uint8]
+ROOT = Path(__file__).parent.parent.parent
+
+
+def furry(side: int) -> tuple[Bytes, NDArray[np.float32]]:
+    """Return a photo of a brown ball of fur before a sky, and its true alpha."""
+    large = np.zeros((2 * side, 2 * side), np.uint8)
+    cv2.circle(large, (side, side), round(0.5 * side), 255, -1)
+    for angle in np.linspace(0, 2 * np.pi, 90, endpoint=False):
+        tip = (round(side + 0.62 * side * np.cos(angle)), round(side + 0.62 * side * np.sin(angle)))
+        cv2.line(large, (side, side), tip, 255, 3, cv2.LINE_AA)
+    alpha = np.asarray(cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA), np.float32) / 255
+    ramp = np.linspace(0, 40, side)[None, :, None]
+    mixed = alpha[..., None] * np.array([120, 80, 40]) + (1 - alpha[..., None]) * (np.array([150, 180, 210]) + ramp)
+    grain = np.random.default_rng(1).normal(0, 2, mixed.shape)
+    return np.asarray(np.clip(mixed + grain, 0, 255), np.uint8), np.asarray(alpha, np.float32)
+
+
+def model_mask(alpha: NDArray[np.float32]) -> Bytes:
+    """Return what a model would see of it, at full size."""
+    soft = cv2.resize(coarse(alpha), alpha.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.rint(np.clip(soft, 0, 1) * 255), np.uint8)
+
+
+def by_the_book(photo: Bytes) -> NDArray[np.float64]:
+    """Return the whole matting Laplacian, written down as in Levin et al., eq. 12."""
+    height, width = photo.shape[:2]
+    colours = photo / 255
+    laplacian = np.zeros((height * width, height * width))
+    for y in range(1, height - 1):
+        for x in range(1, width - 1):
+            pixels = [(y + down) * width + x + right for down in (-1, 0, 1) for right in (-1, 0, 1)]
+            own = colours[y - 1 : y + 2, x - 1 : x + 2].reshape(9, 3)
+            away = own - own.mean(axis=0)
+            covariance = away.T @ away / 9 + 1e-7 / 9 * np.eye(3)
+            laplacian[np.ix_(pixels, pixels)] += np.eye(9) - (1 + away @ np.linalg.inv(covariance) @ away.T) / 9
+    return laplacian
+
+
+def ringed(side: int) -> Bytes:
+    """Return a trimap: subject in the middle, background around, unknown between."""
+    known = np.full((side, side), UNKNOWN, np.uint8)
+    known[:2], known[-2:], known[:, :2], known[:, -2:] = 0, 0, 0, 0
+    known[side // 2 - 2 : side // 2 + 2, side // 2 - 2 : side // 2 + 2] = 255
+    return known
+
+
+def test_the_stencil_is_the_laplacian_of_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matting, "STRIP", 4)
+    monkeypatch.setattr(matting, "CHUNK", 7)
+    photo = np.asarray(noise((11, 13)))
+    grid = matting._laplacian(photo, np.ones((13, 11), np.bool_))
+    vector = np.random.default_rng(2).random(13 * 11).astype(np.float32)
+    assert np.allclose(grid.times(vector), by_the_book(photo) @ vector, atol=1e-4)
+
+
+def test_alpha_solves_the_equations() -> None:
+    photo, known = np.asarray(noise((24, 24), seed=3)), ringed(24)
+    unknown = (known == UNKNOWN).ravel()
+    laplacian = by_the_book(photo)
+    right = -laplacian[np.ix_(unknown, ~unknown)] @ (known.ravel()[~unknown] / 255)
+    exact = np.clip(np.linalg.solve(laplacian[np.ix_(unknown, unknown)], right), 0, 1)
+    alpha = solve_alpha(photo, known, np.full_like(known, 90))
+    assert np.abs(alpha.ravel()[unknown] / 255 - exact).mean() < 0.01
+    assert (alpha.ravel()[~unknown] == known.ravel()[~unknown]).all()
+
+
+def test_multigrid_solves_a_stencil_of_known_solution() -> None:
+    side = 40
+    values = np.full((9, side * side), -1, np.float32)
+    values[4] = 8
+    rows, columns = np.divmod(np.arange(side * side), side)
+    edge = np.array([rows == 0, rows == side - 1, columns == 0, columns == side - 1])
+    for number, (down, right) in enumerate((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)):
+        outside = (edge[0] & (down < 0)) | (edge[1] & (down > 0)) | (edge[2] & (right < 0)) | (edge[3] & (right > 0))
+        values[number, outside] = 0
+    inner = np.flatnonzero(~edge.any(axis=0))
+    known = np.where(edge.any(axis=0), columns / side, 0).reshape(side, side).astype(np.float32)
+    found = solve(Grid((side, side), inner, values[:, inner], 1), known, np.zeros(len(inner), np.float32), 1e-6, 100)
+    assert np.abs(found - columns[inner] / side).max() < 1e-3  # a plane is harmonic
+
+
+def test_hair_is_found_that_edges_miss() -> None:
+    photo, truth = furry(480)
+    mask = model_mask(truth)
+    known = draw_trimap(mask, Trimap())
+    band = known == UNKNOWN
+    matted = np.abs(solve_alpha(photo, known, mask) / 255 - truth)[band].mean()
+    edges = np.abs(refine_edges(photo, coarse(truth))[1] / 255 - truth)[band].mean()
+    assert matted < 0.6 * edges
+
+
+@pytest.mark.parametrize("trimap", [Trimap(), Trimap(200, 50, 0), Trimap(255, 0, 3), Trimap(240, 10, 25)])
+def test_the_trimap_is_rembg_s(trimap: Trimap) -> None:
+    mask = model_mask(furry(200)[1])
+    window = np.ones((trimap.erode, trimap.erode)) if trimap.erode else None
+    subject, background = mask > trimap.foreground, mask < trimap.background
+    if window is not None:
+        subject, background = binary_erosion(subject, window), binary_erosion(background, window, border_value=1)
+    expected = np.where(background, 0, np.where(subject, 255, UNKNOWN))
+    assert (draw_trimap(mask, trimap) == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "possible"),
+    [((0, 128, 255), True), ((0, 128), False), ((128, 255), False), ((0, 255), False), ((128,), False)],
+)
+def test_something_must_be_known_of_both_kinds(values: tuple[int, ...], possible: bool) -> None:
+    assert can_be_solved(np.resize(np.array(values, np.uint8), (30, 30))) is possible
+
+
+@pytest.mark.parametrize("shape", [(1, 9), (2, 200), (200, 2)])
+def test_a_photo_without_a_window_can_not_be_solved(shape: tuple[int, int]) -> None:
+    assert not can_be_solved(np.resize(np.array((0, 128, 255), np.uint8), shape))
+
+
+def test_a_smaller_trimap_is_known_only_where_all_of_it_is() -> None:
+    known = np.array([[0, 0, 255, 255], [0, 0, 255, 128]], np.uint8)
+    assert scale_trimap(known, (2, 1)).tolist() == [[0, 128]]
+
+
+@pytest.mark.parametrize("megabytes", [0, 30, 60, 120, 400])
+def test_the_scale_is_the_largest_that_fits(megabytes: int) -> None:
+    known = np.resize(np.repeat(np.array((0, 128, 255, 0), np.uint8), 300), (1200, 1500))
+    scale = fitting_scale(known, megabytes << 20)
+    needed = matting.solver_bytes(round(known.size * scale**2), round((known == UNKNOWN).sum() * scale**2))
+    assert needed <= max(megabytes << 20, matting.solver_bytes(256 * 256, 256 * 256))
+    assert megabytes < 400 or scale == 1
+
+
+def test_the_scale_is_bounded_by_work_as_well() -> None:
+    known = np.resize(np.repeat(np.array((0, 128, 128, 255), np.uint8), 500), (2000, 2000))
+    assert (known == UNKNOWN).sum() * fitting_scale(known, 10**12) ** 2 <= 1.01 * matting.MOST_UNKNOWN
+
+
+MEASURE = """
+import sys
+import numpy as np
+from app.engine.allocator import keep_heap_small
+from app.engine.memory import resident_bytes
+from app.imaging import matting
+from tests.engine.peak_memory import peak_bytes, reset_peak
+from tests.imaging.pictures import noise
+width, height, share = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+keep_heap_small(4 << 20)
+matting.ITERATIONS = 2  # more take time, and no more memory
+photo, known = np.asarray(noise((width, height))), np.zeros((height, width), np.uint8)
+known[:, width // 8 :] = 128
+known[:, width // 8 + int(share * width) :] = 255
+matting.solve_alpha(photo[:64, :64], known[:64, :64], known[:64, :64])
+idle = resident_bytes()
+reset_peak()
+matting.solve_alpha(photo, known, known)
+print(peak_bytes() - idle, matting.solver_bytes(known.size, int((known == 128).sum())))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
+@pytest.mark.parametrize(("width", "height", "share"), [(500, 400, 0.6), (2048, 1366, 0.05), (2048, 1366, 0.3)])
+def test_the_memory_of_the_solver_is_predicted_within_a_factor_of_two(width: int, height: int, share: float) -> None:
+    command = [sys.executable, "-c", MEASURE, str(width), str(height), str(share)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    measured, predicted = map(int, done.stdout.split())
+    assert measured <= predicted <= 2 * measured
+
+
+CAPPED = """
+import io, sys
+from app.engine.memory import MemoryGuard
+from app.engine.messages import *
+from app.engine.pipeline import Pipeline
+from app.engine.session import SessionCache
+from PIL import Image
+from tests.conftest import encoded, photo
+from tests.engine.peak_memory import peak_bytes, reset_peak
+large = encoded(photo("cat").resize((2000, 1330)), "JPEG")
+sessions = SessionCache(1)
+sessions.get("lite").predict(Image.new("RGB", (320, 320)))
+memory = MemoryGuard(cap=int(sys.argv[1]) << 20, warn=1 << 40)
+memory.arm()
+reset_peak()
+pipeline = Pipeline(EngineConfig("lite", 1, 10**8, 10**8), sessions, memory)
+result = pipeline.run(RemovalRequest(large, RemovalOptions("lite", 2048, refine="matting")))
+print(result.matting_scale, result.width, peak_bytes() >> 20)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
+@pytest.mark.parametrize(("cap", "whole"), [(320, False), (900, True)])
+def test_a_photo_is_solved_as_large_as_the_engine_s_cap_lets_it(cap: int, whole: bool) -> None:
+    done = subprocess.run([sys.executable, "-c", CAPPED, str(cap)], capture_output=True, text=True, cwd=ROOT)
+    assert done.stderr == ""
+    scale, width, peak = map(float, done.stdout.split())
+    assert width == 2000
+    assert scale == 1 if whole else 0.1 < scale < 1
+    assert peak <= cap
