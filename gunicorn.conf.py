@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -61,7 +62,7 @@ bind = f"{_host}:{_settings.port}"
 worker_class = Gthread
 workers = _settings.web_concurrency
 threads = web_threads(_settings)
-graceful_timeout = int(_settings.shutdown_grace)
+graceful_timeout = math.ceil(_settings.shutdown_grace)
 preload_app = False  # threads and sockets of the pool must not cross the fork
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # a heartbeat must not wait for a disk
 control_socket_disable = True
