@@ -1,7 +1,7 @@
 """Ask the service on this machine whether it is ready: `python -m app.healthcheck`, for containers without curl.
 
-Exit status 0 when /health/ready says 200, else 1 with the reason. Imports the standard library only, since it runs every
-few seconds.
+Exit status 0 when /health/ready says 200, else 1 with the reason. Imports the standard library only, since it runs
+every few seconds.
 """
 
 from __future__ import annotations

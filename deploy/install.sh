@@ -119,7 +119,10 @@ install_settings() {
         setting HOST 127.0.0.1
         setting TRUSTED_PROXIES 1
     fi
-    [ $redis = no ] || setting RATE_LIMIT_STORAGE redis
+    if [ $redis = yes ]; then
+        setting RATE_LIMIT_STORAGE redis
+        setting REDIS_URL redis://127.0.0.1:6379/0
+    fi
     chmod 640 "$env"
     live || return 0
     chown root:$NAME $CONFIG_DIR "$env"
