@@ -64,7 +64,10 @@ def redis_configuration(program: str, *options: str) -> dict[str, str]:
     """Start a Redis on loopback with some options, and return the configuration that it has then."""
     port = free_port()
     command = [binary(program), *options, "--bind", "127.0.0.1", "--port", str(port), "--dir", tempfile.gettempdir()]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process, redis.Redis(port=port, decode_responses=True) as client:
+    with (
+        subprocess.Popen(command, stdout=subprocess.DEVNULL) as process,
+        redis.Redis(port=port, decode_responses=True) as client,
+    ):
         try:
             wait_until(lambda: process.poll() is not None or _answers(client))
             assert process.poll() is None, f"{command} ended"

@@ -10,6 +10,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from flask import Flask
 
 from app import layout
 from app.engine.container import MEGABYTE
@@ -74,9 +75,14 @@ def test_kustomize_builds_what_the_schemas_allow(folder: str) -> None:
         if resource["kind"] != "ServiceMonitor":
             kubernetes_validate.validate(resource, VERSIONS[-1], strict=True)
     assert {each["metadata"]["namespace"] for each in found if each["kind"] != "Namespace"} == {"background-remover"}
-    assert {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "ConfigMap"} <= {
-        each["kind"] for each in found
-    }
+    assert {
+        "Deployment",
+        "Service",
+        "HorizontalPodAutoscaler",
+        "PodDisruptionBudget",
+        "NetworkPolicy",
+        "ConfigMap",
+    } <= {each["kind"] for each in found}
 
 
 @pytest.mark.parametrize("folder", ["base", "monitoring", "https"])
@@ -200,21 +206,14 @@ def test_redis_is_configured_as_everywhere() -> None:
     assert different == {"protected-mode": "no"}
 
 
-def test_the_ingress_takes_what_the_service_takes() -> None:
-    (ingress,) = resources("https")
-    notes = ingress["metadata"]["annotations"]
-    prefix = "nginx.ingress.kubernetes.io/proxy-"
-    assert int(notes[f"{prefix}body-size"]) == settings().max_content_length
-    assert int(notes[f"{prefix}read-timeout"]) > settings().request_timeout
-    assert int(notes[f"{prefix}send-timeout"]) > settings().request_timeout
-
-
-def test_metrics_are_closed_to_the_outside() -> None:
+def test_the_ingress_leads_to_every_route_but_the_metrics(real_app: Flask) -> None:
     (rule,) = the("Ingress", folder="https")["rules"]
-    backends = {path["path"]: path["backend"]["service"]["port"]["name"] for path in rule["http"]["paths"]}
-    ports = {port["name"] for port in the("Service")["ports"]}
-    assert backends.pop("/metrics") not in ports
-    assert backends == {"/": "http"}
+    paths = [path["path"] for path in rule["http"]["paths"]]
+    routes = {route.rule for route in real_app.url_map.iter_rules()}
+    reached = {route for route in routes for path in paths if f"{route}/".startswith(f"{path}/")}
+    assert routes - reached == {"/metrics"}
+    assert {path["backend"]["service"]["port"]["name"] for path in rule["http"]["paths"]} == {"http"}
+    assert {path["pathType"] for path in rule["http"]["paths"]} == {"Prefix"}
 
 
 def test_the_alerts_can_be_had_as_a_prometheusrule() -> None:
