@@ -208,6 +208,7 @@ start_services() {
         systemctl enable --quiet $NAME@"$port"
         systemctl restart $NAME@"$port"
         await_readiness "$port"
+        [ "$instances" = 1 ] || sleep 3 # nginx leaves it out for two more seconds
         port=$((port + 1))
     done
     while [ -e "/etc/systemd/system/multi-user.target.wants/$NAME@$port.service" ]; do # there were more before

@@ -21,6 +21,8 @@ __all__ = ["EngineDied", "EngineProcess", "NotAccepted"]
 
 # Libraries that would start a thread per core of the host when they are loaded; ours come from EngineConfig.
 SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# Fewer heaps; and onnxruntime, since 1.31, would report its use to Microsoft.
+ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "ORT_DISABLE_TELEMETRY": "1"}
 
 
 class EngineDied(Exception):
@@ -64,7 +66,7 @@ class EngineProcess:
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env=os.environ | dict.fromkeys(SINGLE_THREADED, "1") | {"MALLOC_ARENA_MAX": "2"},
+                env=os.environ | dict.fromkeys(SINGLE_THREADED, "1") | ENVIRONMENT,
             )
             unless_started.pop_all()
         self._sock = ours

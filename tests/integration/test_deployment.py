@@ -94,12 +94,12 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module")
 def make_nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeNginx]:
-    """Start nginx in front of given ports, with given changes to nginx.conf."""
+    """Start nginx in front of given ports, with other timeouts where they are given."""
     running: list[NginxServer] = []
 
     def make(*instances: int, **changes: str) -> NginxServer:
-        named = {name.replace("_", " "): value for name, value in changes.items()}
-        server = NginxServer(tmp_path_factory.mktemp("nginx"), free_port(), free_port(), instances, named)
+        seconds = {f"{name} 130s": f"{name} {value}" for name, value in changes.items()}
+        server = NginxServer(tmp_path_factory.mktemp("nginx"), free_port(), free_port(), instances, seconds)
         running.append(server.start())
         return server
 
@@ -141,7 +141,7 @@ def deserted(make_nginx: MakeNginx) -> NginxServer:
 def mute(make_nginx: MakeNginx) -> Iterator[NginxServer]:
     """Nginx in front of an instance that accepts and says nothing, and with little patience."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        yield make_nginx(server.getsockname()[1], proxy_read_timeout_130s="proxy_read_timeout 1s")
+        yield make_nginx(server.getsockname()[1], proxy_read_timeout="1s")
 
 
 def test_a_photo_in_its_subject_out(nginx: NginxServer) -> None:

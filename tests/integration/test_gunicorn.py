@@ -66,3 +66,9 @@ def test_a_worker_that_is_replaced_has_no_connection_refused(start: Start) -> No
     assert not any(refuses(service.port) for _ in range(50))
     assert post.result().status == 200
     wait_until(service.ready)
+
+
+def test_engines_report_to_nobody(start: Start, tmp_path: Path) -> None:
+    service = start(ENGINE_PROCESSES=1, HOME=tmp_path, XDG_CACHE_HOME=tmp_path)
+    assert service.request(URL, jpeg()).status == 200
+    assert list(tmp_path.iterdir()) == []  # onnxruntime keeps there what it has for Microsoft
