@@ -126,7 +126,7 @@ def nginx_sees() -> str:
 
 def test_nginx_asks_the_application_s_container() -> None:
     assert re.findall(r"^ +server ([^{\n]*);", nginx_sees(), re.MULTILINE) == [
-        f"app:{settings().port} max_fails=2 fail_timeout=5s"
+        f"app:{settings().port} max_fails=2 fail_timeout=2s"
     ]
 
 
