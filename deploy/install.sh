@@ -51,13 +51,13 @@ live() { [ -z "$DESTDIR" ]; }
 read_options() {
     while [ $# -gt 0 ]; do
         case $1 in
-            --instances) instances=${2:-}; shift ;;
+            --instances) shift; instances=${1:-} ;;
             --nginx) nginx=yes ;;
             --redis) redis=yes ;;
             -h | --help) usage; exit 0 ;;
             *) usage >&2; fail "unknown option $1" ;;
         esac
-        shift
+        [ $# = 0 ] || shift
     done
     case $instances in
         '' | *[!0-9]* | 0*) fail "--instances wants a number from 1 on" ;;
