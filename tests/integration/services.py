@@ -26,10 +26,11 @@ ROOT = Path(__file__).parent.parent.parent
 def binary(name: str, package: str = "") -> str:
     """Return the path of a program, installed from its package (of the same name) if need be; skip without it."""
     package = package or name
-    if shutil.which(name) is None and shutil.which("apt-get") and os.geteuid() == 0:
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # where Debian keeps servers, and users don't look
+    if shutil.which(name, path=path) is None and shutil.which("apt-get") and os.geteuid() == 0:
         for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", package]):
             subprocess.run(command, capture_output=True, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})
-    found = shutil.which(name)
+    found = shutil.which(name, path=path)
     if found is None:
         pytest.skip(f"{name} is not here, and only root could install it: apt-get install {package}")
     return found
