@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import ThreadWorker
 
 from app import auth
 from app.engine.allocator import keep_heap_small
@@ -39,12 +41,28 @@ class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types
         self.error_log.propagate = True
 
 
+class Gthread(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """Uploads and health checks wait on sockets, each in a thread; the computing is done in engines."""
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Close the listening sockets as soon as a stopping worker accepts no more.
+
+        gunicorn closes them at the end of the grace: until then the system would go on taking connections that nobody
+        answers. Refused, a proxy asks another instance. While the master listens, and so another worker will, nothing
+        is refused.
+        """
+        super().set_accept_enabled(enabled)
+        if not enabled and not self.alive:
+            for listener in self.sockets:
+                listener.close()
+
+
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
 bind = f"{_host}:{_settings.port}"
-worker_class = "gthread"  # uploads and health checks wait on sockets; the computing is done in engines
+worker_class = Gthread
 workers = _settings.web_concurrency
 threads = web_threads(_settings)
-graceful_timeout = int(_settings.shutdown_grace)
+graceful_timeout = math.ceil(_settings.shutdown_grace)
 preload_app = False  # threads and sockets of the pool must not cross the fork
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # a heartbeat must not wait for a disk
 control_socket_disable = True

@@ -44,6 +44,8 @@ __all__ = ["Finding", "Level", "examine", "summary"]
 
 ROOT = Path(__file__).parent.parent
 LEAST_PYTHON = (3, 11)
+# A line of requirements without a marker, which would say that only some Pythons need it.
+PINNED_EVERYWHERE = r"^([\w.-]+)==([^\s#;]+)[ \t]*(?:#.*)?$"
 HEALTH_SECONDS = 3.0
 PROC = Path("/proc/self")
 
@@ -118,7 +120,7 @@ def check_packages(requirements: Path, name: str = "packages") -> Finding:
     """Compare what is installed with what a file of requirements pins."""
     install = f"pip install -r {requirements.name}"
     try:
-        pinned = dict(re.findall(r"^([\w.-]+)==([^\s#]+)", requirements.read_text(encoding="utf-8"), re.MULTILINE))
+        pinned = dict(re.findall(PINNED_EVERYWHERE, requirements.read_text(encoding="utf-8"), re.MULTILINE))
     except OSError:
         return Finding(Level.WARN, name, f"{requirements.name} is not here, so versions were not compared")
     modules = _modules_by_distribution()

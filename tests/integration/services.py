@@ -6,7 +6,9 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -15,18 +17,22 @@ import pytest
 
 from tests.conftest import wait_until
 
-__all__ = ["RedisServer", "binary"]
+__all__ = ["NginxServer", "RedisServer", "binary"]
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 @cache
-def binary(name: str) -> str:
-    """Return the path of a server's program, installed from the package of that name if need be; skip without it."""
-    if shutil.which(name) is None and shutil.which("apt-get") and os.geteuid() == 0:
-        for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", name]):
+def binary(name: str, package: str = "") -> str:
+    """Return the path of a program, installed from its package (of the same name) if need be; skip without it."""
+    package = package or name
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # where Debian keeps servers, and users don't look
+    if shutil.which(name, path=path) is None and shutil.which("apt-get") and os.geteuid() == 0:
+        for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", package]):
             subprocess.run(command, capture_output=True, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})
-    found = shutil.which(name)
+    found = shutil.which(name, path=path)
     if found is None:
-        pytest.skip(f"{name} is not here, and only root could install it: apt-get install {name}")
+        pytest.skip(f"{name} is not here, and only root could install it: apt-get install {package}")
     return found
 
 
@@ -74,3 +80,77 @@ class RedisServer:
     def thaw(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
+
+
+@dataclass
+class NginxServer:
+    """nginx on loopback with the shipped nginx.conf, in which only addresses, paths and what a test names differ."""
+
+    folder: Path
+    http: int
+    https: int
+    instances: Sequence[int]
+    changes: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "fullchain.pem"
+
+    @property
+    def configuration(self) -> Path:
+        return self.folder / "nginx.conf"
+
+    def start(self) -> NginxServer:
+        self.prepare()
+        command = [binary("nginx"), "-c", str(self.configuration), "-g", "daemon off;"]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        wait_until(self.listens)
+        return self
+
+    def prepare(self) -> None:
+        """Write the configuration and a certificate that signs itself."""
+        text = (ROOT / "nginx.conf").read_text(encoding="utf-8")
+        for shipped, ours in (self._addresses_and_paths() | dict(self.changes)).items():
+            assert shipped in text, f"nginx.conf has no {shipped!r}"
+            text = text.replace(shipped, ours)
+        self.configuration.write_text(text, encoding="utf-8")
+        names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+        files = ["-keyout", str(self.folder / "privkey.pem"), "-out", str(self.certificate)]
+        command = [binary("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+        subprocess.run([*command, *names, *files], check=True, capture_output=True)
+
+    def _addresses_and_paths(self) -> dict[str, str]:
+        first, *others = (f"server 127.0.0.1:{port} max_fails" for port in self.instances)
+        temporary = " ".join(f"{kind}_temp_path {self.folder}/{kind};" for kind in TEMPORARY)
+        return {
+            "user www-data;": "user root;" if os.geteuid() == 0 else "",  # whoever owns the folder
+            "http {": f"http {{ {temporary}",
+            "/run/nginx.pid": f"{self.folder}/pid",
+            "/var/log/nginx": str(self.folder),
+            "/etc/nginx/tls": str(self.folder),
+            "server 127.0.0.1:5001 max_fails": first,
+            "server 127.0.0.1:5002 max_fails": others[0] if others else "#",
+            "listen 80 ": f"listen 127.0.0.1:{self.http} ",
+            "listen 443 ": f"listen 127.0.0.1:{self.https} ",
+            "listen [::]": "# listen [::]",  # not every machine has IPv6
+        }
+
+    def listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.https), 5).close()
+        except OSError:
+            return False
+        return True
+
+    def trust(self) -> ssl.SSLContext:
+        """Return what a client needs to believe the certificate."""
+        return ssl.create_default_context(cafile=str(self.certificate))
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(10)
+
+
+TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

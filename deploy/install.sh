@@ -1,0 +1,254 @@
+#!/bin/sh
+# Install or update the service on a bare Debian (12 or newer) machine with systemd. Run it as root, from a checkout, as
+# often as you like: what is there is updated, and settings in /etc/background-remover/env are kept.
+#
+#   deploy/install.sh [--instances N] [--nginx] [--redis]
+#
+#   --instances N  N instances, on ports 5001, 5002, …; each gets its share of cores and memory (default: 1)
+#   --nginx        nginx with TLS in front; replaces /etc/nginx/nginx.conf, and keeps the old one beside it
+#   --redis        Redis for rate limits; needed with more than one instance, or each counts for itself
+#
+# With DESTDIR=/some/folder everything is put below it, and the machine itself stays as it is: no packages, no user, no
+# services.
+set -eu
+umask 022
+
+NAME=background-remover
+HOME_DIR=/opt/$NAME
+CONFIG_DIR=/etc/$NAME
+STATE_DIR=/var/lib/$NAME
+FIRST_PORT=5001
+DESTDIR=${DESTDIR:-}
+SOURCE=$(cd "$(dirname "$0")/.." && pwd)
+
+instances=1 nginx=no redis=no
+
+main() {
+    read_options "$@"
+    check_machine
+    install_packages
+    make_user
+    install_code
+    install_settings
+    install_units
+    [ $redis = no ] || install_redis
+    [ $nginx = no ] || install_nginx
+    start_services
+    say_what_is_next
+}
+
+usage() {
+    sed -n '2,/^set -eu/{/^set/d;s/^# \{0,1\}//;p}' "$0"
+}
+
+fail() {
+    echo "install.sh: $*" >&2
+    exit 1
+}
+
+live() { [ -z "$DESTDIR" ]; }
+
+read_options() {
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --instances) shift; instances=${1:-} ;;
+            --nginx) nginx=yes ;;
+            --redis) redis=yes ;;
+            -h | --help) usage; exit 0 ;;
+            *) usage >&2; fail "unknown option $1" ;;
+        esac
+        [ $# = 0 ] || shift
+    done
+    case $instances in
+        '' | *[!0-9]* | 0*) fail "--instances wants a number from 1 on" ;;
+    esac
+}
+
+check_machine() {
+    [ -f "$SOURCE/gunicorn.conf.py" ] || fail "$SOURCE is no checkout of the service"
+    live || return 0
+    [ "$(id -u)" = 0 ] || fail "only root can install: sudo $0"
+    command -v apt-get >/dev/null || fail "this is for Debian and its relatives"
+    [ -d /run/systemd/system ] || fail "systemd does not run here; docs/deployment.md has other ways"
+}
+
+install_packages() {
+    live || return 0
+    set -- python3 python3-venv
+    [ $redis = no ] || set -- "$@" redis-server
+    [ $nginx = no ] || set -- "$@" nginx openssl
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -qq -y --no-install-recommends "$@"
+}
+
+make_user() {
+    live || return 0
+    id -u $NAME >/dev/null 2>&1 ||
+        useradd --system --user-group --home-dir $STATE_DIR --no-create-home --shell /usr/sbin/nologin $NAME
+}
+
+# Code and packages belong to root: the service can't change what it runs.
+install_code() {
+    home=$DESTDIR$HOME_DIR
+    mkdir -p "$home"
+    [ -x "$home/.venv/bin/pip" ] || python3 -m venv "$home/.venv"
+    "$home/.venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed"
+    pip="$home/.venv/bin/pip --disable-pip-version-check --quiet install"
+    $pip -r "$SOURCE/requirements.txt"
+    $pip --no-deps -r "$SOURCE/requirements-rembg.txt"
+    for item in app docs gunicorn.conf.py requirements.txt requirements-rembg.txt .env.sample LICENSE; do
+        rm -rf "$home/$item.new"
+        cp -R "$SOURCE/$item" "$home/$item.new"
+        rm -rf "${home:?}/$item"
+        mv "$home/$item.new" "$home/$item"
+    done
+    "$home/.venv/bin/python" -m compileall -q "$home/app"
+    chmod -R u=rwX,go=rX "$home"
+    ln -sfn $CONFIG_DIR/env "$home/.env"
+}
+
+install_settings() {
+    env=$DESTDIR$CONFIG_DIR/env
+    mkdir -p "$DESTDIR$CONFIG_DIR"
+    [ -f "$env" ] || cp "$SOURCE/.env.sample" "$env"
+    setting OUTPUT_DIR $STATE_DIR/outputs
+    setting UPLOAD_DIR $STATE_DIR/uploads
+    setting REMBG_HOME $STATE_DIR/rembg
+    if [ $nginx = yes ]; then
+        setting HOST 127.0.0.1
+        setting TRUSTED_PROXIES 1
+    fi
+    if [ $redis = yes ]; then
+        setting RATE_LIMIT_STORAGE redis
+        setting REDIS_URL redis://127.0.0.1:6379/0
+    fi
+    chmod 640 "$env"
+    live || return 0
+    chown root:$NAME $CONFIG_DIR "$env"
+    chmod 750 $CONFIG_DIR
+}
+
+# Add a setting, unless the operator has chosen.
+setting() {
+    grep -q "^$1=" "$env" || echo "$1=$2" >>"$env"
+}
+
+install_units() {
+    units=$DESTDIR/etc/systemd/system
+    mkdir -p "$units/$NAME@.service.d" "$DESTDIR/etc/logrotate.d"
+    cp "$SOURCE"/deploy/systemd/$NAME* "$units/"
+    cp "$SOURCE/deploy/logrotate/$NAME" "$DESTDIR/etc/logrotate.d/$NAME"
+    share="$units/$NAME@.service.d/share.conf"
+    rm -f "$share"
+    [ "$instances" = 1 ] || share_of_one >"$share"
+}
+
+# The service reads these limits and chooses its engines by them.
+share_of_one() {
+    echo "# Written by install.sh: the share of one of $instances instances."
+    echo "[Service]"
+    echo "CPUQuota=$((100 * $(nproc) / instances))%"
+    echo "MemoryMax=$((80 / instances))%"
+}
+
+install_redis() {
+    mkdir -p "$DESTDIR/etc/redis"
+    keep_old "$DESTDIR/etc/redis/redis.conf"
+    cp "$SOURCE/deploy/redis.conf" "$DESTDIR/etc/redis/redis.conf"
+    chmod 644 "$DESTDIR/etc/redis/redis.conf"
+}
+
+install_nginx() {
+    conf=$DESTDIR/etc/nginx/nginx.conf
+    mkdir -p "$DESTDIR/etc/nginx/tls" "$DESTDIR/var/www/acme"
+    keep_old "$conf"
+    with_instances <"$SOURCE/nginx.conf" >"$conf"
+    [ -e "$DESTDIR/etc/nginx/tls/fullchain.pem" ] || sign_ourselves "$DESTDIR/etc/nginx/tls"
+}
+
+# Keep a configuration that is not ours, once.
+keep_old() {
+    [ ! -f "$1" ] || [ -f "$1.before-$NAME" ] || cp "$1" "$1.before-$NAME"
+}
+
+# Write one `server` line for each instance in place of those that are there.
+with_instances() {
+    awk -v first=$FIRST_PORT -v instances="$instances" '
+        /server 127\.0\.0\.1:[0-9]+ max_fails/ {
+            if (!done++)
+                for (port = first; port < first + instances; port++) {
+                    line = $0
+                    sub(/127\.0\.0\.1:[0-9]+/, "127.0.0.1:" port, line)
+                    print line
+                }
+            next
+        }
+        { print }'
+}
+
+# A certificate until there is a real one; browsers will warn of it.
+sign_ourselves() {
+    umask 077
+    openssl req -x509 -newkey rsa:2048 -nodes -days 90 -subj "/CN=$(hostname)" \
+        -keyout "$1/privkey.pem" -out "$1/fullchain.pem" 2>/dev/null
+    umask 022
+}
+
+start_services() {
+    live || return 0
+    systemctl daemon-reload
+    if [ $redis = yes ]; then
+        systemctl enable --quiet redis-server
+        systemctl restart redis-server
+    fi
+    systemctl enable --quiet --now $NAME-cleanup.timer
+    port=$FIRST_PORT
+    while [ "$port" -lt $((FIRST_PORT + instances)) ]; do # one after the other: the rest go on answering
+        systemctl enable --quiet $NAME@"$port"
+        systemctl restart $NAME@"$port"
+        await_readiness "$port"
+        [ "$instances" = 1 ] || sleep 3 # nginx leaves it out for two more seconds
+        port=$((port + 1))
+    done
+    while [ -e "/etc/systemd/system/multi-user.target.wants/$NAME@$port.service" ]; do # there were more before
+        systemctl disable --quiet --now $NAME@"$port"
+        port=$((port + 1))
+    done
+    [ $nginx = no ] || reload_nginx
+}
+
+await_readiness() {
+    tries=60
+    until ready "$1"; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || fail "the instance on port $1 is not ready: journalctl -u $NAME@$1"
+        sleep 1
+    done
+}
+
+ready() {
+    $HOME_DIR/.venv/bin/python - "$1" <<'PYTHON'
+import sys, urllib.request
+try:
+    urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/health/ready", timeout=5)
+except OSError:
+    sys.exit(1)
+PYTHON
+}
+
+reload_nginx() {
+    nginx -t -q
+    systemctl enable --quiet nginx
+    systemctl reload-or-restart nginx
+}
+
+say_what_is_next() {
+    where=http://127.0.0.1:$FIRST_PORT
+    [ $nginx = no ] || where=https://$(hostname)
+    echo "Installed: curl -k -F file=@photo.jpg $where/remove-background -o out.png"
+    echo "Settings: $CONFIG_DIR/env, then systemctl restart '$NAME@*'. Log: journalctl -u '$NAME@*'."
+    [ $nginx = no ] || echo "The certificate in /etc/nginx/tls signs itself; docs/deployment.md says how to get a real one."
+}
+
+main "$@"

@@ -1,0 +1,83 @@
+"""The files that an operator copies, and the programs that check them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import redis
+import yaml
+
+from tests.conftest import wait_until
+from tests.integration.conftest import free_port
+from tests.integration.services import binary
+
+__all__ = ["ROOT", "documents", "in_mb", "in_seconds", "redis_configuration", "run", "venv_program", "yaml_of"]
+
+ROOT = Path(__file__).parent.parent.parent
+MEGABYTES = {"m": 1, "Mi": 1, "g": 1024, "Gi": 1024}
+
+
+def documents(text: str) -> list[Any]:
+    """Return all documents of a YAML text."""
+    return list(yaml.safe_load_all(text))
+
+
+def yaml_of(path: str) -> Any:
+    """Return the only document of one of the project's YAML files."""
+    (document,) = documents((ROOT / path).read_text(encoding="utf-8"))
+    return document
+
+
+def in_mb(text: str) -> int:
+    """Return a size as Docker or Kubernetes writes it, in MB."""
+    match = re.fullmatch(r"(\d+)([a-zA-Z]+)", text)
+    assert match is not None, text
+    return int(match[1]) * MEGABYTES[match[2]]
+
+
+def in_seconds(text: str) -> int:
+    """Return a duration such as 45s in seconds."""
+    assert re.fullmatch(r"\d+s", text), text
+    return int(text[:-1])
+
+
+def venv_program(name: str) -> str:
+    """Return the path of a program that requirements-dev.txt has installed."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def run(*command: str, cwd: Path = ROOT, stdin: str = "") -> str:
+    """Run a check and return what it says; fail with that when it finds something."""
+    done = subprocess.run(
+        command, cwd=cwd, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def redis_configuration(program: str, *options: str) -> dict[str, str]:
+    """Start a Redis on loopback with some options, and return the configuration that it has then."""
+    port = free_port()
+    command = [binary(program), *options, "--bind", "127.0.0.1", "--port", str(port), "--dir", tempfile.gettempdir()]
+    with (
+        subprocess.Popen(command, stdout=subprocess.DEVNULL) as process,
+        redis.Redis(port=port, decode_responses=True) as client,
+    ):
+        try:
+            wait_until(lambda: process.poll() is not None or _answers(client))
+            assert process.poll() is None, f"{command} ended"
+            return dict(client.config_get("*"))
+        finally:
+            process.kill()
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False

@@ -1,0 +1,142 @@
+"""docker-compose.yml follows the compose specification, and gives each service no more than it needs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from app import layout
+from app.engine.container import MEGABYTE
+from app.settings import Settings
+from tests.deploy.dockerfile import stages
+from tests.deploy.files import ROOT, in_mb, in_seconds, redis_configuration, run, venv_program, yaml_of
+
+SERVICES: dict[str, dict[str, Any]] = yaml_of("docker-compose.yml")["services"]
+APP = SERVICES["app"]
+
+
+def settings() -> Settings:
+    """Return the settings that the application has there."""
+    return Settings(**{name.lower(): value or None for name, value in APP["environment"].items() if value})
+
+
+def test_it_follows_the_compose_specification() -> None:
+    run(venv_program("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", "docker-compose.yml")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_hardened_and_has_limits(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "cap_add" not in service
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["cpus"]
+    assert service["mem_limit"]
+    assert service["pids_limit"]
+    assert service["restart"] == "unless-stopped"
+
+
+def test_only_nginx_is_open_to_the_world() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published.pop("nginx") == ["80:80", "443:443"]
+    assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
+    assert {"redis", "app"} & set(published) == set()
+    assert SERVICES["redis"]["networks"] == APP["networks"] == ["inside"]
+    assert yaml_of("docker-compose.yml")["networks"]["inside"]["internal"] is True
+
+
+def test_they_start_when_what_they_need_is_healthy() -> None:
+    for name, needed in {"nginx": "app", "app": "redis", "grafana": "prometheus"}.items():
+        assert SERVICES[name]["depends_on"] == {needed: {"condition": "service_healthy"}}
+        assert "healthcheck" in SERVICES[needed]
+
+
+def test_monitoring_is_on_demand() -> None:
+    assert {name for name, service in SERVICES.items() if "profiles" in service} == {"prometheus", "grafana"}
+
+
+def test_images_are_pinned() -> None:
+    foreign = [service["image"] for service in SERVICES.values() if "build" not in service]
+    assert all(re.search(r":v?\d+\.\d+\.\d+(-alpine)?$", image) for image in foreign)
+
+
+def test_the_healthcheck_is_that_of_the_image() -> None:
+    _, (_, final) = stages()
+    assert APP["healthcheck"]["test"] == ["CMD", *final.command("HEALTHCHECK")]
+
+
+def test_its_settings_are_good_ones() -> None:
+    assert settings().rate_limit_storage == "redis"
+    assert set(APP["environment"]) <= {name.upper() for name in Settings.model_fields}
+
+
+def test_it_waits_longer_than_the_service_needs_to_stop() -> None:
+    for service in (APP, SERVICES["nginx"]):
+        assert in_seconds(service["stop_grace_period"]) > settings().shutdown_grace
+
+
+def test_its_memory_is_what_the_service_reckons_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = in_mb(APP["mem_limit"])
+    monkeypatch.setattr(layout, "memory_limit", lambda: limit * MEGABYTE)
+    monkeypatch.setattr(layout, "cpu_quota", lambda: APP["cpus"])
+    chosen = layout.engine_layout(settings())
+    assert chosen.processes == APP["cpus"]
+    uploads = settings().max_concurrent_uploads * settings().max_content_length * layout.BODY_COPIES / MEGABYTE
+    assert chosen.processes * chosen.config.memory_mb + uploads + layout.WEB_MB <= limit
+    assert APP["memswap_limit"] == APP["mem_limit"]
+
+
+def test_the_memory_alert_knows_these_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    test_its_memory_is_what_the_service_reckons_with(monkeypatch)
+    chosen = layout.engine_layout(settings())
+    (rule,) = (
+        rule
+        for group in yaml_of("deploy/prometheus/alerts.yml")["groups"]
+        for rule in group["rules"]
+        if rule["alert"] == "BackgroundRemoverMemory"
+    )
+    assert f"{layout.WARN_SHARE} * {chosen.processes} * {chosen.config.memory_mb} * 1024 * 1024" in rule["expr"]
+
+
+def test_prometheus_may_read_the_metrics_where_it_looks() -> None:
+    (job,) = yaml_of("deploy/prometheus/prometheus.yml")["scrape_configs"]
+    (names,) = job["dns_sd_configs"]
+    assert names["port"] == settings().metrics_port
+    assert set(names["names"]) <= set(SERVICES)
+
+
+def test_every_file_that_is_mounted_is_here() -> None:
+    mounts = [volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])]
+    files = [mount for mount in mounts if mount.startswith("./")]
+    assert files
+    assert [file for file in files if not (ROOT / file).exists()] == []
+
+
+def nginx_sees() -> str:
+    """Return nginx.conf as the container's own command changes it."""
+    shell, option, script = SERVICES["nginx"]["command"]
+    assert (shell, option) == ("sh", "-c")
+    change, start = script.split(" > /tmp/nginx.conf && ")
+    assert start == "exec nginx -c /tmp/nginx.conf -g 'daemon off;'"
+    return run("sh", "-c", change.replace("/etc/nginx/nginx.conf", "nginx.conf"))
+
+
+def test_nginx_asks_the_application_s_container() -> None:
+    servers = re.findall(r"^ +server ([^\s;{]+)[^{\n]*;", nginx_sees(), re.MULTILINE)
+    assert servers == [f"app:{settings().port}"]
+    assert "127.0.0.1" not in nginx_sees()
+
+
+def test_redis_takes_the_shipped_configuration() -> None:
+    program, file, *options = SERVICES["redis"]["command"]
+    assert f"./deploy/redis.conf:{file}:ro" in SERVICES["redis"]["volumes"]
+    assert redis_configuration(program, str(ROOT / "deploy/redis.conf"), *options)["maxmemory-policy"] == "volatile-ttl"
+
+
+def test_redis_may_not_outgrow_its_container() -> None:
+    match = re.search(r"^maxmemory (\d+)mb$", (ROOT / "deploy/redis.conf").read_text(encoding="utf-8"), re.MULTILINE)
+    assert match is not None
+    assert int(match[1]) * 2 <= in_mb(SERVICES["redis"]["mem_limit"])

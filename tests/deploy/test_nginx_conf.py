@@ -1,0 +1,109 @@
+"""The shipped nginx.conf: nginx takes it, and its numbers and words are those of the service."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from app.errors import error_codes
+from app.http.security import SECURITY_HEADERS
+from app.settings import Settings
+from tests.integration.conftest import free_port
+from tests.integration.services import NginxServer, binary
+
+ROOT = Path(__file__).parent.parent.parent
+CONF = (ROOT / "nginx.conf").read_text(encoding="utf-8")
+API = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
+# What only a proxy has to say; docs/api.md knows them.
+PROXYS_OWN = {"BAD_GATEWAY": 502, "UNAVAILABLE": 503}
+
+
+def value(directive: str) -> str:
+    """Return the value of a directive that stands once."""
+    (found,) = re.findall(rf"^\s*{directive}\s+(.+?);", CONF, re.MULTILINE)
+    return str(found)
+
+
+def seconds(directive: str) -> int:
+    return int(value(directive).removesuffix("s"))
+
+
+def table(variable: str) -> dict[str, str]:
+    """Return the lines of a map by $status, without its default."""
+    lines = re.search(rf"map \$status \${variable} {{(.+?)}}", CONF, re.DOTALL)
+    assert lines
+    return dict(re.findall(r'(\d{3}) "?([^";]+)"?;', lines[1]))
+
+
+def test_nginx_takes_it(tmp_path: Path) -> None:
+    server = NginxServer(tmp_path, free_port(), free_port(), (5001, 5002))
+    server.prepare()
+    done = subprocess.run([binary("nginx"), "-t", "-c", server.configuration], capture_output=True, text=True)
+    assert done.returncode == 0 and "warn" not in done.stderr, done.stderr
+
+
+def test_bodies_are_as_large_as_the_service_takes() -> None:
+    assert int(value("client_max_body_size")) == DEFAULTS["max_content_length"]
+
+
+def test_nginx_waits_longer_than_the_service_works() -> None:
+    assert seconds("proxy_read_timeout") > DEFAULTS["request_timeout"]
+    assert seconds("proxy_send_timeout") > DEFAULTS["request_timeout"]
+    assert seconds("lingering_time") >= DEFAULTS["request_timeout"]
+
+
+def test_the_first_instance_is_where_the_service_listens() -> None:
+    ports = re.findall(r"server 127\.0\.0\.1:(\d+) max_fails=\d+ fail_timeout=\d+s;", CONF)
+    assert len(ports) > 1 and int(ports[0]) == DEFAULTS["port"]
+
+
+def test_the_address_is_set_and_not_appended_to() -> None:
+    assert value("proxy_set_header X-Forwarded-For") == "$remote_addr"
+    assert "$proxy_add_x_forwarded_for" not in CONF
+
+
+def test_a_photo_that_was_sent_is_not_sent_again() -> None:
+    assert value("proxy_next_upstream") == "error timeout"
+
+
+def test_tls_is_not_older_than_1_2() -> None:
+    assert value("ssl_protocols") == "TLSv1.2 TLSv1.3"
+
+
+def test_the_instances_own_errors_pass() -> None:
+    assert "proxy_intercept_errors" not in CONF
+
+
+@pytest.mark.parametrize(("status", "code"), table("error_code").items())
+def test_every_code_is_one_of_the_api(status: str, code: str) -> None:
+    statuses = {name: error.status for name, error in error_codes().items()} | PROXYS_OWN
+    assert statuses[code] == int(status)
+
+
+@pytest.mark.parametrize(
+    "code", ["FILE_TOO_LARGE", "FORBIDDEN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "DEADLINE_EXCEEDED"]
+)
+def test_an_error_is_called_what_the_service_calls_it(code: str) -> None:
+    error = error_codes()[code]
+    assert table("error_title")[str(error.status)] == error.title
+
+
+@pytest.mark.parametrize("variable", ["error_title", "error_message", "error_solution"])
+def test_every_code_has_its_words(variable: str) -> None:
+    assert table(variable).keys() == table("error_code").keys()
+
+
+@pytest.mark.parametrize("code", PROXYS_OWN)
+def test_a_proxys_own_codes_are_documented(code: str) -> None:
+    assert f"`{code}`" in API
+
+
+def test_nginxs_own_errors_have_the_services_security_headers() -> None:
+    sent = dict(re.findall(r'add_header ([\w-]+) "?([^";]+)"? always;', CONF))
+    for name, text in (SECURITY_HEADERS | {"Cross-Origin-Resource-Policy": "same-origin"}).items():
+        assert CONF.count(f"add_header {name} ") == 1
+        assert sent.get(name, text.partition(";")[0]) == text.partition(";")[0]

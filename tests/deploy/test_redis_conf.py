@@ -1,0 +1,53 @@
+"""The shipped redis.conf in a real Redis."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from tests.conftest import wait_until
+from tests.integration.conftest import free_port
+from tests.integration.services import RedisServer, binary
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    folder, port = tmp_path_factory.mktemp("redis"), free_port()
+    options = ["--port", str(port), "--dir", str(folder)]
+    process = subprocess.Popen(
+        [binary("redis-server"), ROOT / "deploy/redis.conf", *options], stdout=subprocess.DEVNULL
+    )
+    wait_until(RedisServer(port, folder).answers)
+    with Redis(port=port, decode_responses=True) as client:
+        yield client
+    process.terminate()
+    process.wait(10)
+
+
+def test_it_keeps_nothing_on_disk_and_its_memory_is_bounded(redis: Redis) -> None:
+    told = redis.config_get("maxmemory", "maxmemory-policy", "save", "appendonly", "protected-mode")
+    assert told == {
+        "maxmemory": str(64 << 20),
+        "maxmemory-policy": "volatile-ttl",
+        "save": "",
+        "appendonly": "no",
+        "protected-mode": "yes",
+    }
+
+
+def test_when_it_is_full_the_counts_that_would_end_soonest_go_first(redis: Redis) -> None:
+    redis.set("for ever", "1")
+    redis.config_set("maxmemory", redis.info("memory")["used_memory"] + (1 << 20))
+    with redis.pipeline(transaction=False) as pipeline:
+        for number in range(20_000):
+            pipeline.set(f"LIMITS:{number}", "1", ex=60 + number // 10)
+        assert all(pipeline.execute())  # not one count was refused
+    assert redis.info("stats")["evicted_keys"] > 1000
+    assert redis.get("for ever") == "1"
+    assert (redis.get("LIMITS:0"), redis.get("LIMITS:19999")) == (None, "1")

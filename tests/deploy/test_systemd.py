@@ -1,0 +1,82 @@
+"""The units: systemd takes them, they are as closed as the documentation says, and in step with the settings."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+from tests.integration.services import binary
+
+ROOT = Path(__file__).parent.parent.parent
+UNITS = ROOT / "deploy/systemd"
+SERVICE = UNITS / "background-remover@.service"
+DOCUMENTATION = (ROOT / "docs/deployment.md").read_text(encoding="utf-8")
+# As a unit is called when it runs.
+NAMES = {"background-remover@.service": "background-remover@5001.service"}
+
+
+def setting(name: str, unit: Path = SERVICE) -> list[str]:
+    return re.findall(rf"^{name}=(.*)$", unit.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """Return a folder of the units under the names by which they run; what they start need not be installed."""
+    for unit in UNITS.iterdir():
+        text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        (tmp_path / NAMES.get(unit.name, unit.name)).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def analyze(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [binary("systemd-analyze", "systemd"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_systemd_takes_the_units(installed: Path) -> None:
+    done = analyze("verify", "--man=no", *installed.iterdir())
+    assert (done.returncode, [line for line in done.stderr.splitlines() if "background-remover" in line]) == (0, [])
+
+
+@pytest.mark.parametrize("name", ["background-remover@5001.service", "background-remover-cleanup.service"])
+def test_a_unit_is_as_closed_as_documented(name: str, installed: Path) -> None:
+    done = analyze("security", "--offline=yes", "--no-pager", installed / name)
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
+    quoted = re.search(rf"`{re.escape(name.replace('5001', ''))}` (\d+\.\d)", DOCUMENTATION)
+    assert found and quoted, done.stdout + done.stderr
+    assert float(found[1]) <= float(quoted[1])
+
+
+def test_it_is_killed_only_after_its_grace() -> None:
+    assert int(setting("TimeoutStopSec")[0]) > Settings.model_fields["shutdown_grace"].default
+
+
+def test_what_photos_need_is_left_to_them() -> None:
+    assert setting("KillMode") == ["mixed"]  # engines end with their worker, not by themselves
+    assert setting("OOMPolicy") == ["continue"]  # one engine's end is not the service's
+    assert setting("MemoryMax") and setting("Restart") == ["always"]
+    assert "@resources" not in " ".join(setting("SystemCallFilter"))
+    assert not setting("ProcSubset") and not setting("MemoryDenyWriteExecute")
+
+
+@pytest.mark.parametrize("unit", [SERVICE, UNITS / "background-remover-cleanup.service"], ids=lambda unit: unit.name)
+def test_a_unit_starts_what_the_code_has(unit: Path) -> None:
+    (command,) = setting("ExecStart", unit)
+    program, *arguments = shlex.split(command)
+    assert program.startswith("/opt/background-remover/.venv/bin/")
+    assert arguments in (["app:create_app()"], ["-m", "app", "cleanup"])
+
+
+def test_clean_up_is_hourly() -> None:
+    assert setting("OnCalendar", UNITS / "background-remover-cleanup.timer") == ["hourly"]
+    (line,) = [
+        line
+        for line in (ROOT / "deploy/cron/background-remover").read_text(encoding="utf-8").splitlines()
+        if not line.startswith("#")
+    ]
+    assert re.match(r"\d+ \* \* \* \* background-remover ", line) and "python -m app cleanup" in line

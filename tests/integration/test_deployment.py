@@ -1,0 +1,388 @@
+"""The service as an operator runs it: nginx with the shipped nginx.conf, TLS, two instances, Redis."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from email.message import Message
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from app.http.security import SECURITY_HEADERS
+from tests.conftest import encoded, jpeg, opened, photo, wait_until
+from tests.integration.conftest import Service, end, free_port, gunicorn
+from tests.integration.services import NginxServer, RedisServer
+
+pytestmark = pytest.mark.integration
+
+URL, PREVIEW, REMOVEBG = "/remove-background", "/remove-background-preview", "/v1.0/removebg"
+NATIVE_KEYS = ["error", "message", "code", "statusCode", "solution", "details", "request_id"]
+TOO_MANY_BYTES = 16_777_217
+Start = Callable[..., Service]
+MakeNginx = Callable[..., NginxServer]
+
+_addresses = count(2)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer with its headers as they came, repeated ones included."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def new_client() -> str:
+    """Return a loopback address that has not asked before: nginx sees it as the client's."""
+    number = next(_addresses)
+    return f"127.0.{number // 250}.{number % 250 + 1}"
+
+
+def connect(nginx: NginxServer, client: str = "127.0.0.1", timeout: float = 60) -> http.client.HTTPSConnection:
+    return http.client.HTTPSConnection(
+        "127.0.0.1", nginx.https, timeout=timeout, context=nginx.trust(), source_address=(client, 0)
+    )
+
+
+def reply(connection: http.client.HTTPConnection) -> Reply:
+    answer = connection.getresponse()
+    return Reply(answer.status, answer.headers, answer.read())
+
+
+def ask(nginx: NginxServer, path: str, body: bytes | None = None, client: str = "127.0.0.1", **headers: str) -> Reply:
+    """Ask through TLS; `X_Request_ID` among the headers stands for X-Request-ID."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    with closing(connect(nginx, client)) as connection:
+        connection.request("POST" if body else "GET", path, body, named)
+        return reply(connection)
+
+
+def ask_slowly(nginx: NginxServer, path: str, body: bytes, client: str, announced: int) -> Reply:
+    """Send a body at a megabyte a second, to its end, and only then read the answer."""
+    with closing(connect(nginx, client)) as connection:
+        connection.putrequest("POST", path)
+        connection.putheader("Content-Length", str(announced))
+        connection.endheaders()
+        for at in range(0, len(body), 50_000):
+            connection.send(body[at : at + 50_000])
+            time.sleep(0.05)
+        return reply(connection)
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(free_port(), tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def make_nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeNginx]:
+    """Start nginx in front of given ports, with other timeouts where they are given."""
+    running: list[NginxServer] = []
+
+    def make(*instances: int, **changes: str) -> NginxServer:
+        seconds = {f"{name} 130s": f"{name} {value}" for name, value in changes.items()}
+        server = NginxServer(tmp_path_factory.mktemp("nginx"), free_port(), free_port(), instances, seconds)
+        running.append(server.start())
+        return server
+
+    yield make
+    for server in running:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def settings(redis: RedisServer) -> dict[str, object]:
+    """Settings of an instance behind nginx; whoever asks it directly may read its metrics."""
+    return {
+        "ENGINE_PROCESSES": 1,
+        "TRUSTED_PROXIES": 1,
+        "RATE_LIMIT_STORAGE": "redis",
+        "REDIS_URL": redis.url,
+        "RATE_LIMIT_REMOVE_BG_PER_HOUR": 4,
+        "METRICS_ALLOWED_IPS": "0.0.0.0/0",
+    }
+
+
+@pytest.fixture(scope="module")
+def instances(start: Start, settings: dict[str, object]) -> tuple[Service, Service]:
+    return start(**settings), start(**settings)
+
+
+@pytest.fixture(scope="module")
+def nginx(make_nginx: MakeNginx, instances: tuple[Service, Service]) -> NginxServer:
+    return make_nginx(*(instance.port for instance in instances))
+
+
+@pytest.fixture(scope="module")
+def deserted(make_nginx: MakeNginx) -> NginxServer:
+    """Nginx in front of nothing."""
+    return make_nginx(free_port(), free_port())
+
+
+@pytest.fixture(scope="module")
+def mute(make_nginx: MakeNginx) -> Iterator[NginxServer]:
+    """Nginx in front of an instance that accepts and says nothing, and with little patience."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield make_nginx(server.getsockname()[1], proxy_read_timeout="1s")
+
+
+def test_a_photo_in_its_subject_out(nginx: NginxServer) -> None:
+    answer = ask(nginx, URL, jpeg(), new_client())
+    assert (answer.status, opened(answer.body).mode) == (200, "RGBA")
+
+
+def test_large_photos_and_answers_pass(nginx: NginxServer) -> None:
+    large = encoded(photo("coffee").resize((5000, 3333)), "JPEG", quality=95)
+    answer = ask(nginx, URL, large, new_client())
+    assert max(opened(answer.body).size) == 2048
+
+
+def test_every_header_comes_once(nginx: NginxServer) -> None:
+    for answer in (ask(nginx, "/health"), ask(nginx, "/metrics")):  # an instance's own, and nginx's
+        for name, value in (SECURITY_HEADERS | {"Cross-Origin-Resource-Policy": "same-origin"}).items():
+            assert answer.headers.get_all(name) == [value]
+        assert answer.headers.get_all("Strict-Transport-Security") == ["max-age=31536000"]
+        assert len(answer.headers.get_all("X-Request-ID") or ()) == 1
+        assert answer.headers["Server"] == "nginx"
+
+
+def test_a_request_id_is_the_same_everywhere(nginx: NginxServer, instances: tuple[Service, Service]) -> None:
+    assert ask(nginx, "/health/live", X_Request_ID="mine-1").headers["X-Request-ID"] == "mine-1"
+    assert "request_id=mine-1 " in (nginx.folder / "access.log").read_text()
+    assert any("request_id=mine-1 " in instance.log.read_text() for instance in instances)
+    made = ask(nginx, "/health/live", X_Request_ID="not ours").headers["X-Request-ID"]
+    assert len(made) == 32 and any(made in instance.log.read_text() for instance in instances)
+
+
+def test_no_query_is_in_the_log(nginx: NginxServer) -> None:
+    ask(nginx, "/health/live?key=secret-1")
+    log = (nginx.folder / "access.log").read_text()
+    assert '"GET /health/live" 200' in log and "secret-1" not in log
+
+
+def test_plain_http_leads_to_https(nginx: NginxServer) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", nginx.http, timeout=10)) as connection:
+        connection.request("POST", f"{URL}?format=webp", b"x")
+        answer = reply(connection)
+    assert (answer.status, answer.headers["Location"]) == (308, f"https://127.0.0.1{URL}?format=webp")
+
+
+def test_plain_http_at_the_wrong_port_is_json(nginx: NginxServer) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", nginx.https, timeout=10)) as connection:
+        connection.request("GET", "/health")
+        answer = reply(connection)
+    assert (answer.status, answer.json["code"]) == (400, "INVALID_PARAMETER")
+
+
+def test_limits_are_per_client_over_all_instances(nginx: NginxServer) -> None:
+    one, other = new_client(), new_client()
+    answers = [ask(nginx, URL, b"no image", one) for _ in range(5)]
+    assert [answer.status for answer in answers] == [415] * 4 + [429]
+    assert (answers[4].json["code"], list(answers[4].json)) == ("RATE_LIMITED", NATIVE_KEYS)
+    assert int(answers[4].headers["Retry-After"]) > 3000
+    assert ask(nginx, URL, b"no image", other).status == 415
+
+
+@pytest.mark.parametrize("name", ["X_Forwarded_For", "Forwarded", "X_Real_IP"])
+def test_a_forged_address_does_not_help(name: str, nginx: NginxServer) -> None:
+    client = new_client()
+    forged = [{name: f"{'for=' if name == 'Forwarded' else ''}203.0.113.{number}"} for number in range(5)]
+    codes = [ask(nginx, URL, b"no image", client, **headers).status for headers in forged]
+    assert codes == [415] * 4 + [429]
+
+
+def test_an_instances_own_errors_pass_untouched(nginx: NginxServer, instances: tuple[Service, Service]) -> None:
+    for path, body in ((URL, b"no image"), ("/nowhere", None), (f"{URL}?quality=1", jpeg())):
+        through = ask(nginx, path, body, new_client(), X_Request_ID="same")
+        direct = instances[0].request(path, body, headers={"X-Request-ID": "same", "X-Forwarded-For": "192.0.2.1"})
+        assert (through.status, through.json) == (direct.status, direct.json)
+        assert through.headers["Content-Type"] == direct.headers["Content-Type"]
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics?a=b", "//metrics", "/./metrics", "/x/../metrics", "/%6detrics"])
+def test_metrics_are_closed_to_the_outside(path: str, nginx: NginxServer, instances: tuple[Service, Service]) -> None:
+    assert instances[0].request("/metrics").status == 200
+    answer = ask(nginx, path)
+    assert (answer.status, answer.json["code"]) == (403, "FORBIDDEN")
+
+
+def test_a_body_of_exactly_the_limit_is_left_to_the_instance(nginx: NginxServer) -> None:
+    answer = ask(nginx, URL, bytes(TOO_MANY_BYTES - 1), new_client())
+    assert (answer.status, answer.json["code"]) == (413, "FILE_TOO_LARGE")
+    assert "image has" in answer.json["message"]
+
+
+def test_a_slow_uploader_reads_its_413(nginx: NginxServer) -> None:
+    answer = ask_slowly(nginx, URL, bytes(2_000_000), new_client(), announced=TOO_MANY_BYTES)
+    assert (answer.status, answer.json["code"], list(answer.json)) == (413, "FILE_TOO_LARGE", NATIVE_KEYS)
+    assert answer.json["request_id"] == answer.headers["X-Request-ID"]
+
+
+def test_who_sends_all_of_it_reads_its_413(nginx: NginxServer) -> None:
+    assert ask(nginx, URL, bytes(TOO_MANY_BYTES), new_client()).json["code"] == "FILE_TOO_LARGE"
+
+
+def test_who_does_not_say_how_much_it_sends_reads_its_413(nginx: NginxServer) -> None:
+    with closing(connect(nginx, new_client())) as connection:
+        chunks = (bytes(1_000_000) for _ in range(18))
+        connection.request("POST", URL, chunks, encode_chunked=True)
+        assert reply(connection).json["code"] == "FILE_TOO_LARGE"
+
+
+def test_too_many_bytes_are_400_in_the_remove_bg_dialect(nginx: NginxServer) -> None:
+    answer = ask_slowly(nginx, REMOVEBG, bytes(500_000), new_client(), announced=TOO_MANY_BYTES)
+    (error,) = answer.json["errors"]
+    assert (answer.status, error["code"], list(error)) == (400, "file_too_large", ["title", "code", "detail"])
+
+
+def test_a_slow_uploader_reads_its_429(nginx: NginxServer) -> None:
+    client = new_client()
+    for _ in range(4):
+        ask(nginx, URL, b"no image", client)
+    body = jpeg() + bytes(2_000_000)
+    answer = ask_slowly(nginx, URL, body, client, announced=len(body))
+    assert (answer.status, answer.json["code"]) == (429, "RATE_LIMITED")
+
+
+def test_one_address_holds_so_many_requests_and_no_more(nginx: NginxServer) -> None:
+    client = new_client()
+    held = [connect(nginx, client) for _ in range(64)]
+    for connection in held:
+        connection.putrequest("POST", URL)
+        connection.putheader("Content-Length", "1000000")
+        connection.endheaders(b"the rest comes later")
+    wait_until(lambda: ask(nginx, "/health/live", client=client).status == 429)
+    answer = ask(nginx, "/health/live", client=client)
+    assert (answer.json["code"], answer.headers["Retry-After"]) == ("RATE_LIMITED", "1")
+    assert ask(nginx, "/health/live", client=new_client()).status == 200
+    for connection in held:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("server", "status", "code"), [("deserted", 502, "BAD_GATEWAY"), ("mute", 504, "DEADLINE_EXCEEDED")]
+)
+def test_nginxs_own_errors_are_in_both_dialects(
+    server: str, status: int, code: str, request: pytest.FixtureRequest
+) -> None:
+    nginx = request.getfixturevalue(server)
+    native = ask(nginx, URL, jpeg(), X_Request_ID="mine-2")
+    assert (native.status, native.headers["Content-Type"]) == (status, "application/json")
+    assert (list(native.json), native.json["code"], native.json["statusCode"]) == (NATIVE_KEYS, code, status)
+    assert native.json["request_id"] == native.headers["X-Request-ID"] == "mine-2"
+    removebg = ask(nginx, REMOVEBG, jpeg())
+    assert (removebg.status, removebg.json["errors"][0]["code"]) == (status, code.lower())
+    assert list(removebg.json["errors"][0]) == ["title", "code", "detail"]
+
+
+class Load:
+    """Clients that post one photo after the other, each in a thread."""
+
+    def __init__(self, nginx: NginxServer, clients: int) -> None:
+        self._nginx = nginx
+        self._image = encoded(photo("coffee").resize((300, 200)), "JPEG", quality=80)
+        self._stop = threading.Event()
+        self.replies: list[Reply | Exception] = []
+        self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(clients)]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.replies.append(ask(self._nginx, PREVIEW, self._image))
+            except (OSError, http.client.HTTPException) as error:
+                self.replies.append(error)
+
+    def answered(self, more: int) -> None:
+        """Wait for so many more answers."""
+        enough = len(self.replies) + more
+        wait_until(lambda: len(self.replies) >= enough)
+
+    def stop(self) -> Counter[object]:
+        """Return how often each status came; an error by its type."""
+        self._stop.set()
+        for thread in self.threads:
+            thread.join(60)
+        return Counter(reply.status if isinstance(reply, Reply) else repr(reply) for reply in self.replies)
+
+
+def connections(port: int) -> int:
+    """Return how many connections an instance has, those it has not accepted yet included."""
+    return sum(
+        connection.status == psutil.CONN_ESTABLISHED and tuple(connection.laddr)[1:] == (port,)
+        for connection in psutil.net_connections("tcp4")
+    )
+
+
+def test_a_killed_instance_costs_only_what_it_held(
+    start: Start, settings: dict[str, object], make_nginx: MakeNginx, tmp_path: Path
+) -> None:
+    doomed, survivor = start(**settings), start(**settings)
+    nginx = make_nginx(doomed.port, survivor.port)
+    load = Load(nginx, clients=6)
+    load.answered(20)
+    tree = [psutil.Process(doomed.process.pid), *doomed.tree()]
+    for process in tree:
+        process.suspend()
+    wait_until(lambda: connections(doomed.port) >= 3)  # about half of the clients; the others are served
+    load.answered(5)
+    for process in tree:
+        process.kill()
+    load.answered(40)
+    environment = {name: str(value) for name, value in settings.items()}
+    again = Service(
+        doomed.port, tmp_path / "log", gunicorn({**environment, "PORT": str(doomed.port)}, tmp_path / "log")
+    )
+    try:
+        wait_until(again.received)  # nginx has tried it again
+        outcome = load.stop()
+    finally:
+        load.stop()
+        end(again)
+        doomed.process.wait(5)
+    assert outcome.keys() == {200, 502}, outcome
+    for failed in load.replies:
+        if isinstance(failed, Reply) and failed.status == 502:
+            assert was_held(nginx, failed, doomed.port)
+
+
+def was_held(nginx: NginxServer, reply: Reply, port: int) -> bool:
+    """Tell by nginx's log whether a request had reached this instance when it failed, and was sent to no other."""
+    request_id = reply.headers["X-Request-ID"]
+    log = (nginx.folder / "access.log").read_text()
+    return (
+        re.search(rf" request_id={request_id} upstream=127\.0\.0\.1:{port} 502 [\d.]+$", log, re.MULTILINE) is not None
+    )
+
+
+def test_an_instance_that_is_restarted_in_order_costs_nothing(
+    start: Start, settings: dict[str, object], make_nginx: MakeNginx
+) -> None:
+    leaving, staying = start(**settings), start(**settings)
+    load = Load(make_nginx(leaving.port, staying.port), clients=6)
+    load.answered(20)
+    assert leaving.stop() == 0
+    load.answered(20)
+    outcome = load.stop()
+    assert outcome.keys() <= {200, 503}, outcome  # 503: accepted, and then told SHUTTING_DOWN
+    assert outcome[503] <= 6

@@ -1,0 +1,74 @@
+"""What gunicorn.conf.py promises about processes: nothing crosses a fork, and who stops listens no more."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import jpeg, wait_until
+from tests.integration.conftest import Post, Service
+
+pytestmark = pytest.mark.integration
+
+URL = "/remove-background"
+Start = Callable[..., Service]
+
+
+def mapped(process: psutil.Process, library: str) -> bool:
+    return library in Path(f"/proc/{process.pid}/maps").read_text()
+
+
+def refuses(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_no_thread_and_no_session_crosses_a_fork(start: Start) -> None:
+    service = start(ENGINE_PROCESSES=2)
+    master, worker = psutil.Process(service.process.pid), service.worker()
+    assert master.num_threads() == 1
+    assert worker.num_threads() > 1
+    assert not mapped(master, "onnxruntime") and not mapped(worker, "onnxruntime")
+    for engine in service.engines():
+        assert "app.engine.worker" in engine.cmdline()  # exec'd: nothing of the worker's memory is left
+        assert mapped(engine, "onnxruntime")
+
+
+def test_the_heartbeat_lies_in_memory(start: Start) -> None:
+    worker = start(ENGINE_PROCESSES=1).worker()
+    held = [str(link.readlink()) for link in Path(f"/proc/{worker.pid}/fd").iterdir()]
+    assert [file for file in held if file.startswith("/dev/shm/wgunicorn")]  # noqa: S108
+
+
+def test_a_stopping_service_refuses_connections_at_once(start: Start) -> None:
+    service = start(ENGINE_PROCESSES=1, ENGINE_FAULTS=1)
+    post = Post(service, URL, jpeg("coffee"), {"X-Request-ID": "fault-nap"})
+    wait_until(service.received)
+    service.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: refuses(service.port))
+    assert post.is_alive()  # the photo is still being worked on
+    assert post.result().status == 200
+
+
+def test_a_worker_that_is_replaced_has_no_connection_refused(start: Start) -> None:
+    service = start(ENGINE_PROCESSES=1, ENGINE_FAULTS=1)
+    post = Post(service, URL, jpeg("coffee"), {"X-Request-ID": "fault-nap"})
+    wait_until(service.received)
+    service.worker().send_signal(signal.SIGTERM)
+    assert not any(refuses(service.port) for _ in range(50))
+    assert post.result().status == 200
+    wait_until(service.ready)
+
+
+def test_engines_report_to_nobody(start: Start, tmp_path: Path) -> None:
+    service = start(ENGINE_PROCESSES=1, HOME=tmp_path, XDG_CACHE_HOME=tmp_path)
+    assert service.request(URL, jpeg()).status == 200
+    assert list(tmp_path.iterdir()) == []  # onnxruntime keeps there what it has for Microsoft
