@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from app.engine.container import MEGABYTE, choose_layout, cpu_quota, memory_limit
+from app.engine.container import MEGABYTE, choose_processes, choose_threads, cpu_quota, memory_limit
 from app.engine.messages import EngineConfig
 from app.engine.models import REGISTRY
 from app.settings import Settings
@@ -36,10 +36,10 @@ def engine_layout(settings: Settings) -> Layout:
     cores = max(1, cpu_quota() // settings.web_concurrency)
     neediest = max((REGISTRY[name] for name in settings.allowed_models), key=lambda model: model.cap_mb)
     room = _room_for_engines(settings)
-    processes, threads = choose_layout(cores, room, neediest.cap_mb)
-    if settings.engine_processes:
-        processes = settings.engine_processes
-        threads = max(1, cores // processes)
+    processes = settings.engine_processes or choose_processes(cores, room, neediest.cap_mb)
+    threads = choose_threads(
+        cores, processes, heavy=any(not REGISTRY[name].embedded for name in settings.allowed_models)
+    )
     least = neediest.memory_mb + LEAST_HEADROOM_MB
     cap = settings.engine_memory_mb or max(least, min(neediest.cap_mb, room // processes))
     config = EngineConfig(

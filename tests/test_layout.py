@@ -42,7 +42,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         (2, 24_000, {"engine_processes": 1}, 1, 2, 600),
         (2, 24_000, {"engine_threads": 3}, 2, 3, 600),
         (2, 24_000, {"engine_memory_mb": 300}, 2, 1, 300),
-        (2, 24_000, {"models_allowed": ("u2net",)}, 2, 1, 1310),
+        (2, 24_000, {"models_allowed": ("u2net",)}, 2, 2, 1310),
         (4, 4_000, {"model_name": "birefnet-general"}, 1, 4, 6064),
     ],
 )

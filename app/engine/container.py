@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["choose_layout", "cpu_quota", "memory_limit"]
+__all__ = ["choose_processes", "choose_threads", "cpu_quota", "memory_limit"]
 
 CGROUP = Path("/sys/fs/cgroup")
 MEGABYTE = 1024 * 1024
@@ -51,12 +51,19 @@ def memory_limit(root: Path = CGROUP, proc: Path = Path("/proc/self/cgroup")) ->
     return min([int(psutil.virtual_memory().total), *known])
 
 
-def choose_layout(cores: int, memory_mb: int, cap_mb: int) -> tuple[int, int]:
-    """Return (engine processes, threads of each) for `cores`, the MB that engines may take and the cap of each.
+def choose_processes(cores: int, memory_mb: int, cap_mb: int) -> int:
+    """Return how many engines to run on `cores`, from the MB that they may take and the cap of each.
 
-    One engine per core gives the most photos a second, since decoding and encoding use one thread each; where memory
-    does not reach for that many, the engines that fit share the cores.
+    One engine per core gives the most photos a second, since decoding and encoding use one thread each.
     """
-    fitting = memory_mb // cap_mb
-    processes = max(1, min(cores, fitting))
-    return processes, max(1, cores // processes)
+    return max(1, min(cores, memory_mb // cap_mb))
+
+
+def choose_threads(cores: int, processes: int, *, heavy: bool) -> int:
+    """Return how many threads each of some engines should infer with.
+
+    They share the cores. With a heavy model (U2-NetP and larger) each gets twice its share: alone it answers in two
+    thirds of the time, and when all are busy that costs a tenth of the throughput. The embedded model gains nothing.
+    """
+    share = max(1, cores // processes)
+    return min(cores, 2 * share) if heavy else share

@@ -62,7 +62,7 @@ class Pipeline:
         session = self._session(options.model)
         with stages.stage("decode"):
             plan = self._plan(request, session.model)
-            photo = plan.part(self._decode(request.image, options, plan.side))
+            photo = plan.part(self._decode(request.image, options, plan.side, least_side=plan.least_side))
             background = self._background(request, photo, plan)
         with stages.stage("infer"):
             raw = session.predict(photo.rgb)
@@ -102,13 +102,15 @@ class Pipeline:
             self._memory.arm()
         return session
 
-    def _decode(self, data: bytes, options: RemovalOptions, longest_side: int, held: int = 0) -> Photo:
+    def _decode(
+        self, data: bytes, options: RemovalOptions, longest_side: int, held: int = 0, least_side: int = 0
+    ) -> Photo:
         """Decode an image once its predicted memory has been found to fit beside `held` bytes."""
 
         def approve(header: Header) -> None:
             self._memory.admit(header, _growth(header, data, options, longest_side, held))
 
-        return decode(data, longest_side, self._limits, approve)
+        return decode(data, longest_side, self._limits, approve, least_side)
 
     def _plan(self, request: RemovalRequest, model: ModelSpec) -> Plan:
         options, canvas = request.options, request.options.canvas

@@ -52,7 +52,7 @@ def main(descriptor: int, owner: int) -> None:
         lines.configure(config.log_level, config.log_format, config.log_file)
         if config.rembg_home:
             os.environ["REMBG_HOME"] = config.rembg_home  # where rembg's own code looks
-        cv2.setNumThreads(config.threads)
+        cv2.setNumThreads(1)  # its pieces of work are small: a second thread costs more than it brings
         Engine(config, sock).serve()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.engine.container import MEGABYTE, choose_layout, cpu_quota, memory_limit
+from app.engine.container import MEGABYTE, choose_processes, choose_threads, cpu_quota, memory_limit
 
 CORES = len(os.sched_getaffinity(0))
 TOTAL = psutil.virtual_memory().total
@@ -57,15 +57,19 @@ def test_memory_limit(files: dict[str, str], limit: int, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("cores", "memory_mb", "model_mb", "layout"),
-    [
-        (2, 24_000, 200, (2, 1)),
-        (2, 300, 200, (1, 2)),
-        (1, 300, 200, (1, 1)),
-        (8, 600, 200, (3, 2)),
-        (64, 0, 200, (1, 64)),
-        (4, 2_000, 6_000, (1, 4)),
-    ],
+    ("cores", "memory_mb", "model_mb", "processes"),
+    [(2, 24_000, 200, 2), (2, 300, 200, 1), (8, 600, 200, 3), (64, 0, 200, 1), (4, 2_000, 6_000, 1)],
 )
-def test_layout(cores: int, memory_mb: int, model_mb: int, layout: tuple[int, int]) -> None:
-    assert choose_layout(cores, memory_mb, model_mb) == layout
+def test_as_many_engines_as_cores_and_memory_bear(cores: int, memory_mb: int, model_mb: int, processes: int) -> None:
+    assert choose_processes(cores, memory_mb, model_mb) == processes
+
+
+@pytest.mark.parametrize(
+    ("cores", "processes", "light", "heavy"),
+    [(1, 1, 1, 1), (2, 2, 1, 2), (2, 1, 2, 2), (8, 3, 2, 4), (8, 8, 1, 2), (64, 1, 64, 64), (2, 5, 1, 2)],
+)
+def test_engines_share_the_cores_and_borrow_for_heavy_models(
+    cores: int, processes: int, light: int, heavy: int
+) -> None:
+    chosen = [choose_threads(cores, processes, heavy=of) for of in (False, True)]
+    assert chosen == [light, heavy]

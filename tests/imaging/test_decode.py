@@ -296,3 +296,20 @@ def test_large_text_in_a_png_is_no_way_to_fill_memory() -> None:
     info.add_text("Comment", "x" * 10_000_000, zip=True)
     with pytest.raises(CorruptImage):
         read(encoded(quarters(), "PNG", pnginfo=info))
+
+
+@pytest.mark.parametrize(
+    ("format", "width", "least", "expected"),
+    [
+        ("JPEG", 1000, 485, 500),
+        ("JPEG", 1000, 510, 510),
+        ("JPEG", 960, 485, 510),
+        ("JPEG", 400, 485, 400),
+        ("PNG", 1000, 485, 510),
+    ],
+)
+def test_a_jpeg_may_come_out_a_bit_smaller_where_that_is_quicker(
+    format: str, width: int, least: int, expected: int
+) -> None:
+    data = encoded(Image.new("RGB", (width, width // 2)), format)
+    assert decode(data, 510, LIMITS, least_side=least).size[0] == expected
