@@ -42,6 +42,10 @@ HEADERS: dict[str, tuple[dict[str, Any], str]] = {
         "This is the image as it was sent, since removing its background failed.",
     ),
     "X-Saved-As": (_TEXT, "Name of the file in OUTPUT_DIR."),
+    "X-Cache": (
+        {"type": "string", "enum": ["hit", "miss"]},
+        "Whether the result was kept from an earlier request; absent where results are not kept.",
+    ),
     "X-RateLimit-Limit": (_COUNT, "What the client may use up before the count starts anew."),
     "X-RateLimit-Remaining": (_COUNT, "How much of it is left."),
     "X-RateLimit-Reset": (_COUNT, "When the count starts anew, Unix seconds."),
@@ -59,6 +63,7 @@ PICTURE = (
     "X-Foreground-Height",
     "X-Confidence",
     "X-Model",
+    "X-Cache",
     "X-Ignored-Params",
     "Server-Timing",
     *RATE_LIMIT,
