@@ -199,11 +199,15 @@ class EnginePool:
                 self._queue.remove(job)
                 job.queued = False
                 keeper.state = EngineState.BUSY
+                self._changed.notify_all()  # the next in line may be another's now
             return job
 
     def _choose(self, keeper: Keeper) -> Job | None:
-        """Return the job this idle engine should take: the oldest, unless changing models can be saved."""
-        if not self._queue:
+        """Return the job this idle engine should take: the oldest, unless changing models can be saved.
+
+        Of several idle engines the first one takes it: its memory and caches are warm, and the others stay small.
+        """
+        if not self._queue or self._another_comes_first(keeper):
             return None
         loaded = {other.model for other in self._keepers if other is not keeper and other.state is EngineState.IDLE}
         oldest = self._queue[0]
@@ -212,6 +216,13 @@ class EnginePool:
                 if job.request.options.model == keeper.model:
                     return job
         return None if oldest.request.options.model in loaded - {keeper.model} else oldest
+
+    def _another_comes_first(self, keeper: Keeper) -> bool:
+        before = self._keepers[: self._keepers.index(keeper)]
+        return any(
+            other.state is EngineState.IDLE and other.ready and other.alive and other.model == keeper.model
+            for other in before
+        )
 
     def put_back(self, job: Job) -> None:
         """Queue a job again, in front: its engine had died before it took it."""

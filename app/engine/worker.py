@@ -38,7 +38,7 @@ PR_SET_PDEATHSIG = 1
 # Images of more than about a megapixel don't go on the heap: what is freed there is not free for others.
 OWN_PAGES = 4 << 20
 # Seconds without a photo after which freed memory is given back.
-PAUSE = 0.05
+PAUSE = 1.0
 
 
 def main(descriptor: int, owner: int) -> None:

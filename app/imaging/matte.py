@@ -30,7 +30,7 @@ Grid = TypeVar("Grid", NDArray[np.float32], NDArray[np.uint8])
 
 # The grid on which coefficients are solved: a quarter of the photo's scale, but not below this many px on its longer
 # side, where it would be coarser than the model's own grid.
-COARSEST_GRID = 256
+COARSEST_GRID = 240
 LARGEST_STEP = 4
 # Radius of the guided filter in cells of a 320 px mask: an edge of the model is right within about that.
 EDGE_RADIUS = 1.5 / 320

@@ -16,6 +16,7 @@ import pytest
 from app.engine.keeper import EngineState
 from app.engine.messages import RemovalOptions, RemovalRequest, RemovalResult
 from app.engine.models import REGISTRY
+from app.engine.observer import EngineObserver
 from app.engine.pool import EnginePool
 from app.errors import DeadlineExceeded, EngineCrashed, ModelUnavailable, QueueFull, ServiceError, ShuttingDown
 from tests.conftest import ENGINE, jpeg, wait_until
@@ -86,6 +87,21 @@ def test_a_photo_submitted_before_the_engines_are_up_is_answered() -> None:
 
 def test_waiting_is_measured(solo: EnginePool) -> None:
     assert list(submit(solo).stages_ms) == ["queue", "decode", "infer", "cutout", "encode"]
+
+
+def test_while_one_engine_keeps_up_the_other_stays_cold(duo: EnginePool) -> None:
+    used: list[int] = []
+
+    class Observer(EngineObserver):
+        def memory_seen(self, engine: int, megabytes: int) -> None:
+            used.append(engine)
+
+    wait_until(lambda: duo.status().states == (EngineState.IDLE, EngineState.IDLE))
+    duo.observer = Observer()
+    for _ in range(4):
+        submit(duo)
+        wait_until(lambda: duo.status().states[0] is EngineState.IDLE)
+    assert used == [0, 0, 0, 0]
 
 
 def test_an_engine_killed_while_idle_is_replaced_and_no_request_notices(duo: EnginePool) -> None:
