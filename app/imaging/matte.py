@@ -99,15 +99,21 @@ class _Edge:
             y, x = touched[first : first + BATCH].T
             rows_of, columns_of = y[:, None] * cells + window, x[:, None] * cells + window
             coarse = grid[:, rows_of[:, :, None], columns_of[:, None, :]]
-            fine = np.asarray(enlarge @ coarse @ enlarge.T, np.float32)
-            photo = np.ascontiguousarray(colour_tiles[y, x].transpose(3, 0, 1, 2), np.float32)
-            colours_there, alpha_there = _composed(photo, fine)
-            colour_tiles[y, x] = colours_there.transpose(1, 2, 3, 0)
-            alpha_tiles[y, x] = alpha_there
+            # Down tile by tile, then across as one large product, which takes half the time of many small ones.
+            fine = (enlarge @ coarse).reshape(-1, cells + 2) @ enlarge.T
+            photo = colour_tiles[y, x]
+            shape = photo.shape[:3]
+            planes = np.stack(cv2.split(photo.reshape(-1, shape[2], 3))).astype(np.float32)
+            own, share = _composed(planes, np.asarray(fine, np.float32).reshape(10, *planes.shape[1:]))
+            colour_tiles[y, x] = np.asarray(cv2.merge(list(own)), np.uint8).reshape(photo.shape)
+            alpha_tiles[y, x] = share.reshape(shape)
 
 
 def _composed(photo: Plane, fine: Plane) -> tuple[Bytes, Bytes]:
-    """Return (colours, alpha) of some pixels from their colours (3, …) in 0..255 and their coefficients (10, …)."""
+    """Return (colours, alpha) of some pixels from their colours (3, …) in 0..255 and their coefficients (10, …).
+
+    Both are overwritten.
+    """
     slope, alpha, background, contrast = fine[:3], fine[3], fine[4:7], fine[7:]
     slope *= photo
     alpha += slope.sum(axis=0)
