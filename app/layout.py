@@ -17,6 +17,8 @@ WEB_MB, BODY_COPIES = 70, 2.5
 # An engine needs at least this many MB on top of its model to be of any use.
 LEAST_HEADROOM_MB = 64
 WARN_SHARE = 0.8
+# More threads than this bring an inference of 320 x 320 px next to nothing.
+MOST_THREADS_ALONE = 8
 # What MEMORY_PROFILE=low is made for, whatever the machine has.
 LOW_LIMIT = 512 * MEGABYTE
 # Threads of a web worker beyond those that wait for an engine, so that /health and refusals never wait.
@@ -37,14 +39,14 @@ def engine_layout(settings: Settings) -> Layout:
     neediest = max((REGISTRY[name] for name in settings.allowed_models), key=lambda model: model.cap_mb)
     room = _room_for_engines(settings)
     processes = settings.engine_processes or choose_processes(cores, room, neediest.cap_mb)
-    threads = choose_threads(
-        cores, processes, heavy=any(not REGISTRY[name].embedded for name in settings.allowed_models)
-    )
+    heavy = not all(REGISTRY[name].light for name in settings.allowed_models)
+    threads = choose_threads(cores, processes, heavy=heavy)
     least = neediest.memory_mb + LEAST_HEADROOM_MB
     cap = settings.engine_memory_mb or max(least, min(neediest.cap_mb, room // processes))
     config = EngineConfig(
         model=settings.model_name,
         threads=settings.engine_threads or threads,
+        threads_alone=settings.engine_threads or min(cores, MOST_THREADS_ALONE),
         max_pixels=settings.max_pixels,
         max_pixels_hard=settings.max_pixels_hard,
         memory_mb=cap,

@@ -56,6 +56,24 @@ def test_layout(
 
 
 @pytest.mark.parametrize(
+    ("cores", "settings", "threads", "alone"),
+    [
+        (2, {}, 1, 2),
+        (2, {"model_name": "u2netp"}, 1, 2),
+        (2, {"model_name": "u2net"}, 2, 2),
+        (16, {}, 1, 8),
+        (2, {"engine_threads": 1}, 1, 1),
+    ],
+)
+def test_an_engine_that_works_alone_borrows_the_other_cores(
+    cores: int, settings: dict[str, Any], threads: int, alone: int, machine: Machine
+) -> None:
+    machine(cores, 64_000)
+    config = engine_layout(Settings(**settings)).config
+    assert (config.threads, config.threads_alone) == (threads, alone)
+
+
+@pytest.mark.parametrize(
     ("memory_mb", "settings", "low"),
     [
         (24_000, {}, False),

@@ -29,6 +29,7 @@ CONFIG_ASIDE = {
     "model",  # the default one; what counts is the request's
     "rembg_home",  # the weights themselves count
     "threads",
+    "threads_alone",
 }
 
 

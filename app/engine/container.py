@@ -62,8 +62,8 @@ def choose_processes(cores: int, memory_mb: int, cap_mb: int) -> int:
 def choose_threads(cores: int, processes: int, *, heavy: bool) -> int:
     """Return how many threads each of some engines should infer with.
 
-    They share the cores. With a heavy model (U2-NetP and larger) each gets twice its share: alone it answers in two
-    thirds of the time, and when all are busy that costs a tenth of the throughput. The embedded model gains nothing.
+    They share the cores. With a heavy model each gets twice its share: alone it answers in two thirds of the time, and
+    when all are busy that costs a tenth of the throughput. Light ones are loaded twice instead, and lose nothing.
     """
     share = max(1, cores // processes)
     return min(cores, 2 * share) if heavy else share

@@ -201,7 +201,7 @@ class Keeper:
         """Have one job done; raise EngineDied or TimeoutError when the engine must be replaced."""
         job.started = time.monotonic()
         try:
-            result = engine.remove(job.request, job.deadline)
+            result = engine.remove(job.request, job.deadline, alone=self._pool.is_alone(self))
             self._pool.observer.memory_seen(self._number, max(result.stages_mb.values(), default=0))
             job.succeed(result)
             self._pool.note_service(job.seconds)

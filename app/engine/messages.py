@@ -34,6 +34,7 @@ RGBA = tuple[int, int, int, int]
 class EngineConfig:
     """The settings of an engine process; counts of pixels are width times height.
 
+    `threads` infer while other engines are at work, `threads_alone` while none is, 0 for as many (light models only).
     `memory_mb` caps its resident memory; past `memory_warn_mb` between two photos, or after `max_tasks` photos, it ends
     and is replaced. `faults` lets tests make it hang, crash or eat memory.
     """
@@ -42,6 +43,7 @@ class EngineConfig:
     threads: int
     max_pixels: int
     max_pixels_hard: int
+    threads_alone: int = 0
     memory_mb: int = 1024
     memory_warn_mb: int = 820
     max_tasks: int = 1000

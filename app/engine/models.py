@@ -17,6 +17,8 @@ IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 # What the most demanding photo of 25 megapixels, a WEBP with alpha, takes on top of the model.
 LARGEST_PHOTO_MB = 460
+# Weights of up to so many MB are light: loaded a second time they take about 9 MB with lite and u2netp.
+MOST_LIGHT_MB = 32
 BRIA_LICENCE = "CC BY-NC 4.0 (commercial use needs BRIA's licence)"
 
 
@@ -46,6 +48,11 @@ class ModelSpec:
     def cap_mb(self) -> int:
         """Return the most that an engine with this model should ever need, with the largest photo it accepts."""
         return self.memory_mb + LARGEST_PHOTO_MB
+
+    @property
+    def light(self) -> bool:
+        """Tell whether the weights are small enough to be loaded twice, for two numbers of threads."""
+        return self.download_mb <= MOST_LIGHT_MB
 
     @property
     def embedded(self) -> bool:

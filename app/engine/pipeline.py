@@ -56,8 +56,11 @@ class Pipeline:
         self._model = config.model
         self._memory = memory or MemoryGuard(config.memory_mb * MEGABYTE, config.memory_warn_mb * MEGABYTE)
 
-    def run(self, request: RemovalRequest) -> RemovalResult:
-        """Return the finished picture; raise a ServiceError that says what is wrong with the request."""
+    def run(self, request: RemovalRequest, *, alone: bool = False) -> RemovalResult:
+        """Return the finished picture; raise a ServiceError that says what is wrong with the request.
+
+        `alone` says that no other engine is at work.
+        """
         options, stages = request.options, Stages(self._memory)
         session = self._session(options.model)
         with stages.stage("decode"):
@@ -65,7 +68,7 @@ class Pipeline:
             photo = plan.part(self._decode(request.image, options, plan.side, least_side=plan.least_side))
             background = self._background(request, photo, plan)
         with stages.stage("infer"):
-            raw = session.predict(photo.rgb)
+            raw = session.predict(photo.rgb, alone=alone)
             confidence = confidence_of(raw)
             if options.require_foreground and confidence < SUBJECT:
                 raise UnknownForeground(details=f"confidence {confidence:.2f}")

@@ -224,6 +224,12 @@ class EnginePool:
             for other in before
         )
 
+    def is_alone(self, keeper: Keeper) -> bool:
+        """Tell whether no other engine is at work, nor about to be."""
+        with self._changed:
+            others = (other for other in self._keepers if other is not keeper)
+            return not self._queue and all(other.state is not EngineState.BUSY for other in others)
+
     def put_back(self, job: Job) -> None:
         """Queue a job again, in front: its engine had died before it took it."""
         job.handovers += 1

@@ -115,14 +115,16 @@ class EngineProcess:
         except (EOFError, OSError, ValueError) as error:
             raise self._died(EngineDied, error) from error
 
-    def remove(self, request: RemovalRequest, deadline: float) -> RemovalResult:
-        """Have a request worked on.
+    def remove(self, request: RemovalRequest, deadline: float, *, alone: bool = False) -> RemovalResult:
+        """Have a request worked on; `alone` tells the engine that no other one is at work.
 
         Raise the ServiceError that the engine answers with, NotAccepted or EngineDied when it ends, TimeoutError at
         `deadline` (monotonic); after the last three it must be killed.
         """
         try:
-            wire.send(self._sock, request.header(), [request.image, request.background_image], deadline)
+            wire.send(
+                self._sock, request.header() | {"alone": alone}, [request.image, request.background_image], deadline
+            )
             wire.receive(self._sock, deadline)
         except TimeoutError:
             raise

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import cv2
@@ -23,6 +24,7 @@ __all__ = ["Session", "SessionCache", "load_session"]
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 30.0
+PROVIDERS = ["CPUExecutionProvider"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +35,22 @@ class Session:
     inference: Any
     input_name: str
     output_name: str
+    # The same graph on more threads, loaded when it is first asked for; None where that does not pay.
+    inference_alone: Callable[[], Any] | None = None
 
     @property
     def provider(self) -> str:
         """Return the execution provider that runs the model."""
         return str(self.inference.get_providers()[0])
 
-    def predict(self, image: Image.Image) -> NDArray[np.float32]:
+    def predict(self, image: Image.Image, *, alone: bool = False) -> NDArray[np.float32]:
         """Return the model's raw probabilities, float32 in 0..1, shape (size, size), for an RGB image of any size.
 
-        The raw height says how sure the model is: it is not stretched. Raises MemoryError when the runtime can't
-        allocate.
+        `alone` says that the other cores are idle. The raw height says how sure the model is: it is not stretched.
+        Raises MemoryError when the runtime can't allocate.
         """
-        outputs = self.inference.run([self.output_name], {self.input_name: self.preprocess(image)})
+        inference = self.inference_alone() if alone and self.inference_alone else self.inference
+        outputs = inference.run([self.output_name], {self.input_name: self.preprocess(image)})
         raw: NDArray[np.float32] = np.asarray(outputs[0], np.float32)[0, 0]
         if self.model.activation == "sigmoid":
             raw = np.float32(1) / (np.float32(1) + np.exp(-raw))
@@ -66,25 +71,17 @@ class Session:
         return planes
 
 
-def load_session(model: ModelSpec, threads: int) -> Session:
+def load_session(model: ModelSpec, threads: int, threads_alone: int = 0) -> Session:
     """Load a model; raise ModelUnavailable when its weights are missing or can't be loaded."""
     path = weights.require(model)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # The arena keeps the peak of the largest inference for ever: 464 MB instead of 299 MB with u2netp, 28 MB of an idle
-    # engine's 120 with the embedded model. It would save 3 of 55 ms of a photo.
-    options.enable_cpu_mem_arena = False
-    # Threads that spin between inferences burn the cores that decoding and the other engines need.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    providers = ["CPUExecutionProvider"]
+    options = _session_options(threads)
     try:
         if model.embedded:
-            inference = ort.InferenceSession(str(path), sess_options=options, providers=providers)
+            inference = ort.InferenceSession(str(path), sess_options=options, providers=PROVIDERS)
         else:
             from app.engine.rembg_entry import session_class
 
-            rembg_session = session_class(model)(model.name, options, providers=providers)
+            rembg_session = session_class(model)(model.name, options, providers=PROVIDERS)
             inference = rembg_session.inner_session
     except (ModelUnavailable, MemoryError):
         raise
@@ -95,7 +92,22 @@ def load_session(model: ModelSpec, threads: int) -> Session:
             details=type(error).__name__,
             solution=f"An operator can delete {path.name} and run: python -m app models pull {model.name}",
         ) from error
-    return Session(model, inference, inference.get_inputs()[0].name, inference.get_outputs()[0].name)
+    again = None
+    if model.light and threads_alone > threads:
+        again = cache(lambda: ort.InferenceSession(str(path), _session_options(threads_alone), providers=PROVIDERS))
+    return Session(model, inference, inference.get_inputs()[0].name, inference.get_outputs()[0].name, again)
+
+
+def _session_options(threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # The arena keeps the peak of the largest inference for ever: 464 MB instead of 299 MB with u2netp, 28 MB of an idle
+    # engine's 120 with the embedded model. It would save 3 of 55 ms of a photo.
+    options.enable_cpu_mem_arena = False
+    # Threads that spin between inferences burn the cores that decoding and the other engines need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
 
 
 class SessionCache:

@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from app.engine.container import MEGABYTE
 from app.engine.memory import MemoryGuard, is_out_of_memory, resident_bytes
 from app.engine.messages import EXIT_MEMORY, EXIT_TASKS, EngineConfig, RemovalRequest
 from app.engine.pipeline import Pipeline
-from app.engine.session import SessionCache
+from app.engine.session import SessionCache, load_session
 from app.errors import InternalError, OutOfMemory, ServiceError
 from app.observability import lines
 
@@ -82,7 +83,7 @@ class Engine:
     def __init__(self, config: EngineConfig, sock: socket.socket) -> None:
         self._config = config
         self._sock = sock
-        self._sessions = SessionCache(config.threads)
+        self._sessions = SessionCache(config.threads, load=partial(load_session, threads_alone=config.threads_alone))
         self._memory = MemoryGuard(config.memory_mb * MEGABYTE, config.memory_warn_mb * MEGABYTE)
         self._pipeline = Pipeline(config, self._sessions, self._memory)
         self._done = 0
@@ -98,7 +99,7 @@ class Engine:
                 if header["op"] == "warm":
                     wire.send(self._sock, self._warm_up())
                 else:
-                    self._remove(RemovalRequest.from_wire(header, blobs))
+                    self._remove(RemovalRequest.from_wire(header, blobs), alone=header["alone"])
         except (EOFError, ConnectionError):
             log.debug("the owner is gone")
         else:
@@ -131,19 +132,19 @@ class Engine:
         rss = resident_bytes() // MEGABYTE
         return {"ready": True, "model": session.model.name, "provider": session.provider, "rss_mb": rss}
 
-    def _remove(self, request: RemovalRequest) -> None:
+    def _remove(self, request: RemovalRequest, *, alone: bool) -> None:
         wire.send(self._sock, {"accepted": True})  # from here on, this process's death is this request's failure
-        wire.send(self._sock, *self._answer(request))
+        wire.send(self._sock, *self._answer(request, alone=alone))
         self._done += 1
         gc.collect()  # Pillow keeps images in reference cycles; they must not live until a generation fills up
 
-    def _answer(self, request: RemovalRequest) -> tuple[dict[str, Any], list[bytes]]:
+    def _answer(self, request: RemovalRequest, *, alone: bool) -> tuple[dict[str, Any], list[bytes]]:
         """Return the header and the blobs of the answer; whatever fails becomes one."""
         try:
             self._memory.limit_growth()
             if self._config.faults:
                 faults.trigger(request.request_id)
-            result = self._pipeline.run(request)
+            result = self._pipeline.run(request, alone=alone)
         except ServiceError as error:
             return _error_header(error), []
         except Exception as error:  # the answer is INTERNAL, the trace goes to the log

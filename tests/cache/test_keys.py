@@ -39,6 +39,7 @@ OTHER_OPTIONS: dict[str, Any] = {
 OTHER_CONFIG: dict[str, Any] = {
     "model": "u2netp",
     "threads": 7,
+    "threads_alone": 7,
     "max_pixels": 7,
     "max_pixels_hard": 7,
     "memory_mb": 7,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,6 +19,7 @@ from app.engine.messages import RemovalOptions, RemovalRequest, RemovalResult
 from app.engine.models import REGISTRY
 from app.engine.observer import EngineObserver
 from app.engine.pool import EnginePool
+from app.engine.process import EngineProcess
 from app.errors import DeadlineExceeded, EngineCrashed, ModelUnavailable, QueueFull, ServiceError, ShuttingDown
 from tests.conftest import ENGINE, jpeg, wait_until
 from tests.engine.onnx_models import write_model
@@ -102,6 +104,24 @@ def test_while_one_engine_keeps_up_the_other_stays_cold(duo: EnginePool) -> None
         submit(duo)
         wait_until(lambda: duo.status().states[0] is EngineState.IDLE)
     assert used == [0, 0, 0, 0]
+
+
+def test_an_engine_is_told_whether_it_works_alone(duo: EnginePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+    remove = EngineProcess.remove
+
+    def listen(engine: EngineProcess, *arguments: Any, alone: bool) -> RemovalResult:
+        told.append(alone)
+        return remove(engine, *arguments, alone=alone)
+
+    monkeypatch.setattr(EngineProcess, "remove", listen)
+    submit(duo)
+    freeze(duo)
+    hanging = Submission(duo, seconds=2)
+    wait_until(lambda: busy(duo))
+    submit(duo)
+    hanging.join()
+    assert told == [True, True, False]
 
 
 def test_an_engine_killed_while_idle_is_replaced_and_no_request_notices(duo: EnginePool) -> None:

@@ -64,6 +64,25 @@ def test_embedded_model_gives_probabilities() -> None:
     assert 0 <= raw.min() < 0.1 and 0.9 < raw.max() <= 1
 
 
+def threads_of(inference: Any) -> int:
+    return int(inference.get_session_options().intra_op_num_threads)
+
+
+def test_an_engine_that_is_alone_infers_on_more_threads_and_sees_the_same() -> None:
+    session = load_session(REGISTRY["lite"], threads=1, threads_alone=2)
+    assert session.inference_alone is not None
+    assert (threads_of(session.inference), threads_of(session.inference_alone())) == (1, 2)
+    assert session.inference_alone() is session.inference_alone()
+    shared, alone = (session.predict(photo("cat"), alone=alone) for alone in (False, True))
+    assert np.abs(shared - alone).max() < 1e-3
+
+
+@pytest.mark.parametrize(("name", "threads"), [("u2net", 1), ("u2netp", 2)])
+def test_a_model_is_not_loaded_twice_where_it_is_large_or_has_the_threads(name: str, threads: int, home: Path) -> None:
+    write_model(REGISTRY[name], home)
+    assert load_session(REGISTRY[name], threads, threads_alone=2).inference_alone is None
+
+
 @pytest.mark.parametrize("colour", ["black", "white"])
 def test_a_constant_image_divides_nothing_by_zero(colour: str) -> None:
     raw = load_session(REGISTRY["lite"], threads=1).predict(Image.new("RGB", (50, 40), colour))
