@@ -38,6 +38,8 @@ log = logging.getLogger("app.engine")
 PR_SET_PDEATHSIG = 1
 # Images of more than about a megapixel don't go on the heap: what is freed there is not free for others.
 OWN_PAGES = 4 << 20
+# Bytes of heap that are kept from one photo to the next.
+KEPT = 64 << 20
 # Seconds without a photo after which freed memory is given back.
 PAUSE = 1.0
 
@@ -46,7 +48,7 @@ def main(descriptor: int, owner: int) -> None:
     """Serve the process `owner` over the socket `descriptor` until it hangs up."""
     _live_only_with(owner)
     _be_the_first_to_go()
-    keep_heap_small(OWN_PAGES)
+    keep_heap_small(OWN_PAGES, KEPT)
     with socket.socket(fileno=descriptor) as sock:
         header, _ = wire.receive(sock)
         config = EngineConfig(**header)

@@ -21,7 +21,7 @@ from app.engine.memory import MemoryGuard, resident_bytes
 from app.engine.messages import Canvas, EngineConfig, Length, RemovalOptions, RemovalRequest
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
-from app.engine.worker import OWN_PAGES
+from app.engine.worker import KEPT, OWN_PAGES
 from app.imaging.decode import Header
 
 ALL_BUT_A_BIT = (Length(99, "%"), Length(99, "%"))
@@ -61,7 +61,7 @@ def reset_peak() -> None:
 
 def main() -> None:
     cv2.setNumThreads(1)
-    keep_heap_small(OWN_PAGES)
+    keep_heap_small(OWN_PAGES, KEPT)
     sessions = SessionCache(threads=1)
     memory = Recorder(cap=1 << 40, warn=1 << 40)
     pipeline = Pipeline(EngineConfig("lite", 1, 10**9, 10**9), sessions, memory)
