@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -63,6 +64,21 @@ def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
+
+
+@pytest.fixture
+def stalled_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Have every look-up of a host's name wait until the test has ended; return whose names were looked up."""
+    over, asked = threading.Event(), list[str]()
+
+    def look_up(host: str, *_: object, **__: object) -> None:
+        asked.append(host)
+        over.wait()
+        raise OSError("no such name")
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    yield asked
+    over.set()
 
 
 @pytest.fixture(scope="session")

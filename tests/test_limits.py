@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
@@ -343,21 +343,6 @@ def test_a_bad_address_of_redis_stops_the_start_and_shows_no_password(url: str) 
     with pytest.raises(SettingsError) as caught:
         RateLimits(Settings(rate_limit_storage="redis", redis_url=url))
     assert "REDIS_URL=(secret)" in str(caught.value) and "sesame" not in str(caught.value)
-
-
-@pytest.fixture
-def stalled_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Have every look-up of a host's name wait until the test has ended; return whose names were looked up."""
-    over, asked = threading.Event(), list[str]()
-
-    def look_up(host: str, *_: object, **__: object) -> None:
-        asked.append(host)
-        over.wait()
-        raise OSError("no such name")
-
-    monkeypatch.setattr("socket.getaddrinfo", look_up)
-    yield asked
-    over.set()
 
 
 def test_no_request_waits_for_a_name_to_be_found(stalled_names: list[str]) -> None:

@@ -10,7 +10,7 @@ from app.engine.messages import RemovalOptions
 from app.errors import InvalidParameter
 from app.http import values
 
-__all__ = ["PARAMETERS", "Parameter", "parse_fields", "parse_options"]
+__all__ = ["PARAMETERS", "Parameter", "parse_fields", "parse_options", "parse_value"]
 
 Fields = Mapping[str, str]
 
@@ -102,14 +102,17 @@ PARAMETERS = {
 
 def parse_fields(fields: Fields) -> dict[str, Any]:
     """Parse each known field by its parameter; raise InvalidParameter that names the first bad one."""
-    parsed = {}
-    for name, text in fields.items():
-        if name in PARAMETERS:
-            try:
-                parsed[name] = PARAMETERS[name].parse(text)
-            except ValueError as error:
-                raise InvalidParameter(f"Parameter {name!r} {error}.", details=f"got {text[:100]!r}") from None
-    return parsed
+    return {
+        name: parse_value(name, PARAMETERS[name].parse, text) for name, text in fields.items() if name in PARAMETERS
+    }
+
+
+def parse_value(name: str, kind: values.Kind[Any], text: str) -> Any:
+    """Parse a parameter's text; raise InvalidParameter that names the parameter and shows what came."""
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise InvalidParameter(f"Parameter {name!r} {error}.", details=f"got {text[:100]!r}", parameter=name) from None
 
 
 def parse_options(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from flask import Blueprint, Flask, Response, current_app, g, request
 
@@ -13,7 +13,7 @@ from app.errors import InvalidParameter, MissingImage, MultipleSources, UrlRefus
 from app.fetch.fetcher import USER_AGENT, Fetcher
 from app.http import responses, values
 from app.http.bodies import check_image, query_texts, read_parts
-from app.http.params import Parameter
+from app.http.params import Parameter, parse_value
 from app.http.removal import Turn, service
 from app.observability import events
 
@@ -114,7 +114,9 @@ def remove_url() -> Response:
 
 def parse(fields: Fields, *, models: tuple[str, ...], longest_side: int) -> RemovalOptions:
     """Parse fields to options, the first of `models` being the default; raise InvalidParameter."""
-    given = {name: _parsed(PARAMETERS[name], text) for name, text in fields.items() if name in PARAMETERS}
+    given = {
+        name: parse_value(name, PARAMETERS[name].parse, text) for name, text in fields.items() if name in PARAMETERS
+    }
     matting = given.get("a", False) and not given.get("om", False)
     default = Trimap()
     return RemovalOptions(
@@ -129,15 +131,6 @@ def parse(fields: Fields, *, models: tuple[str, ...], longest_side: int) -> Remo
         smooth_mask=given.get("ppm", False),
         keep_colours=not (matting or given.get("dc", False)),
     )
-
-
-def _parsed(parameter: Parameter, text: str) -> Any:
-    try:
-        return parameter.parse(text)
-    except ValueError as error:
-        raise InvalidParameter(
-            f"Parameter {parameter.name!r} {error}.", details=f"got {text[:100]!r}", parameter=parameter.name
-        ) from None
 
 
 def _model(name: str, models: tuple[str, ...]) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-
 import pytest
 
 from app.cache.shared import RedisStore
@@ -13,21 +10,6 @@ from app.settings import Settings
 from tests.cache.results import result
 from tests.conftest import NO_LIMITS
 from tests.test_walls import modules_after
-
-
-@pytest.fixture
-def stalled_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Have every look-up of a host's name wait until the test has ended; return whose names were looked up."""
-    over, asked = threading.Event(), list[str]()
-
-    def look_up(host: str, *_: object, **__: object) -> None:
-        asked.append(host)
-        over.wait()
-        raise OSError("no such name")
-
-    monkeypatch.setattr("socket.getaddrinfo", look_up)
-    yield asked
-    over.set()
 
 
 def test_no_request_waits_for_a_name_to_be_found(stalled_names: list[str]) -> None:

@@ -26,6 +26,7 @@ import psutil
 import pytest
 
 from tests.conftest import NO_LIMITS, wait_until
+from tests.integration.services import RedisServer
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -162,6 +163,14 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
     yield start
     for service in running:
         end(service)
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis of the module's own, on loopback."""
+    server = RedisServer(free_port(), tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.kill()
 
 
 def end(service: Service) -> None:

@@ -16,7 +16,7 @@ from app.cache.stores import ENTRY_BYTES, StoreDown
 from app.engine.container import MEGABYTE
 from tests.cache.results import result
 from tests.conftest import encoded, jpeg, photo, wait_until
-from tests.integration.conftest import Answer, Service, free_port
+from tests.integration.conftest import Answer, Service
 from tests.integration.services import RedisServer
 
 pytestmark = pytest.mark.integration
@@ -27,13 +27,6 @@ Start = Callable[..., Service]
 PROMPT_SECONDS = 5.0
 
 _widths = count(200)
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(free_port(), tmp_path_factory.mktemp("redis")).start()
-    yield server
-    server.kill()
 
 
 @pytest.fixture

@@ -87,13 +87,6 @@ def ask_slowly(nginx: NginxServer, path: str, body: bytes, client: str, announce
 
 
 @pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(free_port(), tmp_path_factory.mktemp("redis")).start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture(scope="module")
 def make_nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeNginx]:
     """Start nginx in front of given ports, with other timeouts where they are given."""
     running: list[NginxServer] = []

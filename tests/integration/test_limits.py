@@ -61,13 +61,6 @@ def left(answer: Answer) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(free_port(), tmp_path_factory.mktemp("redis")).start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture(scope="module")
 def two_workers(start: Start, redis: RedisServer) -> Service:
     service = start(
         WEB_CONCURRENCY=2,

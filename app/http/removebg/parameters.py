@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from app.engine.messages import Canvas, RemovalOptions
-from app.errors import InvalidParameter
 from app.http import values
+from app.http.params import parse_value
 from app.http.removebg import kinds
 
 __all__ = ["BACKGROUNDS", "PARAMETERS", "SOURCES", "Parameter", "Wishes", "parse"]
@@ -200,7 +200,9 @@ class Wishes:
 
 def parse(fields: Mapping[str, str], *, model: str, longest_side: int) -> Wishes:
     """Parse the fields that are no sources; raise InvalidParameter that names the first bad one."""
-    parsed = {name: _parsed(PARAMETERS[name], text) for name, text in fields.items() if name in PARAMETERS}
+    parsed = {
+        name: parse_value(name, PARAMETERS[name].kind, text) for name, text in fields.items() if name in PARAMETERS
+    }
     scale, mask_only = parsed.get("scale"), parsed.get("channels") == "alpha"
     canvas = Canvas(
         most_pixels=parsed.get("size", kinds.SIZES["preview"]),
@@ -219,15 +221,6 @@ def parse(fields: Mapping[str, str], *, model: str, longest_side: int) -> Wishes
         **{name: parsed[name] for name in ("crop", "crop_margin") if name in parsed},
     )
     return Wishes(options, _without_effect(fields, parsed), parsed.get("type_level") != "none")
-
-
-def _parsed(parameter: Parameter, text: str) -> Any:
-    try:
-        return parameter.kind(text)
-    except ValueError as error:
-        raise InvalidParameter(
-            f"Parameter {parameter.name!r} {error}.", details=f"got {text[:100]!r}", parameter=parameter.name
-        ) from None
 
 
 def _without_effect(fields: Mapping[str, str], parsed: Mapping[str, Any]) -> frozenset[str]:
