@@ -28,7 +28,7 @@ SMALL_PNG_QUALITY = 90
 PNG_LEVELS = ((95, 9), (90, 6), (85, 3), (0, 1))
 # (up to this many megapixels, WEBP method). At 2.8 megapixels method 2 takes 181 ms and 439 kB, method 0 122 ms and
 # 543 kB, method 4 542 ms and 423 kB; method 6 can take most of a minute on a noisy mask, so it is never used.
-WEBP_METHODS = ((0.3, 4), (4.0, 2), (float("inf"), 0))
+WEBP_METHODS = ((4.0, 2), (float("inf"), 0))
 # At 90 alpha is off by one of 255 at the most, and takes half the time that it takes at 100.
 WEBP_ALPHA_QUALITY = 90
 # What Pillow would otherwise take over from `Image.info`, without being asked.
