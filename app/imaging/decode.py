@@ -100,9 +100,7 @@ def decode(
     orientation is applied, colours are converted to sRGB, 8 bit a channel. `approve` may raise to refuse an image by
     its header. Raises UnsupportedFormat, TooManyPixels (before any pixel is decoded) and CorruptImage.
     """
-    name = sniff(data)
-    if name is None or not _can_read(name):
-        raise UnsupportedFormat()
+    name = _format_of(data)
     image, full_size, turn = _load(data, name, least_side or longest_side, limits, approve)
     scaled = _shrink(colour.to_scalable(image), longest_side)
     if scaled is not image:
@@ -115,9 +113,7 @@ def decode(
 
 def measure(data: bytes, limits: PixelLimits) -> Header:
     """Return what an image says of itself, without decoding it; raises what `decode` does."""
-    name = sniff(data)
-    if name is None or not _can_read(name):
-        raise UnsupportedFormat()
+    name = _format_of(data)
     with _strict_pillow(limits.hard), _as_corrupt(limits.hard):
         if name == "WEBP":
             _approve_webp(data, limits, lambda header: None)
@@ -147,6 +143,14 @@ def _approve_webp(data: bytes, limits: PixelLimits, approve: Callable[[Header], 
         raise _too_many(limits.decoded, f"The image has {width} x {height} pixels.")
     mode = "RGBA" if transparent else "RGB"
     approve(Header("WEBP", mode, (width, height), (width, height), transparent))
+
+
+def _format_of(data: bytes) -> str:
+    """Return the format of an image that can be read here; raise UnsupportedFormat."""
+    name = sniff(data)
+    if name is None or not _can_read(name):
+        raise UnsupportedFormat()
+    return name
 
 
 def _can_read(name: str) -> bool:

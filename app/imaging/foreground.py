@@ -42,14 +42,13 @@ def subject_colours(photo: Bytes, alpha: Bytes) -> Bytes:
     a quarter of the photo's scale.
     """
     height, width = alpha.shape
-    step = min(max(max(height, width) // matte.COARSEST_GRID, 1), matte.LARGEST_STEP)
+    step = matte.grid_step(alpha.shape)
     size = (-(-width // step), -(-height // step))
     small, small_alpha = (
         np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32) * np.float32(1 / 255)
         for plane in (photo, alpha)
     )
-    radii = [max(1, round(radius / step)) for radius in matte.FUSION_RADII]
-    planes = matte.smooth_colours(np.stack(cv2.split(small)), small_alpha, radii)
+    planes = matte.smooth_colours(np.stack(cv2.split(small)), small_alpha, step)
     subject, background = (np.asarray(cv2.merge(list(colour)), np.float32) for colour in planes)
     colours = photo.copy()
     for block in _half_transparent(alpha):

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["guided_coefficients", "refine_edges", "smooth_colours", "upsample"]
+__all__ = ["grid_step", "guided_coefficients", "refine_edges", "smooth_colours", "upsample"]
 
 Plane = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -55,6 +55,11 @@ def upsample(probabilities: Plane, size: tuple[int, int]) -> Bytes:
     return np.asarray(cv2.resize(coarse, size, interpolation=resampling), np.uint8)
 
 
+def grid_step(size: tuple[int, ...]) -> int:
+    """Return how many px of a photo of this size a cell of the small grid is wide and high."""
+    return min(max(max(size) // COARSEST_GRID, 1), LARGEST_STEP)
+
+
 def refine_edges(rgb: Bytes, probabilities: Plane) -> tuple[Bytes, Bytes]:
     """Return (colours, alpha) of the subject at the photo's full size.
 
@@ -62,7 +67,7 @@ def refine_edges(rgb: Bytes, probabilities: Plane) -> tuple[Bytes, Bytes]:
     (height, width, 3), the photo's own away from the edge; alpha is uint8 (height, width).
     """
     height, width = rgb.shape[:2]
-    step = min(max(max(height, width) // COARSEST_GRID, 1), LARGEST_STEP)
+    step = grid_step((height, width))
     side = TILE // step * step
     colours = np.asarray(cv2.copyMakeBorder(rgb, 0, -height % side, 0, -width % side, cv2.BORDER_REPLICATE), np.uint8)
     whole_cells = colours[: height + -height % step, : width + -width % step]
@@ -164,7 +169,7 @@ def _solve(rgb: Bytes, photo_size: tuple[int, int], probabilities: Plane, step: 
     slope *= np.float32(1 / (SOLID - CLEAR))
     offset = (offset - np.float32(CLEAR)) * np.float32(1 / (SOLID - CLEAR))
     alpha = np.clip((slope * photo).sum(axis=0) + offset, 0, 1)
-    subject, background = smooth_colours(photo, alpha, [max(1, round(radius / step)) for radius in FUSION_RADII])
+    subject, background = smooth_colours(photo, alpha, step)
     colours = np.concatenate([background, subject - background]) * np.float32(255)
     return _Edge(alpha, _band(alpha), np.concatenate([slope * np.float32(1 / 255), offset[None], colours]))
 
@@ -224,15 +229,16 @@ def guided_coefficients(photo: Plane, mask: Plane, radius: int) -> tuple[Plane, 
     return _blur(slope, radius), _blur(offset, radius)
 
 
-def smooth_colours(photo: Plane, alpha: Plane, radii: list[int]) -> tuple[Plane, Plane]:
+def smooth_colours(photo: Plane, alpha: Plane, step: int) -> tuple[Plane, Plane]:
     """Return the smooth (subject, background) colours from which Forte's last step starts.
 
-    `photo` is float32 (3, rows, columns) in 0..1, as both of what is returned; `alpha` (rows, columns) in 0..1; `radii`
-    are those of the passes, in cells.
+    `photo` is float32 (3, rows, columns) in 0..1, as both of what is returned; `alpha` (rows, columns) in 0..1; a
+    cell is `step` px.
     """
     clear = 1 - alpha
     subject, background = photo, photo
-    for index, radius in enumerate(radii):
+    for index, pixels in enumerate(FUSION_RADII):
+        radius = max(1, round(pixels / step))
         if index:
             subject = np.clip(subject + alpha * (photo - alpha * subject - clear * background), 0, 1)
         weight = _blur(alpha, radius)
