@@ -186,10 +186,18 @@ def end(service: Service) -> None:
     service.process.wait(5)
 
 
+def ended(process: psutil.Process) -> bool:
+    """Tell whether a process has ended, whether or not its parent has taken note."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it went between the two questions
+        return True
+
+
 def gone(processes: list[psutil.Process], seconds: float = 10) -> bool:
     """Tell whether all of these end within some seconds."""
     deadline = time.monotonic() + seconds
-    while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes):
+    while not all(map(ended, processes)):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)

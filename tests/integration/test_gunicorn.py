@@ -33,6 +33,7 @@ def refuses(port: int) -> bool:
 
 def test_no_thread_and_no_session_crosses_a_fork(start: Start) -> None:
     service = start(ENGINE_PROCESSES=2)
+    wait_until(service.healthy)  # both engines have their session
     master, worker = psutil.Process(service.process.pid), service.worker()
     assert master.num_threads() == 1
     assert worker.num_threads() > 1

@@ -16,12 +16,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from PIL import Image
 
 from tests.conftest import encoded, jpeg, opened, photo, wait_until
-from tests.integration.conftest import Answer, Post, Service, gone
+from tests.integration.conftest import Answer, Post, Service, ended, gone
 
 pytestmark = pytest.mark.integration
 
@@ -310,7 +309,7 @@ def test_termination_does_not_wait_for_ever(start: Start) -> None:
 def test_a_restarted_worker_comes_back_with_a_warm_engine(service: Service) -> None:
     worker = service.worker()
     worker.send_signal(signal.SIGKILL)
-    wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    wait_until(lambda: ended(worker))
     wait_until(service.ready)
     assert service.worker().pid != worker.pid
 
