@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import resource
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,7 @@ FINISHING, WEBP_ENCODER = 21.0, 9.0
 # The small grids of the guided filter, which do not grow with the photo, and allocator slack.
 FIXED = 50 * MEGABYTE
 MARGIN = 1.15
+PAGE = resource.getpagesize()
 
 
 def predict_growth(
@@ -80,6 +82,8 @@ def _coefficients(header: Header) -> float:
 
 def resident_bytes() -> int:
     """Return the resident memory of this process."""
+    if sys.platform == "linux":  # several times a photo, in a tenth of the time that psutil takes
+        return _pages(1)
     return int(psutil.Process().memory_info().rss)
 
 
@@ -91,6 +95,7 @@ class MemoryGuard:
     warn: int
     idle: int = 0
     armed: bool = False
+    give_back: Callable[[], None] = give_back_freed_memory
 
     def arm(self) -> None:
         """Learn what the idle engine takes, once its model has been warmed up, and cap its growth."""
@@ -123,7 +128,7 @@ class MemoryGuard:
         room = self.room
         if growth <= room:
             if self.armed and growth > self.cap - resident_bytes():
-                give_back_freed_memory()
+                self.give_back()
                 self.limit_growth()
             return
         pixels = header.full_size[0] * header.full_size[1]
@@ -138,7 +143,7 @@ class MemoryGuard:
         resident = resident_bytes()
         if resident <= self.warn:
             return resident
-        give_back_freed_memory()
+        self.give_back()
         return resident_bytes()
 
     def watch(self, stage: str) -> int:
@@ -159,13 +164,13 @@ def _limit_data(limit: int) -> None:
 
 
 def _data_bytes() -> int:
-    """Return the private writable address space, 0 where the system does not tell (it is Linux that does)."""
-    if sys.platform != "linux":
-        return 0
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmData:"):
-            return int(line.split()[1]) * 1024
-    return 0
+    """Return the private writable address space with the stack, 0 where the system does not tell (Linux does)."""
+    return _pages(5) if sys.platform == "linux" else 0
+
+
+def _pages(field: int) -> int:
+    """Return the bytes of the pages that a field of /proc/self/statm counts (proc(5))."""
+    return int(Path("/proc/self/statm").read_bytes().split()[field]) * PAGE
 
 
 def is_out_of_memory(error: BaseException) -> bool:

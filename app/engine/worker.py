@@ -24,7 +24,8 @@ import cv2
 from PIL import Image
 
 from app.engine import faults, wire
-from app.engine.allocator import give_back_freed_memory, keep_heap_small
+from app.engine.allocator import keep_heap_small
+from app.engine.arena import give_back_memory
 from app.engine.container import MEGABYTE
 from app.engine.memory import MemoryGuard, is_out_of_memory, resident_bytes
 from app.engine.messages import EXIT_MEMORY, EXIT_TASKS, EngineConfig, RemovalRequest
@@ -86,7 +87,8 @@ class Engine:
         self._config = config
         self._sock = sock
         self._sessions = SessionCache(config.threads, load=partial(load_session, threads_alone=config.threads_alone))
-        self._memory = MemoryGuard(config.memory_mb * MEGABYTE, config.memory_warn_mb * MEGABYTE)
+        cap, mark = config.memory_mb * MEGABYTE, config.memory_warn_mb * MEGABYTE
+        self._memory = MemoryGuard(cap, mark, give_back=give_back_memory)
         self._pipeline = Pipeline(config, self._sessions, self._memory)
         self._done = 0
 
@@ -110,7 +112,7 @@ class Engine:
     def _tidy_up_in_a_pause(self) -> None:
         """Return freed memory unless the next photo is already here: it would only fetch the same pages again."""
         if not select.select([self._sock], [], [], PAUSE)[0]:
-            give_back_freed_memory()
+            give_back_memory()
 
     def _worn_out(self) -> int:
         """Return how to end if this engine has worked enough or keeps too much memory, with nothing in hand, else 0."""
@@ -130,6 +132,7 @@ class Engine:
             session.predict(Image.new("RGB", (session.model.size, session.model.size), "grey"))
         except ServiceError as error:
             return {"ready": False, **_error_header(error)}
+        give_back_memory()
         self._memory.arm()
         rss = resident_bytes() // MEGABYTE
         return {"ready": True, "model": session.model.name, "provider": session.provider, "rss_mb": rss}

@@ -123,19 +123,16 @@ def _composed(photo: Plane, fine: Plane) -> tuple[Bytes, Bytes]:
     slope *= photo
     alpha += slope.sum(axis=0)
     np.clip(alpha, 0, 1, out=alpha)
-    # F = F' + alpha (I - alpha F' - (1 - alpha) B'), with F' = B' + contrast.
+    # F = F' + alpha (I - alpha F' - (1 - alpha) B'), with F' = B' + contrast: what is added to F' comes first.
+    background += contrast
     photo -= background
-    photo -= alpha * contrast
-    photo *= alpha
-    photo += background
+    contrast *= 1 - alpha
     photo += contrast
-    return _to_bytes(photo), _to_bytes(alpha * 255)
-
-
-def _to_bytes(values: Plane) -> Bytes:
-    """Round and clip to 0..255, five times as fast as NumPy."""
-    np.maximum(values, 0, out=values)
-    return np.asarray(cv2.convertScaleAbs(values.reshape(-1, values.shape[-1])), np.uint8).reshape(values.shape)
+    photo *= alpha
+    # Both of these round and clip to bytes in a fifth of NumPy's time.
+    flat, behind = photo.reshape(-1, photo.shape[-1]), background.reshape(-1, photo.shape[-1])
+    colours = np.asarray(cv2.add(flat, behind, dtype=cv2.CV_8U), np.uint8).reshape(photo.shape)
+    return colours, np.asarray(cv2.convertScaleAbs(alpha, alpha=255), np.uint8)
 
 
 def _tiles(plane: Bytes, side: int) -> Bytes:
@@ -161,7 +158,7 @@ def _interpolation(cells: int, step: int) -> Plane:
 def _solve(rgb: Bytes, photo_size: tuple[int, int], probabilities: Plane, step: int) -> _Edge:
     """Solve on cells of `step` px; `rgb` is the photo of `photo_size` (width, height), padded to whole cells."""
     size = (rgb.shape[1] // step, rgb.shape[0] // step)
-    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    small = _means_of_cells(rgb, step)
     photo = np.stack(cv2.split(small)).astype(np.float32) * np.float32(1 / 255)
     mask = _on_cells(probabilities, photo_size, size, step)
     longest = max(photo_size)
@@ -172,6 +169,16 @@ def _solve(rgb: Bytes, photo_size: tuple[int, int], probabilities: Plane, step: 
     subject, background = smooth_colours(photo, alpha, step)
     colours = np.concatenate([background, subject - background]) * np.float32(255)
     return _Edge(alpha, _band(alpha), np.concatenate([slope * np.float32(1 / 255), offset[None], colours]))
+
+
+def _means_of_cells(rgb: Bytes, step: int) -> Bytes:
+    """Return the means of cells of `step` px; halves of halves take a third of the time of quarters."""
+    while step > 1:
+        part = 2 if step % 2 == 0 else step
+        size = (rgb.shape[1] // part, rgb.shape[0] // part)
+        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+        step //= part
+    return rgb
 
 
 def _on_cells(probabilities: Plane, photo_size: tuple[int, int], size: tuple[int, int], step: int) -> Plane:

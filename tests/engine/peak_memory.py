@@ -16,7 +16,8 @@ from typing import Any
 import cv2
 from PIL import Image
 
-from app.engine.allocator import give_back_freed_memory, keep_heap_small
+from app.engine.allocator import keep_heap_small
+from app.engine.arena import give_back_memory
 from app.engine.memory import MemoryGuard, resident_bytes
 from app.engine.messages import Canvas, EngineConfig, Length, RemovalOptions, RemovalRequest
 from app.engine.pipeline import Pipeline
@@ -71,7 +72,7 @@ def main() -> None:
         image = Path(path).read_bytes()
         options = RemovalOptions("lite", int(side), **LAYOUTS.get(layout.rstrip("+"), {}))
         gc.collect()
-        give_back_freed_memory()
+        give_back_memory()
         idle = resident_bytes()
         reset_peak()
         memory.predicted = 0
