@@ -74,8 +74,14 @@ def our_server(settings: Mapping[str, str], name: str = "ours", root: Path = ROO
     return Contender(
         name,
         running=lambda model: running_service(root, **{**model.ours, **settings}),
-        post=lambda photo, _: Post.of_photo(photo),
+        post=_our_post,
     )
+
+
+def _our_post(photo: bytes, model: Model) -> Post:
+    """Ask for edges, as by default, where the mask means something; random weights make a photo that is all edge."""
+    fields = {} if model.name == EMBEDDED else {"refine": "none"}
+    return Post.of_photo(photo, fields=fields)
 
 
 def rembg_server() -> Contender:

@@ -22,9 +22,10 @@ INTRODUCTION = (
 )
 CONTEST = (
     "rembg's own server (`rembg s --no-ui`) and this one run in turn with the same ONNX files, {rounds} round(s) of "
-    "{seconds} s a cell after a warm-up, each with its defaults, with PNG as the answer and without rate limits. Ours "
-    "also refines edges and colours, which rembg's does not by default. Both answer at the photo's size; `ours at 2048 "
-    "px` is ours as it comes. A model other than `lite` is there for its size. Photos, in megapixels: {photos}."
+    "{seconds} s a cell after a warm-up, each with its defaults, with PNG as the answer and without rate limits. With "
+    "`lite` ours also refines edges and colours, which rembg's does not by default. Both answer at the photo's size; "
+    "`ours at 2048 px` is ours as it comes. A model other than `lite` is there for its size: its weights are random, "
+    "so there is nothing to refine (`refine=none`). Photos, in megapixels: {photos}."
 )
 COLUMNS = (
     "`CPU ms` is what all processes of a server computed for a photo, `peak MB` what they held together (PSS, MiB). "

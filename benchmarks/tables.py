@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.client import STAGES
@@ -13,7 +13,7 @@ from benchmarks.figures import Bare, Cell, Figures, Lone
 
 __all__ = ["FLOOR_PHOTO", "Summary", "Table", "summaries", "tables"]
 
-FLOOR_HEADER = ["model", "what", "median ms", "a second"]
+FLOOR_HEADER = ["model", "what", "median ms", "a second", "of the floor"]
 BARE_FIGURES = ("median_ms", "runs_per_second")
 # The photo whose runs are set beside the bare model's, megapixels.
 FLOOR_PHOTO = "0.7"
@@ -166,26 +166,45 @@ def _times(ratio: float | None) -> str:
 
 
 def _floor(figures: Figures, found: Sequence[Summary]) -> Table:
-    """Set the bare model beside the best that each server reaches with it."""
+    """Set the bare model beside the best that each server reaches, as shares of the best bare run of the same round."""
     rows = []
     for model in dict.fromkeys(bare.model for bare in figures.bare):
         layouts: dict[tuple[int, int], list[Bare]] = {}
+        floors: dict[int, float] = {}
         for bare in figures.bare:
             if bare.model == model:
                 layouts.setdefault((bare.sessions, bare.threads), []).append(bare)
+                floors[bare.round] = max(floors.get(bare.round, 0), bare.runs_per_second)
         for (sessions, threads), runs in layouts.items():
             middle, rate = (statistics.median(getattr(run, name) for run in runs) for name in BARE_FIGURES)
-            rows.append([model, f"session.run, {sessions} × {threads} thread(s)", milliseconds(middle), f"{rate:.2f}"])
-        rows.extend(_best_rows(model, found))
+            share = _share((run.runs_per_second, floors[run.round]) for run in runs)
+            rows.append(
+                [model, f"session.run, {sessions} × {threads} thread(s)", milliseconds(middle), f"{rate:.2f}", share]
+            )
+        rows.extend(_best_rows(figures, model, found, floors))
     return Table("The floor: the bare model, and the most that each server makes of it", FLOOR_HEADER, rows)
 
 
-def _best_rows(model: str, found: Sequence[Summary]) -> Iterator[list[str]]:
+def _best_rows(
+    figures: Figures, model: str, found: Sequence[Summary], floors: Mapping[int, float]
+) -> Iterator[list[str]]:
     own = [each for each in found if each.model == model and each.photo == FLOOR_PHOTO]
     for contender in dict.fromkeys(each.contender for each in own):
         best = max((each for each in own if each.contender == contender), key=lambda each: each.photos_per_second)
         name = f"{contender}, {best.photo} MP, {best.clients} client(s)"
-        yield [model, name, milliseconds(best.median_ms), f"{best.photos_per_second:.2f}"]
+        key = (contender, model, best.photo, best.clients)
+        share = _share(
+            (_rate(cell), floors[cell.round])
+            for cell in figures.cells
+            if (cell.contender, cell.model, cell.photo, cell.load.clients) == key and cell.round in floors
+        )
+        yield [model, name, milliseconds(best.median_ms), f"{best.photos_per_second:.2f}", share]
+
+
+def _share(pairs: Iterable[tuple[float, float]]) -> str:
+    """Return the median share of some figures in others, in per cent."""
+    shares = [part / whole for part, whole in pairs]
+    return f"{statistics.median(shares):.0%}" if shares else NONE
 
 
 def _stages(lone: Sequence[Lone]) -> Table:

@@ -104,14 +104,14 @@ def _machine(rembg: dict[str, str]) -> Machine:
 def _measure_model(figures: Figures, plan: Plan, model: Model, arguments: argparse.Namespace) -> None:
     """Take the figures of one model: the rounds of everything that is compared lie close together in time."""
     usual = USUAL_PHOTO if USUAL_PHOTO in plan.photos else next(iter(plan.photos))
-    if "servers" in arguments.parts:
-        for shot in figures.shots:
-            for number in range(arguments.rounds):
+    for shot in figures.shots:
+        for number in range(arguments.rounds):
+            if "servers" in arguments.parts:
                 for contender in _contenders(shot, arguments.ours):
                     _keep(figures, duel(plan, contender, model, shot.name, number))
+            if "floor" in arguments.parts and shot.name == usual:
+                figures.bare.extend(bare_runs(model, BARE_SECONDS, number))
     for number in range(arguments.rounds):
-        if "floor" in arguments.parts:
-            figures.bare.extend(bare_runs(model, BARE_SECONDS, number))
         if "layouts" in arguments.parts:
             _keep(figures, layouts(plan, model, usual, number))
         if "cold-start" in arguments.parts:

@@ -6,8 +6,6 @@ import math
 import os
 from pathlib import Path
 
-import psutil
-
 __all__ = ["choose_processes", "choose_threads", "cpu_quota", "memory_limit"]
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -45,6 +43,8 @@ def cpu_quota(root: Path = CGROUP, proc: Path = Path("/proc/self/cgroup")) -> in
 
 def memory_limit(root: Path = CGROUP, proc: Path = Path("/proc/self/cgroup")) -> int:
     """Return the bytes that may be used: the least of the cgroups' limits (v2, v1) and the machine's memory."""
+    import psutil  # 2 MB that an engine, which reads this file too, need not have
+
     limits = [_read(folder / "memory.max") for folder in _cgroups(root, proc)]
     limits.append(_read(root / "memory/memory.limit_in_bytes"))
     known = [limit for limit in map(_positive_int, limits) if limit]

@@ -38,7 +38,7 @@ log = logging.getLogger("app.engine")
 
 PR_SET_PDEATHSIG = 1
 # Images of more than about a megapixel don't go on the heap: what is freed there is not free for others.
-OWN_PAGES = 4 << 20
+OWN_PAGES = 16 << 20
 # Bytes of heap that are kept from one photo to the next.
 KEPT = 64 << 20
 # Seconds without a photo after which freed memory is given back.

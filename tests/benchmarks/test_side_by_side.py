@@ -12,7 +12,7 @@ import pytest
 from benchmarks.chart import Bar, Group, Panel, bar_chart
 from benchmarks.client import Load
 from benchmarks.console import write_json
-from benchmarks.figures import Cell, Figures, Machine, read_figures
+from benchmarks.figures import Bare, Cell, Figures, Machine, read_figures
 from benchmarks.markdown import markdown_table
 from benchmarks.tables import summaries, tables
 
@@ -58,6 +58,17 @@ def test_figures_survive_their_file(tmp_path: Path) -> None:
 def test_every_row_is_as_wide_as_its_header() -> None:
     for table in tables(figures(cell("rembg", 0, 2.0), cell("ours", 0, 8.0))):
         assert {len(row) for row in table.rows} == {len(table.header)}
+
+
+def test_the_floor_is_the_best_bare_run_of_the_same_round() -> None:
+    found = figures(cell("ours", 0, 8.0), cell("ours", 1, 3.0))
+    rates = ((0, 2, 10.0), (0, 1, 5.0), (1, 2, 4.0), (1, 1, 3.0))
+    found.bare.extend(Bare(round, "lite", sessions, 1, 50.0, rate) for round, sessions, rate in rates)
+    floor = next(table for table in tables(found) if table.title.startswith("The floor"))
+    shares = {row[1]: row[-1] for row in floor.rows}
+    assert shares["session.run, 2 × 1 thread(s)"] == "100%"
+    assert shares["session.run, 1 × 1 thread(s)"] == "62%"  # of 50 and 75
+    assert shares["ours, 0.7 MP, 4 client(s)"] == "78%"  # of 80 and 75
 
 
 def test_markdown_aligns_numbers_to_the_right() -> None:

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
 from app.engine.container import MEGABYTE
-from app.engine.memory import MemoryGuard, is_out_of_memory, predict_growth
+from app.engine.memory import MemoryGuard, is_out_of_memory, predict_growth, resident_bytes
 from app.errors import OutOfMemory
 from app.imaging.decode import Header
 from tests.conftest import photo
@@ -97,6 +98,10 @@ def test_a_peak_is_predicted_within_a_factor_of_two(number: int, measured: list[
     assert idle + grown <= idle + predicted <= 2 * (idle + grown)
 
 
+def test_resident_memory_is_what_others_see_of_it() -> None:
+    assert resident_bytes() == pytest.approx(psutil.Process().memory_info().rss, rel=0.05)
+
+
 def test_what_fits_is_admitted() -> None:
     MemoryGuard(cap=600 * MEGABYTE, warn=1, idle=120 * MEGABYTE).admit(PNG, 480 * MEGABYTE)
 
@@ -173,3 +178,20 @@ def test_a_picture_of_the_tests_is_what_it_says(tmp_path: Path) -> None:
     save_picture(tmp_path / "x", 0.3, {"format": "PNG", "mode": "I;16"})
     with Image.open(tmp_path / "x") as image:
         assert image.mode == "I;16"
+
+
+def test_a_photo_that_would_fit_if_less_were_kept_gets_its_room() -> None:
+    given: list[bool] = []
+    guard = MemoryGuard(cap=resident_bytes() + 50 * MEGABYTE, warn=1, armed=True, give_back=lambda: given.append(True))
+    guard.limit_growth = lambda: None  # type: ignore[method-assign]  # of the test's own process
+    guard.admit(PNG, 40 * MEGABYTE)
+    assert not given
+    guard.admit(PNG, 60 * MEGABYTE)
+    assert given == [True]
+
+
+def test_waste_is_given_back_before_memory_is_called_worn_out() -> None:
+    given: list[bool] = []
+    guard = MemoryGuard(cap=1 << 40, warn=1, give_back=lambda: given.append(True))
+    assert guard.resident_without_waste() > 0
+    assert given == [True]
