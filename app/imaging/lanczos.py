@@ -33,13 +33,27 @@ def shrink_to_square(image: Image.Image, side: int) -> Plane:
 
     Values are whole numbers in 0..255; one in some thousands is off by one.
     """
-    width, height = map(float, image.size)
-    across, down = max(1, int(width / side / GAP)), max(1, int(height / side / GAP))
-    if across * down > 1:
-        image = image.reduce((across, down))  # whose last pixels may stand for a part only
+    width, height = image.size
+    factor = max(1, int(width / side / GAP)), max(1, int(height / side / GAP))
+    if factor != (1, 1):
+        image = image.reduce(factor)  # whose last pixels may stand for a part only
+    span = width / factor[0], height / factor[1]
+    if _is_tall(image.size, side):
+        turned = _across_then_down(image.transpose(Image.Transpose.TRANSPOSE), span[::-1], side)
+        return np.ascontiguousarray(turned.transpose(0, 2, 1))
+    return _across_then_down(image, span, side)
+
+
+def _is_tall(size: tuple[int, int], side: int) -> bool:
+    """Tell whether Pillow 13 scales down before across: found by trying, and held by a test."""
+    width, height = size
+    return height > side and height - side > 2 * (width - side)
+
+
+def _across_then_down(image: Image.Image, span: tuple[float, float], side: int) -> Plane:
+    """Scale an image, which stands for `span` (width, height) of its pixels."""
     pixels = np.asarray(image)
-    rows = _blocks(pixels.shape[0], height / down, side)
-    columns = _blocks(pixels.shape[1], width / across, side)
+    columns, rows = _blocks(pixels.shape[1], span[0], side), _blocks(pixels.shape[0], span[1], side)
     narrow = np.empty((3, pixels.shape[0], side), np.float32)
     for top in range(0, pixels.shape[0], STRIP):
         strip = np.concatenate(cv2.split(pixels[top : top + STRIP])).astype(np.float32)

@@ -32,7 +32,12 @@ def test_a_photo_is_as_pillow_has_it(name: str, side: int) -> None:
     assert_pillows(photo(name), side)
 
 
-@pytest.mark.parametrize("size", [(2048, 1365), (683, 2048), (4001, 333), (1923, 1921), (3000, 60)])
+@pytest.mark.parametrize("size", [(400, 300), (300, 400), (600, 700), (500, 900), (100, 330)])
+def test_tall_and_wide_photos(size: tuple[int, int]) -> None:
+    assert_pillows(photo("cat").resize(size), 320)
+
+
+@pytest.mark.parametrize("size", [(2048, 1365), (683, 2048), (4001, 333), (1923, 1921), (3000, 60), (60, 3000)])
 def test_a_large_photo_is_averaged_first_as_pillow_does(size: tuple[int, int]) -> None:
     assert_pillows(photo("cat").resize(size), 320)
 
@@ -42,11 +47,12 @@ def test_a_photo_of_that_size_is_left_as_it_is() -> None:
     assert np.array_equal(shrink_to_square(image, 320), np.asarray(image).transpose(2, 0, 1))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=100)
 @given(width=st.integers(1, 300), height=st.integers(1, 300), side=st.integers(1, 70), seed=st.integers(0, 2**32 - 1))
 def test_noise_of_any_shape(width: int, height: int, side: int, seed: int) -> None:
+    # Noise tells in which order the two steps are done, and where a large image is averaged.
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     image = Image.fromarray(pixels)
     difference = abs(shrink_to_square(image, side) - pillows(image, side))
     assert difference.max() <= 2  # each of the two steps may be off by one
-    assert (difference > 0).mean() < 0.05 or difference.size < 1000
+    assert difference.mean() < 0.02
