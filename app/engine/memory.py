@@ -31,8 +31,8 @@ DECODER = {"WEBP": 11.0, "AVIF": 3.5, "HEIF": 2.5}
 TO_8_BIT = 12.0
 # Photo, colours, alpha, cut-out and encoder, per pixel of the working size; WEBP's encoder keeps planes of its own.
 FINISHING, WEBP_ENCODER = 21.0, 9.0
-# The small grids of the guided filter, which do not grow with the photo, and allocator slack.
-FIXED = 50 * MEGABYTE
+# The small grids of the guided filter and lite's arena, which do not grow with the photo, and allocator slack.
+FIXED = 60 * MEGABYTE
 MARGIN = 1.15
 PAGE = resource.getpagesize()
 

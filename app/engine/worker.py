@@ -37,8 +37,8 @@ from app.observability import lines
 log = logging.getLogger("app.engine")
 
 PR_SET_PDEATHSIG = 1
-# Images of more than about a megapixel don't go on the heap: what is freed there is not free for others.
-OWN_PAGES = 16 << 20
+# Images of more than two megapixels don't go on the heap: what is freed there is not free for others.
+OWN_PAGES = 8 << 20
 # Bytes of heap that are kept from one photo to the next.
 KEPT = 64 << 20
 # Seconds without a photo after which freed memory is given back.
