@@ -13,6 +13,7 @@ from benchmarks.client import ANSWER_SECONDS, Load, Post, ask, run_load
 from benchmarks.contenders import Contender, Model, our_server
 from benchmarks.figures import Cell, ColdStart, Layout
 from benchmarks.server import HOST, NO_LIMITS, ROOT, Service, ServiceFailed, free_port, running_process
+from benchmarks.steal import undisturbed
 from benchmarks.watch import MemoryWatch, Watch
 
 __all__ = ["Plan", "Result", "duel", "layouts", "make_run"]
@@ -71,10 +72,13 @@ def _measure(service: Service, post: Post, clients: int, seconds: float) -> tupl
     """Warm up, then return the load, the server's CPU ms a photo, and its peak memory."""
     run_load(service.port, post, clients, min(WARM_UP_SECONDS, seconds))
     memory = MemoryWatch(service)
-    with Watch(memory.look, SAMPLE_SECONDS):
+
+    def run() -> tuple[Load, float]:
         before = service.cpu_seconds()
-        load = run_load(service.port, post, clients, seconds)
-        spent = service.cpu_seconds() - before
+        return run_load(service.port, post, clients, seconds), service.cpu_seconds() - before
+
+    with Watch(memory.look, SAMPLE_SECONDS):
+        load, spent = undisturbed(run)
     return load, spent * 1000 / load.photos if load.photos else None, memory.peak.bytes
 
 

@@ -20,6 +20,7 @@ from app.engine.messages import EngineConfig, RemovalOptions, RemovalRequest
 from benchmarks.client import STAGES
 from benchmarks.contenders import Model
 from benchmarks.figures import Bare, Lone
+from benchmarks.steal import undisturbed
 
 __all__ = ["bare_runs", "lone_stages"]
 
@@ -33,7 +34,10 @@ def bare_runs(model: Model, seconds: float, round: int) -> list[Bare]:
     """Run the bare model with one session on all cores, then with a session a core, each for `seconds`."""
     cores = cpu_quota()
     layouts = dict.fromkeys([(1, cores), (cores, 1)])
-    return [_in_own_process(partial(_bare, model.name, model.file, layout, seconds, round)) for layout in layouts]
+    return [
+        undisturbed(partial(_in_own_process, partial(_bare, model.name, model.file, layout, seconds, round)))
+        for layout in layouts
+    ]
 
 
 def lone_stages(model: Model, photos: Mapping[str, bytes]) -> list[Lone]:

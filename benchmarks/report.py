@@ -29,7 +29,8 @@ CONTEST = (
 )
 COLUMNS = (
     "`CPU ms` is what all processes of a server computed for a photo, `peak MB` what they held together (PSS, MiB). "
-    "The clients are threads that keep their connections, and neither decode nor keep answers."
+    "The clients are threads that keep their connections, and neither decode nor keep answers. A run in which others "
+    "on the same host took more than 5 % of the cores is repeated, up to three times; the least disturbed one counts."
 )
 
 

@@ -14,6 +14,7 @@ from benchmarks.client import Load
 from benchmarks.console import write_json
 from benchmarks.figures import Bare, Cell, Figures, Machine, read_figures
 from benchmarks.markdown import markdown_table
+from benchmarks.steal import CpuTimes, undisturbed
 from benchmarks.tables import summaries, tables
 
 
@@ -80,3 +81,15 @@ def test_the_longest_bar_fills_the_panel() -> None:
     boxes = ElementTree.fromstring(chart).findall("{*}rect[@x='110.0']")  # noqa: S314  # our own
     rembg, ours = (float(box.attrib["width"]) for box in boxes)
     assert ours == pytest.approx(4 * rembg, abs=0.1)
+
+
+def test_a_disturbed_run_is_repeated_and_the_least_disturbed_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(*shares: float) -> list[float]:
+        left = [*shares]
+        monkeypatch.setattr(CpuTimes, "stolen_since", lambda _: left.pop(0))
+        runs = [*shares]
+        return [undisturbed(lambda: runs.pop(0)), len(runs)]
+
+    assert measured(0.01, 0.0) == [0.01, 1]
+    assert measured(0.4, 0.05, 0.0) == [0.05, 1]
+    assert measured(0.4, 0.2, 0.3, 0.25, 0.0) == [0.2, 1]
