@@ -132,7 +132,7 @@ def post_worker_init(worker: Any) -> None:
     """Start the engines, after the fork and before the first request."""
     logs.configure(_settings)
     _reread_keys_on_signal(worker)
-    keep_heap_small(own_pages=1 << 20)  # bodies
+    keep_heap_small(own_pages=1 << 20, kept=2 << 20)  # the bodies of small photos, from one to the next
     pool = worker.wsgi.extensions["pool"]
     worker.wsgi.extensions["fetcher"].start()
     worker.wsgi.extensions["sweeper"].start()
