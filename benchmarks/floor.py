@@ -44,7 +44,7 @@ def lone_stages(model: Model, photos: Mapping[str, bytes]) -> list[Lone]:
     """Time the stages of each photo, with one thread and with one a core."""
     threads = dict.fromkeys([1, cpu_quota()])
     return [
-        _in_own_process(partial(_lone, model.name, dict(model.ours), name, photo, each))
+        undisturbed(partial(_in_own_process, partial(_lone, model.name, dict(model.ours), name, photo, each)))
         for name, photo in photos.items()
         for each in threads
     ]
@@ -85,10 +85,16 @@ def _run_times(path: Path, threads: int, seconds: float, ready: threading.Barrie
 
 
 def _lone(name: str, settings: Mapping[str, str], photo_name: str, photo: bytes, threads: int) -> Lone:
+    import cv2
+
+    from app.engine.allocator import keep_heap_small
     from app.engine.pipeline import Pipeline
     from app.engine.session import SessionCache
+    from app.engine.worker import KEPT, OWN_PAGES
 
     os.environ.update(settings)
+    keep_heap_small(OWN_PAGES, KEPT)  # as an engine does
+    cv2.setNumThreads(1)
     model = settings["MODEL_NAME"]
     config = EngineConfig(model, threads, max_pixels=MOST_PIXELS, max_pixels_hard=MOST_PIXELS, memory_mb=MEMORY_MB)
     pipeline = Pipeline(config, SessionCache(threads))
