@@ -32,12 +32,13 @@ from dotenv import dotenv_values
 from app.engine import weights
 from app.engine.container import MEGABYTE, cpu_quota, memory_limit
 from app.engine.keeper import START_SECONDS
-from app.engine.messages import EngineConfig, RemovalOptions, RemovalRequest
+from app.engine.messages import EngineConfig
 from app.engine.models import REGISTRY
 from app.engine.process import EngineDied, EngineProcess
 from app.errors import OutOfMemory, ServiceError, from_code
 from app.http.presets import load_presets
 from app.layout import LEAST_HEADROOM_MB, WEB_MB, Layout, engine_layout, most_memory_mb
+from app.removal import RemovalOptions, RemovalRequest
 from app.settings import Settings, SettingsError, load_settings
 
 __all__ = ["Finding", "Level", "examine", "summary"]

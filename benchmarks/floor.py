@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from app.engine.container import cpu_quota
-from app.engine.messages import EngineConfig, RemovalOptions, RemovalRequest
+from app.engine.messages import EngineConfig
+from app.removal import RemovalOptions, RemovalRequest
 from benchmarks.client import STAGES
 from benchmarks.contenders import Model
 from benchmarks.figures import Bare, Lone

@@ -21,11 +21,12 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 from app.engine.container import cpu_quota
-from app.engine.messages import EngineConfig, RemovalRequest, RemovalResult
+from app.engine.messages import EngineConfig
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
 from app.http.params import parse_options
 from app.http.presets import BUILT_IN
+from app.removal import RemovalRequest, RemovalResult
 from app.settings import Settings
 from benchmarks.console import milliseconds, print_table
 from benchmarks.markdown import markdown_table

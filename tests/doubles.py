@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from app.engine.keeper import EngineState
-from app.engine.messages import Box, EngineConfig, RemovalOptions, RemovalRequest, RemovalResult
+from app.engine.messages import EngineConfig
 from app.engine.pool import EnginePool, PoolStatus
 from app.errors import ServiceError
+from app.removal import Box, RemovalOptions, RemovalRequest, RemovalResult
 
 STATUS = PoolStatus(
     engines=1,

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.engine import weights
-from app.engine.messages import RemovalOptions, RemovalRequest
 from app.engine.models import REGISTRY
 from app.engine.pipeline import Pipeline
 from app.engine.rembg_entry import session_class
 from app.engine.session import SessionCache
 from app.imaging.encode import encode
+from app.removal import RemovalOptions, RemovalRequest
 from tests.conftest import ENGINE, encoded, opened, photo
 
 # More of them by hand: EQUALITY_PHOTOS=folder pytest tests/test_equality.py

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.engine.messages import RemovalOptions, RemovalRequest
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
+from app.removal import RemovalOptions, RemovalRequest
 from tests.conftest import ENGINE, encoded, opened, photo
 
 MASKS = Path(__file__).parent / "data"

@@ -45,7 +45,7 @@ def test_an_engine_and_the_command_line_leave_metrics_to_the_web_process() -> No
 
 def test_an_engine_at_work_imports_nothing_heavy() -> None:
     code = (
-        "import io\nfrom PIL import Image\nfrom app.engine.messages import *\n"
+        "import io\nfrom PIL import Image\nfrom app.engine.messages import *\nfrom app.removal import *\n"
         "from app.engine.pipeline import Pipeline\n"
         "from app.engine.session import SessionCache\n"
         "data = io.BytesIO(); Image.effect_noise((300, 200), 50).save(data, 'PNG')\n"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from app.engine.messages import RemovalResult
 from app.errors import ServiceError
+from app.removal import RemovalResult
 
 __all__ = ["Flight", "Flights"]
 

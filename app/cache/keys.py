@@ -10,8 +10,9 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from app.engine import weights
-from app.engine.messages import EngineConfig, RemovalOptions, RemovalRequest
+from app.engine.messages import EngineConfig
 from app.engine.models import REGISTRY
+from app.removal import RemovalOptions, RemovalRequest
 from app.settings import package_version
 
 __all__ = ["ResultKeys"]

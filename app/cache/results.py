@@ -13,10 +13,10 @@ from app.cache.flights import Flight, Flights
 from app.cache.keys import ResultKeys
 from app.cache.stores import Store, StoreDown, open_store
 from app.engine.container import MEGABYTE
-from app.engine.messages import RemovalRequest, RemovalResult
 from app.engine.pool import LOOK_SECONDS, Abandoned, EnginePool
 from app.errors import DeadlineExceeded, ServiceError
 from app.layout import Layout
+from app.removal import RemovalRequest, RemovalResult
 from app.settings import Settings
 
 __all__ = ["Lookup", "ResultCache", "open_cache"]

@@ -17,8 +17,9 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from app.cache.stores import ENTRY_BYTES, StoreDown
-from app.engine.messages import RemovalResult
+from app.engine.messages import result_from_wire, result_header
 from app.redis_link import CLIENT_OPTIONS, PROBE_LIFE, Circuit, CircuitOpen
+from app.removal import RemovalResult
 
 __all__ = ["RedisStore"]
 
@@ -125,7 +126,7 @@ class RedisStore:
 
 def _encode(result: RemovalResult) -> bytes:
     """Write a result as its checksum, its header as a line of JSON, and its picture."""
-    content = json.dumps(result.header(), separators=(",", ":")).encode() + b"\n" + result.body
+    content = json.dumps(result_header(result), separators=(",", ":")).encode() + b"\n" + result.body
     return CHECKSUM.pack(zlib.crc32(content)) + content
 
 
@@ -135,4 +136,4 @@ def _decode(value: bytes) -> RemovalResult:
     if zlib.crc32(content) != checksum:
         raise ValueError("wrong checksum")
     end = value.index(b"\n", CHECKSUM.size)
-    return RemovalResult.from_wire(json.loads(value[CHECKSUM.size : end]), [value[end + 1 :]])
+    return result_from_wire(json.loads(value[CHECKSUM.size : end]), [value[end + 1 :]])

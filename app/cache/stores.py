@@ -11,8 +11,8 @@ from typing import Protocol
 from cachetools import TTLCache
 
 from app.engine.container import MEGABYTE, memory_limit
-from app.engine.messages import RemovalResult
 from app.layout import Layout, most_memory_mb
+from app.removal import RemovalResult
 from app.settings import Settings
 
 __all__ = ["ENTRY_BYTES", "MemoryStore", "Store", "StoreDown", "open_store"]

@@ -17,7 +17,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from app.engine.messages import EXIT_MEMORY, EXIT_TASKS, RECYCLED, EngineConfig, RemovalRequest, RemovalResult
+from app.engine.messages import EXIT_MEMORY, EXIT_TASKS, RECYCLED, EngineConfig
 from app.engine.observer import RestartReason
 from app.engine.process import EngineDied, EngineProcess, NotAccepted
 from app.errors import (
@@ -29,6 +29,7 @@ from app.errors import (
     ShuttingDown,
     from_code,
 )
+from app.removal import RemovalRequest, RemovalResult
 
 if TYPE_CHECKING:
     from app.engine.pool import EnginePool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from app.engine.messages import RemovalRequest, RemovalResult
+from app.removal import RemovalRequest, RemovalResult
 
 __all__ = ["EngineObserver", "RestartReason"]
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from app.engine.container import MEGABYTE
 from app.engine.memory import MemoryGuard, predict_growth
-from app.engine.messages import RGBA, EngineConfig, RemovalOptions, RemovalRequest, RemovalResult
+from app.engine.messages import EngineConfig
 from app.engine.models import ModelSpec
 from app.engine.plans import CanvasPlan, NativePlan, Plan
 from app.engine.session import Session, SessionCache
@@ -23,6 +23,7 @@ from app.imaging.encode import MIMETYPES, encode
 from app.imaging.geometry import fit_within
 from app.imaging.refine import Refiner
 from app.imaging.subject import SUBJECT, confidence_of, stretch
+from app.removal import RGBA, RemovalOptions, RemovalRequest, RemovalResult
 
 __all__ = ["Pipeline"]
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.engine.messages import Box, Canvas, OutputFormat, RemovalOptions
 from app.engine.models import ModelSpec
 from app.imaging.canvas import MOST_PIXELS, MOST_PNG_PIXELS, Layout, lay_out, region_of
 from app.imaging.cutout import Cutout, Picture, finish, on_background
@@ -18,6 +17,7 @@ from app.imaging.decode import Photo
 from app.imaging.geometry import Size, fit_pixels, fit_within, scale_box
 from app.imaging.placing import is_opaque, place
 from app.imaging.subject import raw_box
+from app.removal import Box, Canvas, OutputFormat, RemovalOptions
 
 __all__ = ["CanvasPlan", "NativePlan", "Plan"]
 

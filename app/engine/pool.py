@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.engine.keeper import EngineState, Job, Keeper
-from app.engine.messages import EngineConfig, RemovalRequest, RemovalResult
+from app.engine.messages import EngineConfig
 from app.engine.observer import EngineObserver
 from app.engine.quarantine import Quarantine
 from app.errors import DeadlineExceeded, EngineCrashed, ImageRefused, QueueFull, ServiceError, ShuttingDown
+from app.removal import RemovalRequest, RemovalResult
 
 __all__ = ["Abandoned", "EnginePool", "PoolStatus"]
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from app import errors
 from app.engine import wire
-from app.engine.messages import EngineConfig, RemovalRequest, RemovalResult
+from app.engine.messages import EngineConfig, request_header, result_from_wire
+from app.removal import RemovalRequest, RemovalResult
 
 __all__ = ["EngineDied", "EngineProcess", "NotAccepted"]
 
@@ -123,7 +124,10 @@ class EngineProcess:
         """
         try:
             wire.send(
-                self._sock, request.header() | {"alone": alone}, [request.image, request.background_image], deadline
+                self._sock,
+                request_header(request) | {"alone": alone},
+                [request.image, request.background_image],
+                deadline,
             )
             wire.receive(self._sock, deadline)
         except TimeoutError:
@@ -133,7 +137,7 @@ class EngineProcess:
         try:
             header, blobs = wire.receive(self._sock, deadline)
             if "error" not in header:
-                return RemovalResult.from_wire(header, blobs)
+                return result_from_wire(header, blobs)
             failure = errors.from_code(**header["error"])
         except TimeoutError:
             raise

@@ -28,11 +28,12 @@ from app.engine.allocator import keep_heap_small
 from app.engine.arena import give_back_memory
 from app.engine.container import MEGABYTE
 from app.engine.memory import MemoryGuard, is_out_of_memory, resident_bytes
-from app.engine.messages import EXIT_MEMORY, EXIT_TASKS, EngineConfig, RemovalRequest
+from app.engine.messages import EXIT_MEMORY, EXIT_TASKS, EngineConfig, request_from_wire, result_header
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache, load_session
 from app.errors import InternalError, OutOfMemory, ServiceError
 from app.observability import lines
+from app.removal import RemovalRequest
 
 log = logging.getLogger("app.engine")
 
@@ -103,7 +104,7 @@ class Engine:
                 if header["op"] == "warm":
                     wire.send(self._sock, self._warm_up())
                 else:
-                    self._remove(RemovalRequest.from_wire(header, blobs), alone=header["alone"])
+                    self._remove(request_from_wire(header, blobs), alone=header["alone"])
         except (EOFError, ConnectionError):
             log.debug("the owner is gone")
         else:
@@ -157,7 +158,7 @@ class Engine:
                 return _error_header(OutOfMemory(details="The engine's memory cap was reached.")), []
             log.exception("request failed", extra={"request_id": request.request_id})
             return _error_header(InternalError()), []
-        return result.header(), [result.body]
+        return result_header(result), [result.body]
 
 
 def _error_header(error: ServiceError) -> dict[str, Any]:

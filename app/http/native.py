@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from flask import Blueprint, Flask, Response, current_app, request
 
 from app import storage
-from app.engine.messages import RemovalOptions, RemovalResult
 from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory
 from app.http import responses
 from app.http.bodies import Upload, read_upload
@@ -17,6 +16,7 @@ from app.http.presets import Preset, apply_preset
 from app.http.removal import Turn, service
 from app.imaging.strip import strip_metadata
 from app.observability import events, request_ids
+from app.removal import RemovalOptions, RemovalResult
 
 __all__ = ["init_app"]
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.engine.messages import RemovalOptions
 from app.errors import InvalidParameter
 from app.http import values
+from app.removal import RemovalOptions
 
 __all__ = ["PARAMETERS", "Parameter", "parse_fields", "parse_options", "parse_value"]
 

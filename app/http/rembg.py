@@ -8,7 +8,6 @@ from typing import Literal
 
 from flask import Blueprint, Flask, Response, current_app, g, request
 
-from app.engine.messages import RGBA, RemovalOptions, Trimap
 from app.errors import InvalidParameter, MissingImage, MultipleSources, UrlRefused
 from app.fetch.fetcher import USER_AGENT, Fetcher
 from app.http import responses, values
@@ -16,6 +15,7 @@ from app.http.bodies import check_image, query_texts, read_parts
 from app.http.params import Parameter, parse_value
 from app.http.removal import Turn, service
 from app.observability import events
+from app.removal import RGBA, RemovalOptions, Trimap
 
 __all__ = ["PARAMETERS", "SUPPORT", "init_app", "parse"]
 

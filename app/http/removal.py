@@ -19,12 +19,12 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import ClientDisconnected
 
 from app.cache.results import ResultCache
-from app.engine.messages import RemovalOptions, RemovalRequest, RemovalResult
 from app.engine.pool import Abandoned, EnginePool
 from app.errors import ServiceError
 from app.http.admission import Admission, Caller
 from app.http.connection import discard_body, hang_up_detector, within_deadline
 from app.observability import events, request_ids
+from app.removal import RemovalOptions, RemovalRequest, RemovalResult
 from app.settings import Settings
 
 __all__ = ["RemovalService", "Turn", "init_app", "service"]

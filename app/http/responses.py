@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from flask import Response, jsonify
 
-from app.engine.messages import RemovalOptions, RemovalResult
 from app.imaging.formats import sniff
+from app.removal import RemovalOptions, RemovalResult
 
 __all__ = [
     "base64_response",

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import webcolors
 
-from app.engine.messages import RGBA, Length
+from app.removal import RGBA, Length
 
 __all__ = ["Kind", "boolean", "choice", "colour", "margins", "text", "whole_number"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import floor
 
-from app.engine.messages import NO_MARGIN, Box, Canvas, Lengths, RemovalOptions
 from app.errors import RoiEmpty, RoiExceedsBounds
 from app.imaging.geometry import Size, fit_pixels, intersect, pixels_of, scale_box, widen_box
+from app.removal import NO_MARGIN, Box, Canvas, Lengths, RemovalOptions
 
 __all__ = ["MOST_PIXELS", "MOST_PNG_PIXELS", "Layout", "lay_out", "most_answer_pixels", "region_of"]
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.engine.messages import RGBA, Box, RemovalOptions
 from app.imaging.geometry import Size, cover_box, fit_within, grow_box, scale_box
 from app.imaging.subject import raw_box, visible_box
+from app.removal import RGBA, Box, RemovalOptions
 
 __all__ = ["Cutout", "Picture", "cut_out", "extend_colours", "finish", "on_background"]
 

@@ -7,9 +7,9 @@ import zipfile
 
 from PIL import Image
 
-from app.engine.messages import OutputFormat
 from app.imaging import png
 from app.imaging.cutout import extend_colours
+from app.removal import OutputFormat
 
 __all__ = ["MIMETYPES", "encode"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import isqrt
 
-from app.engine.messages import Box, Length, Lengths
+from app.removal import Box, Length, Lengths
 
 __all__ = ["cover_box", "fit_pixels", "fit_within", "grow_box", "intersect", "pixels_of", "scale_box", "widen_box"]
 

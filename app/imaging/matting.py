@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.messages import Trimap
 from app.imaging.multigrid import Grid, solve
+from app.removal import Trimap
 
 __all__ = ["UNKNOWN", "can_be_solved", "draw_trimap", "fitting_scale", "scale_trimap", "solve_alpha", "solver_bytes"]
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from app.engine.messages import Box
 from app.imaging.canvas import Layout
+from app.removal import Box
 
 __all__ = ["is_opaque", "place"]
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.messages import RemovalOptions
 from app.imaging import matte, matting
 from app.imaging.foreground import enlarge_alpha, subject_colours
+from app.removal import RemovalOptions
 
 __all__ = ["Refiner", "smooth_mask"]
 

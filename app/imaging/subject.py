@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.messages import Box
 from app.imaging.geometry import Size, intersect, scale_box
+from app.removal import Box
 
 __all__ = ["confidence_of", "raw_box", "stretch", "visible_box"]
 

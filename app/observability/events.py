@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 
-from app.engine.messages import RemovalResult
 from app.errors import ServiceError
 from app.observability import logs
+from app.removal import RemovalResult
 
 __all__ = ["abandoned", "fallback", "not_done", "received", "succeeded"]
 

@@ -20,11 +20,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from app.cache.results import Lookup
 from app.engine import weights
-from app.engine.messages import RemovalRequest, RemovalResult
 from app.engine.models import REGISTRY
 from app.engine.observer import EngineObserver, RestartReason
 from app.engine.pool import EnginePool
 from app.observability import multiproc
+from app.removal import RemovalRequest, RemovalResult
 from app.settings import Settings
 
 __all__ = ["METRICS", "PREFIX", "Metric", "Metrics"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.engine.messages import Box, RemovalOptions, RemovalRequest, RemovalResult
+from app.removal import Box, RemovalOptions, RemovalRequest, RemovalResult
 
 OPTIONS = RemovalOptions("lite", 2048)
 REQUEST = RemovalRequest(b"image", OPTIONS, b"background", "id-1")

@@ -11,7 +11,8 @@ import pytest
 from app.cache import keys
 from app.cache.keys import ResultKeys
 from app.engine import weights
-from app.engine.messages import Canvas, EngineConfig, Length, RemovalOptions, RemovalRequest, Trimap
+from app.engine.messages import EngineConfig
+from app.removal import Canvas, Length, RemovalOptions, RemovalRequest, Trimap
 from tests.cache.results import OPTIONS, REQUEST
 from tests.conftest import ENGINE
 

@@ -13,7 +13,6 @@ import pytest
 from app.cache.keys import ResultKeys
 from app.cache.results import Lookup, ResultCache
 from app.cache.stores import MemoryStore, StoreDown
-from app.engine.messages import RemovalRequest, RemovalResult
 from app.engine.pool import Abandoned
 from app.errors import (
     CorruptImage,
@@ -26,6 +25,7 @@ from app.errors import (
     ShuttingDown,
     UnknownForeground,
 )
+from app.removal import RemovalRequest, RemovalResult
 from tests.cache.results import REQUEST, result
 from tests.conftest import ENGINE, wait_until
 from tests.doubles import FakePool, failing

@@ -19,11 +19,12 @@ from PIL import Image
 from app.engine.allocator import keep_heap_small
 from app.engine.arena import give_back_memory
 from app.engine.memory import MemoryGuard, resident_bytes
-from app.engine.messages import Canvas, EngineConfig, Length, RemovalOptions, RemovalRequest
+from app.engine.messages import EngineConfig
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
 from app.engine.worker import KEPT, OWN_PAGES
 from app.imaging.decode import Header
+from app.removal import Canvas, Length, RemovalOptions, RemovalRequest
 
 ALL_BUT_A_BIT = (Length(99, "%"), Length(99, "%"))
 FULL = 25_000_000

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from app.engine.messages import Box, Canvas, Length, RemovalOptions, RemovalRequest, RemovalResult
+from app.engine.messages import request_from_wire, request_header, result_from_wire, result_header
+from app.removal import Box, Canvas, Length, RemovalOptions, RemovalRequest, RemovalResult
 
 OPTIONS = RemovalOptions(
     model="lite",
@@ -20,13 +21,13 @@ OPTIONS = RemovalOptions(
 
 def test_a_request_comes_out_as_it_went_in() -> None:
     request = RemovalRequest(b"image", OPTIONS, b"background", "id-1")
-    header = json.loads(json.dumps(request.header()))
-    assert RemovalRequest.from_wire(header, [b"image", b"background"]) == request
+    header = json.loads(json.dumps(request_header(request)))
+    assert request_from_wire(header, [b"image", b"background"]) == request
 
 
 def test_a_result_comes_out_as_it_went_in() -> None:
     result = RemovalResult(b"body", "image/png", 3, 2, Box(1, 2, 3, 4), 0.5, "lite", {"infer": 1.5}, max_size=(5, 4))
-    assert RemovalResult.from_wire(json.loads(json.dumps(result.header())), [b"body"]) == result
+    assert result_from_wire(json.loads(json.dumps(result_header(result))), [b"body"]) == result
 
 
 def test_images_stay_out_of_logs() -> None:

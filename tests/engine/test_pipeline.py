@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from app.engine.messages import RemovalOptions, RemovalRequest, RemovalResult
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
 from app.errors import CorruptImage, ServiceError, UnknownForeground
+from app.removal import RemovalOptions, RemovalRequest, RemovalResult
 from tests.conftest import ENGINE, encoded, jpeg, opened, photo
 
 

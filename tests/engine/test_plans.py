@@ -13,10 +13,10 @@ from PIL import Image
 
 from app.engine.container import MEGABYTE
 from app.engine.memory import MemoryGuard
-from app.engine.messages import Box, Canvas, Length, RemovalOptions, RemovalRequest, RemovalResult
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
 from app.errors import OutOfMemory, TooManyPixels
+from app.removal import Box, Canvas, Length, RemovalOptions, RemovalRequest, RemovalResult
 from tests.conftest import ENGINE, encoded, opened, photo
 
 FULL, PREVIEW = 25_000_000, 250_000

@@ -15,12 +15,12 @@ import psutil
 import pytest
 
 from app.engine.keeper import EngineState
-from app.engine.messages import RemovalOptions, RemovalRequest, RemovalResult
 from app.engine.models import REGISTRY
 from app.engine.observer import EngineObserver
 from app.engine.pool import EnginePool
 from app.engine.process import EngineProcess
 from app.errors import DeadlineExceeded, EngineCrashed, ModelUnavailable, QueueFull, ServiceError, ShuttingDown
+from app.removal import RemovalOptions, RemovalRequest, RemovalResult
 from tests.conftest import ENGINE, jpeg, wait_until
 from tests.engine.onnx_models import write_model
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from flask.testing import FlaskClient
 
-from app.engine.messages import Length, RemovalOptions
 from app.errors import ServiceError, error_codes
 from app.http.params import PARAMETERS
 from app.http.security import SECURITY_HEADERS
+from app.removal import Length, RemovalOptions
 from tests.conftest import jpeg, opened, photo
 from tests.doubles import FakePool, failing
 

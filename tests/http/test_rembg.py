@@ -11,10 +11,10 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app.engine.messages import RemovalOptions, Trimap
 from app.errors import DownloadFailed, ServiceError, UrlRefused
 from app.fetch.fetcher import Fetcher
 from app.http.rembg import PARAMETERS, SUPPORT
+from app.removal import RemovalOptions, Trimap
 from tests.conftest import jpeg, opened
 from tests.doubles import FakePool
 from tests.test_docs import table_below

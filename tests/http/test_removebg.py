@@ -14,11 +14,11 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
-from app.engine.messages import Canvas, Length, RemovalOptions
 from app.errors import DownloadFailed, ServiceError, UrlRefused, error_codes
 from app.fetch.fetcher import Fetcher
 from app.http.removebg.errors import CODES
 from app.http.removebg.parameters import PARAMETERS
+from app.removal import Canvas, Length, RemovalOptions
 from tests.conftest import encoded, jpeg, opened, photo
 from tests.doubles import FakePool, failing
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.engine.messages import Length
 from app.http import values
+from app.removal import Length
 
 L = Length
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from app.engine.messages import Box, Canvas, Length, RemovalOptions
 from app.errors import RoiEmpty, RoiExceedsBounds
 from app.imaging.canvas import lay_out, region_of
 from app.imaging.geometry import Size, fit_pixels
+from app.removal import Box, Canvas, Length, RemovalOptions
 
 MP = 1_000_000
 NOTHING = Box()

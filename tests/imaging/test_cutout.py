@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.engine.messages import Box, Length, RemovalOptions
 from app.imaging.cutout import Cutout, Picture, cut_out, extend_colours, finish
 from app.imaging.geometry import Size
 from app.imaging.refine import Refiner
+from app.removal import Box, Length, RemovalOptions
 from tests.imaging.pictures import coarse, composed, corners, disc, noise, quarters
 
 SIZE = (400, 300)

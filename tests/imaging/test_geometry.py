@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.messages import Box, Length
 from app.imaging.geometry import Size, cover_box, fit_within, grow_box, intersect, scale_box
+from app.removal import Box, Length
 
 sides = st.integers(1, 20_000)
 sizes = st.tuples(sides, sides)

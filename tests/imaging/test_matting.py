@@ -12,11 +12,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 
-from app.engine.messages import Trimap
 from app.imaging import matting
 from app.imaging.matte import refine_edges
 from app.imaging.matting import UNKNOWN, can_be_solved, draw_trimap, fitting_scale, scale_trimap, solve_alpha
 from app.imaging.multigrid import Grid, solve
+from app.removal import Trimap
 from tests.imaging.pictures import coarse, noise
 
 Bytes = NDArray[np.uint8]
@@ -189,6 +189,7 @@ CAPPED = """
 import io, sys
 from app.engine.memory import MemoryGuard
 from app.engine.messages import *
+from app.removal import *
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
 from PIL import Image

@@ -10,9 +10,9 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from skimage.morphology import disk, opening
 
-from app.engine.messages import RemovalOptions
 from app.imaging.foreground import enlarge_alpha, subject_colours
 from app.imaging.refine import Refiner, smooth_mask
+from app.removal import RemovalOptions
 from tests.imaging.pictures import coarse, composed, disc
 from tests.imaging.test_matting import furry, model_mask
 

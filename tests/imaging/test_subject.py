@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.engine.messages import Box
 from app.imaging.subject import SUBJECT, confidence_of, raw_box, stretch, visible_box
+from app.removal import Box
 
 GRID = (100, 100)
 

@@ -16,12 +16,12 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.engine.keeper import EngineState
-from app.engine.messages import RemovalOptions, RemovalRequest
 from app.engine.observer import RestartReason
 from app.engine.pool import EnginePool
 from app.errors import EngineCrashed, QueueFull
 from app.observability import multiproc
 from app.observability.metrics import METRICS, PREFIX, Metrics
+from app.removal import RemovalOptions, RemovalRequest
 from app.settings import Settings
 from tests.conftest import ENGINE, jpeg, wait_until
 from tests.doubles import STATUS, FakePool, failing

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from app.engine.messages import Length, Lengths
 from app.http.values import Kind, choice
+from app.removal import Length, Lengths
 
 __all__ = ["position", "region", "scale", "size"]
 

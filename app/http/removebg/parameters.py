@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from app.engine.messages import Canvas, RemovalOptions
 from app.http import values
 from app.http.params import parse_value
 from app.http.removebg import kinds
+from app.removal import Canvas, RemovalOptions
 
 __all__ = ["BACKGROUNDS", "PARAMETERS", "SOURCES", "Parameter", "Wishes", "parse"]
 

@@ -7,9 +7,9 @@ import base64
 from flask import Response, jsonify
 from werkzeug.datastructures import MIMEAccept
 
-from app.engine.messages import RemovalResult
 from app.http.removebg.parameters import Wishes
 from app.http.responses import EXTENSIONS, picture_headers
+from app.removal import RemovalResult
 
 __all__ = ["ACCOUNT", "answer", "wants_json"]
 
