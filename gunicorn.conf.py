@@ -14,9 +14,11 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from app import auth
 from app.engine.allocator import keep_heap_small
+from app.http import request_log
 from app.http.presets import load_presets
+from app.http.services import services_of
 from app.layout import web_threads
-from app.observability import logs, multiproc
+from app.observability import multiproc
 from app.observability.metrics_process import MetricsProcess
 from app.settings import SettingsError, load_settings
 
@@ -24,7 +26,7 @@ try:
     _settings = load_settings()
     load_presets(_settings.presets_file)
     _keys = auth.KeyRing(_settings.api_keys, _settings.api_keys_file)
-    logs.configure(_settings)
+    request_log.configure(_settings)
 except SettingsError as error:
     sys.exit(str(error))
 except OSError as error:
@@ -130,18 +132,15 @@ def _reread_keys_on_signal(worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Start the engines, after the fork and before the first request."""
-    logs.configure(_settings)
+    request_log.configure(_settings)
     _reread_keys_on_signal(worker)
     keep_heap_small(own_pages=1 << 20, kept=2 << 20)  # the bodies of small photos, from one to the next
-    pool = worker.wsgi.extensions["pool"]
-    worker.wsgi.extensions["fetcher"].start()
-    worker.wsgi.extensions["sweeper"].start()
-    worker.wsgi.extensions["metrics"].start()
-    pool.start()
+    services = services_of(worker.wsgi)
+    services.start()
     graceful = signal.getsignal(signal.SIGTERM)
 
     def refuse_new_work(number: int, frame: Any) -> None:
-        pool.draining = True
+        services.queue.drain()
         if callable(graceful):
             graceful(number, frame)
 
@@ -150,12 +149,5 @@ def post_worker_init(worker: Any) -> None:
 
 def worker_exit(server: Any, worker: Any) -> None:
     """End the engines with their worker."""
-    extensions = getattr(getattr(worker, "wsgi", None), "extensions", {})
-    if "pool" in extensions:
-        extensions["fetcher"].stop()
-        extensions["sweeper"].stop()
-        extensions["metrics"].stop()
-        extensions["limits"].stop()
-        if extensions["cache"] is not None:
-            extensions["cache"].stop()
-        extensions["pool"].stop()
+    if (app := getattr(worker, "wsgi", None)) is not None:  # it may have ended before it loaded the application
+        services_of(app).stop()

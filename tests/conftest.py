@@ -16,9 +16,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image
 
-from app import create_app
 from app.engine.messages import EngineConfig
 from app.engine.pool import EnginePool
+from app.engine.queue import RemovalQueue
+from app.http.factory import build_app
 from app.settings import Settings
 from tests.doubles import FakePool
 
@@ -84,7 +85,7 @@ def stalled_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 @pytest.fixture(scope="session")
 def pool() -> Iterator[EnginePool]:
     """A real pool of one engine with the embedded model."""
-    pool = EnginePool(ENGINE, processes=1, queue_size=4)
+    pool = EnginePool(ENGINE, 1, RemovalQueue(capacity=5, body_slots=5))
     pool.start()
     yield pool
     pool.stop()
@@ -92,7 +93,7 @@ def pool() -> Iterator[EnginePool]:
 
 @pytest.fixture(scope="session")
 def real_app(pool: EnginePool) -> Flask:
-    return create_app(Settings(**NO_LIMITS), pool)
+    return build_app(Settings(**NO_LIMITS), lambda *_: pool)
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def make_client(fake_pool: FakePool) -> Callable[..., FlaskClient]:
     """Build a client of an application with given settings over the pretended engine."""
 
     def make(**settings: object) -> FlaskClient:
-        return create_app(Settings(**NO_LIMITS | settings), fake_pool).test_client()
+        return build_app(Settings(**NO_LIMITS | settings), fake_pool.attach).test_client()
 
     return make
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
-from app.engine.keeper import EngineState
+from flask import Flask
+
 from app.engine.messages import EngineConfig
+from app.engine.observer import EngineObserver
 from app.engine.pool import EnginePool, PoolStatus
+from app.engine.queue import EngineState, RemovalQueue
+from app.engine.submission import Deadline, Priority
 from app.errors import ServiceError
+from app.fetch.fetcher import Fetcher
+from app.http.services import install, services_of
 from app.removal import Box, RemovalOptions, RemovalRequest, RemovalResult
 
 STATUS = PoolStatus(
@@ -16,10 +22,6 @@ STATUS = PoolStatus(
     restarting=0,
     states=(EngineState.IDLE,),
     pids=(),
-    queued=0,
-    queue_capacity=4,
-    closing=False,
-    service_seconds=0.2,
     provider="CPUExecutionProvider",
     problem=None,
 )
@@ -29,11 +31,17 @@ class FakePool(EnginePool):
     """Remember what was asked for; answer with a canned result, or raise `failure`."""
 
     def __init__(self) -> None:
-        super().__init__(EngineConfig("lite", 1, 1, 1), processes=0, queue_size=0)
+        super().__init__(EngineConfig("lite", 1, 1, 1), 0, RemovalQueue(capacity=8, body_slots=8))
+        self.observer = EngineObserver()
         self.requests: list[RemovalRequest] = []
         self.failure: Exception | None = None
         self.answer = STATUS
         self.input_size = (600, 400)
+
+    def attach(self, config: EngineConfig, processes: int, queue: RemovalQueue, observer: EngineObserver) -> EnginePool:
+        """Return this pool, as the pool of an application."""
+        self.queue, self.observer = queue, observer
+        return self
 
     @property
     def options(self) -> RemovalOptions:
@@ -42,7 +50,7 @@ class FakePool(EnginePool):
         return request.options
 
     def submit(
-        self, request: RemovalRequest, deadline: float, abandoned: Callable[[], bool] = lambda: False
+        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.INTERACTIVE
     ) -> RemovalResult:
         self.requests.append(request)
         if self.failure is not None:
@@ -68,3 +76,8 @@ def failing(pool: FakePool, error: ServiceError | Exception) -> FakePool:
     """Make the pool raise this error."""
     pool.failure = error
     return pool
+
+
+def use_fetcher(app: Flask, fetcher: Fetcher) -> None:
+    """Make an application fetch URLs by this."""
+    install(app, replace(services_of(app), url_fetcher=fetcher))

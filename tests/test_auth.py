@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from app import auth, create_app
 from app.auth import ApiKey, KeyRing
+from app.http.factory import build_app
 from app.settings import Settings, SettingsError
 from tests.conftest import jpeg
 from tests.doubles import FakePool
@@ -118,7 +119,7 @@ def test_a_file_gives_names_and_limits(keys_file: Path) -> None:
 
 
 def test_the_limiter_learns_who_asks(keys_file: Path, fake_pool: FakePool) -> None:
-    app = create_app(Settings(api_keys_file=keys_file), fake_pool)
+    app = build_app(Settings(api_keys_file=keys_file), fake_pool.attach)
     seen = []
     app.teardown_request(lambda error: seen.append((g.api_key_name, g.api_key_limit)))
     client = app.test_client()
@@ -213,5 +214,5 @@ def test_a_worker_starts_with_the_keys_its_master_has(
     monkeypatch.setattr(auth, "_handed_down", None)
     auth.hand_down(KeyRing((), keys_file))
     keys_file.write_text("nonsense\n")
-    client = create_app(Settings(api_keys_file=keys_file), fake_pool).test_client()
+    client = build_app(Settings(api_keys_file=keys_file), fake_pool.attach).test_client()
     assert post(client, X_Api_Key="shop-key") == (200, "")

@@ -13,8 +13,8 @@ from flask import Flask, g
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app import create_app
 from app.errors import DeadlineExceeded, EngineCrashed, InternalError, OutOfMemory, QueueFull, ServiceError
+from app.http.factory import build_app
 from app.limits.clients import address_client, key_client, possible_clients
 from app.limits.counts import LocalCounts, StorageDown
 from app.limits.hooks import EXEMPT, LIMITED_ENDPOINTS
@@ -270,7 +270,7 @@ class Callers:
     def __init__(self, pool: FakePool, **settings: int) -> None:
         self.name: str | None = None
         self.limit: int | None = None
-        app = create_app(Settings(**settings), pool)  # type: ignore[arg-type]
+        app = build_app(Settings(**settings), lambda *_: pool)  # type: ignore[arg-type]
         app.before_request_funcs[None].insert(0, self._introduce)
         self._client = app.test_client()
 

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
-from app import create_app
+from app.http.factory import build_app
 from app.settings import Settings
 from tests.doubles import FakePool
 
@@ -70,7 +70,7 @@ def routes(app: Flask) -> set[str]:
 def app() -> Flask:
     """An application in which every rule is switched on."""
     settings = Settings(api_keys=(SecretStr("secret"),), cors_origins=(ORIGIN,), **LIMITS)  # type: ignore[arg-type]
-    return create_app(settings, FakePool())
+    return build_app(settings, FakePool().attach)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from app.cache.flights import Flight, Flights
 from app.cache.keys import ResultKeys
 from app.cache.stores import Store, StoreDown, open_store
 from app.engine.container import MEGABYTE
-from app.engine.pool import LOOK_SECONDS, Abandoned, EnginePool
+from app.engine.submission import Deadline, Priority, Submitter
 from app.errors import DeadlineExceeded, ServiceError
 from app.layout import Layout
 from app.removal import RemovalRequest, RemovalResult
@@ -21,8 +21,8 @@ from app.settings import Settings
 
 __all__ = ["Lookup", "ResultCache", "open_cache"]
 
-# Most of the cache that one result may take: a few huge ones would push out all others.
-LARGEST_SHARE = 1 / 4
+# Largest share of the cache that one result may take: a few huge ones would displace all others.
+MAX_SHARE = 1 / 4
 
 
 class Lookup(StrEnum):
@@ -34,57 +34,66 @@ class Lookup(StrEnum):
 
 
 class ResultCache:
-    """A pool that works once on the same photo with the same options, as long as the result is kept.
+    """Submitter in front of another: processes the same photo with the same options once while the result is kept.
 
-    `most_bytes` is the largest picture that is kept. `counted` is told of every look-up.
+    `max_bytes` is the size of the largest picture that is kept. `on_lookup` is called for every look-up.
     """
 
-    def __init__(self, pool: EnginePool, store: Store, keys: ResultKeys, most_bytes: int) -> None:
-        self._pool = pool
+    def __init__(
+        self,
+        submitter: Submitter,
+        store: Store,
+        keys: ResultKeys,
+        max_bytes: int,
+        on_lookup: Callable[[Lookup], None] = lambda lookup: None,
+    ) -> None:
+        self._submitter = submitter
         self._store = store
         self._keys = keys
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
+        self._on_lookup = on_lookup
         self._flights = Flights()
-        self.counted: Callable[[Lookup], None] = lambda lookup: None
 
     def submit(
-        self, request: RemovalRequest, deadline: float, abandoned: Callable[[], bool] = lambda: False
+        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.INTERACTIVE
     ) -> RemovalResult:
-        """Return a request's result, kept or new, and raise what EnginePool.submit does; `cache` says which it is."""
+        """Return a request's result, kept or new; its `cache` says which. Raise what the submitter behind raises."""
         started = time.monotonic()
         key = self._keys.of(request)
         if key is None:
-            return self._pool.submit(request, deadline, abandoned)
+            return self._submitter.submit(request, deadline, priority)
         while True:
             flight, leads = self._flights.board(key)
             if leads:
-                return self._lead(flight, key, request, deadline, abandoned)
-            _await(flight, deadline, abandoned)
+                return self._lead(flight, key, request, deadline, priority)
+            deadline.wait(
+                flight.ended.wait, late="The deadline passed while another request for the same image was processed."
+            )
             if flight.result is not None or flight.error is not None:
-                self.counted(Lookup.HIT)
+                self._on_lookup(Lookup.HIT)
                 return _shared(flight, started)
-            now = time.monotonic()
-            if flight.late and deadline - now < now - started:  # one after the other would fail like the leader
+            waited = time.monotonic() - started
+            if flight.late and deadline.seconds_left < waited:  # one more attempt would be late like the leader's
                 raise DeadlineExceeded(details="An earlier request for the same image was not finished in time.")
 
     def up(self) -> bool | None:
-        """Tell whether Redis can be reached; None where it is not in use."""
+        """Return whether Redis can be reached; None where it is not in use."""
         return self._store.up()
 
     def stop(self) -> None:
-        """Look after Redis no more."""
+        """Stop the background probe of Redis."""
         self._store.stop()
 
     def _lead(
-        self, flight: Flight, key: str, request: RemovalRequest, deadline: float, abandoned: Callable[[], bool]
+        self, flight: Flight, key: str, request: RemovalRequest, deadline: Deadline, priority: Priority
     ) -> RemovalResult:
-        """Find the result for all who follow, or have it worked on."""
+        """Find the result for all followers, or have it computed."""
         started = time.monotonic()
         try:
             flight.result = self._look_up(key)
             if flight.result is not None:
                 return _shared(flight, started)
-            result = self._pool.submit(request, deadline, abandoned)
+            result = self._submitter.submit(request, deadline, priority)
             flight.result = replace(result, stages_ms={}, stages_mb={})
             flight.ended.set()  # nobody needs to wait until it is kept
             self._keep(key, flight.result)
@@ -100,34 +109,26 @@ class ResultCache:
         try:
             result = self._store.get(key)
         except StoreDown:
-            self.counted(Lookup.ERROR)
+            self._on_lookup(Lookup.ERROR)
             return None
-        self.counted(Lookup.MISS if result is None else Lookup.HIT)
+        self._on_lookup(Lookup.MISS if result is None else Lookup.HIT)
         return result
 
     def _keep(self, key: str, result: RemovalResult) -> None:
-        if len(result.body) <= self._most_bytes:
+        if len(result.body) <= self._max_bytes:
             with suppress(StoreDown):  # it is worked on again next time
                 self._store.put(key, result)
 
 
-def open_cache(settings: Settings, layout: Layout, pool: EnginePool) -> ResultCache | None:
+def open_cache(
+    settings: Settings, layout: Layout, submitter: Submitter, on_lookup: Callable[[Lookup], None]
+) -> ResultCache | None:
     """Return the cache that CACHE_URL asks for, None for none; connects to nothing."""
     store = open_store(settings, layout)
     if store is None:
         return None
-    most_bytes = int(settings.cache_max_mb * MEGABYTE * LARGEST_SHARE)
-    return ResultCache(pool, store, ResultKeys(layout.config), most_bytes)
-
-
-def _await(flight: Flight, deadline: float, abandoned: Callable[[], bool]) -> None:
-    while not flight.ended.wait(LOOK_SECONDS):
-        if time.monotonic() >= deadline:
-            raise DeadlineExceeded(
-                details="The deadline passed while another request for the same image was worked on."
-            )
-        if abandoned():
-            raise Abandoned()
+    max_bytes = int(settings.cache_max_mb * MEGABYTE * MAX_SHARE)
+    return ResultCache(submitter, store, ResultKeys(layout.config), max_bytes, on_lookup)
 
 
 def _shared(flight: Flight, started: float) -> RemovalResult:
@@ -140,5 +141,5 @@ def _shared(flight: Flight, started: float) -> RemovalResult:
 
 
 def _concerns_everybody(error: ServiceError) -> bool:
-    """Tell whether an error is about the image or the options, rather than about the moment."""
+    """Return whether an error is about the image or the options, rather than about the moment."""
     return 400 <= error.status < 500 and error.status != 429

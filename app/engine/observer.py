@@ -1,4 +1,4 @@
-"""What an engine pool tells the outside about its work: nothing, unless somebody listens."""
+"""Observer of the engines: the interface by which metrics learn of their work; the base class ignores it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["EngineObserver", "RestartReason"]
 
 
 class RestartReason(StrEnum):
-    """Why an engine is replaced."""
+    """Reason for which an engine is replaced."""
 
     TASKS = "tasks"  # it has worked on ENGINE_MAX_TASKS photos
     MEMORY = "memory"  # it kept more than MEMORY_WARN_MB between two photos
@@ -21,13 +21,13 @@ class RestartReason(StrEnum):
 
 
 class EngineObserver:
-    """Hear what happens; called from many threads, and must neither raise nor wait."""
+    """Called from many threads; must neither raise nor block."""
 
     def removed(self, request: RemovalRequest, result: RemovalResult) -> None:
-        """Take note of a photo that was worked on."""
+        """Record a photo that was processed."""
 
     def memory_seen(self, engine: int, megabytes: int) -> None:
-        """Take note of the resident memory of the engine of this number, 0 once it has ended."""
+        """Record the resident memory of the engine of this number, 0 once it has ended."""
 
     def replaced(self, reason: RestartReason) -> None:
-        """Take note of an engine that has ended and is about to be replaced."""
+        """Record an engine that has ended and is about to be replaced."""

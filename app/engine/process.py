@@ -42,13 +42,13 @@ class EngineDied(Exception):
         self.code = code
 
     @property
-    def of_its_own_accord(self) -> bool:
-        """Tell whether the work did it, rather than a kill from outside."""
+    def by_itself(self) -> bool:
+        """Return whether the work was the cause, rather than a kill from outside."""
         return self.code in {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS}
 
     @property
     def aborted(self) -> bool:
-        """Tell whether native code gave up, as it does when an allocation fails."""
+        """Return whether native code aborted, as it does when an allocation fails."""
         return self.code == -signal.SIGABRT
 
 
@@ -90,7 +90,7 @@ class EngineProcess:
 
     @property
     def alive(self) -> bool:
-        """Tell whether the process runs."""
+        """Return whether the process runs."""
         return self._process.returncode is None
 
     @property

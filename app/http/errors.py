@@ -1,41 +1,49 @@
-"""Every failure as JSON: one renderer per dialect, chosen by the path, also where no route matches."""
+"""Error handlers: every failure as JSON, by one renderer per dialect, chosen by the path even without a route."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from flask import Flask, Response, current_app, g, jsonify, request
+from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from app import errors
+from app.http import request_ids
 from app.http.bodies import too_large
-from app.observability import request_ids
 
-__all__ = ["Renderer", "init_app", "render_below"]
+__all__ = ["Renderer", "init_app"]
 
 log = logging.getLogger(__name__)
 
 Renderer = Callable[[errors.ServiceError], Response]
 
 
-def init_app(app: Flask) -> None:
-    """Answer every exception with a ServiceError, in the native shape unless `render_below` says otherwise."""
-    app.extensions["renderers"] = {}
-    app.register_error_handler(errors.ServiceError, _render)
-    app.register_error_handler(HTTPException, _from_http)
-    app.register_error_handler(Exception, _unexpected)
+def init_app(app: Flask, renderers: Mapping[str, Renderer]) -> None:
+    """Answer every exception with a ServiceError; `renderers` by prefix of the path, all others in the native shape."""
 
+    def render(error: errors.ServiceError) -> Response:
+        g.error_code = error.code
+        own = (renderer for prefix, renderer in renderers.items() if request.path.startswith(f"{prefix}/"))
+        return next(own, _native)(error)
 
-def render_below(app: Flask, prefix: str, renderer: Renderer) -> None:
-    """Have every error at a path that starts with `prefix` rendered in a dialect's own shape."""
-    app.extensions["renderers"][prefix] = renderer
+    def render_http(error: HTTPException) -> Response:
+        """Translate exceptions of Flask and Werkzeug; redirects pass through, headers like Allow are kept."""
+        original = error.get_response()
+        if error.code is None or error.code < 400:
+            return Response(original.get_data(), status=error.code, headers=dict(original.headers))
+        response = render(_translate(error))
+        if "Allow" in original.headers:
+            response.headers["Allow"] = original.headers["Allow"]
+        return response
 
+    def render_unexpected(error: Exception) -> Response:
+        log.error("unexpected error", exc_info=error)
+        return render(errors.InternalError())
 
-def _render(error: errors.ServiceError) -> Response:
-    g.error_code = error.code
-    renderers: dict[str, Renderer] = current_app.extensions["renderers"]
-    return next((own for prefix, own in renderers.items() if request.path.startswith(prefix)), _native)(error)
+    app.register_error_handler(errors.ServiceError, render)
+    app.register_error_handler(HTTPException, render_http)
+    app.register_error_handler(Exception, render_unexpected)
 
 
 def _native(error: errors.ServiceError) -> Response:
@@ -55,17 +63,6 @@ def _native(error: errors.ServiceError) -> Response:
     return response
 
 
-def _from_http(error: HTTPException) -> Response:
-    """Translate what Flask and Werkzeug raise; redirects pass through, headers like Allow are kept."""
-    original = error.get_response()
-    if error.code is None or error.code < 400:
-        return Response(original.get_data(), status=error.code, headers=dict(original.headers))
-    response = _render(_translate(error))
-    if "Allow" in original.headers:
-        response.headers["Allow"] = original.headers["Allow"]
-    return response
-
-
 def _translate(error: HTTPException) -> errors.ServiceError:
     if error.code == 404:
         return errors.NotFound()
@@ -76,8 +73,3 @@ def _translate(error: HTTPException) -> errors.ServiceError:
     if error.code is not None and error.code < 500:
         return errors.InvalidParameter("The request cannot be read.", details=error.name)
     return errors.InternalError()
-
-
-def _unexpected(error: Exception) -> Response:
-    log.error("unexpected error", exc_info=error)
-    return _render(errors.InternalError())

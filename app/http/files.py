@@ -7,17 +7,18 @@ import json
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from flask import Blueprint, Flask, Response, current_app, g, request
+from flask import Blueprint, Response, g, request
 
 from app.errors import FileTooLarge, InvalidParameter, NotFound, UnsupportedFormat
+from app.http import request_ids
 from app.http.bodies import read_json
 from app.http.connection import within_deadline
+from app.http.services import services
 from app.imaging.formats import sniff
 from app.jail import open_below
-from app.observability import request_ids
 from app.settings import Settings
 
-__all__ = ["blueprint", "init_app"]
+__all__ = ["blueprint"]
 
 blueprint = Blueprint("files", __name__)
 
@@ -28,16 +29,10 @@ HEAD = 256
 CHUNK = 3 * 65_536
 
 
-def init_app(app: Flask, settings: Settings) -> None:
-    """Serve the files of these settings' folders."""
-    app.extensions["files"] = settings
-    app.register_blueprint(blueprint)
-
-
 @blueprint.post("/read-file")
 def read_file() -> Response:
     """Answer with JSON that holds the image; it is read while it is sent, and never whole in memory."""
-    settings = _settings()
+    settings = services().settings
     request.max_content_length = MOST_BODY_BYTES
     with within_deadline(request, g.deadline):
         path = read_json(request).get("path", "")
@@ -94,9 +89,3 @@ def _pieces(file: BinaryIO, size: int, start: bytes, end: bytes) -> Iterator[byt
             left -= len(piece)
             yield base64.b64encode(piece)
         yield end
-
-
-def _settings() -> Settings:
-    settings = current_app.extensions["files"]
-    assert isinstance(settings, Settings)  # noqa: S101  # for the type checker
-    return settings

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, jsonify
+from flask import Blueprint, Response, jsonify
 
-from app.observability.health import HealthMonitor
+from app.http.services import services
 
 __all__ = ["blueprint"]
 
@@ -14,7 +14,7 @@ blueprint = Blueprint("health", __name__)
 @blueprint.get("/health")
 def health() -> tuple[Response, int]:
     """Report everything; 503 when unhealthy."""
-    report = _monitor().report()
+    report = services().health.report()
     return jsonify(report), 503 if report["status"] == "unhealthy" else 200
 
 
@@ -27,13 +27,7 @@ def live() -> Response:
 @blueprint.get("/health/ready")
 def ready() -> tuple[Response, int]:
     """Say whether photos can be worked on now; 503 with the reason when not."""
-    is_ready, reason, solution = _monitor().readiness()
+    is_ready, reason, solution = services().health.readiness()
     if is_ready:
         return jsonify({"status": "ready"}), 200
     return jsonify({"status": "unavailable", "reason": reason, "solution": solution}), 503
-
-
-def _monitor() -> HealthMonitor:
-    monitor = current_app.extensions["health"]
-    assert isinstance(monitor, HealthMonitor)  # noqa: S101  # for the type checker
-    return monitor

@@ -1,39 +1,65 @@
-"""GET /metrics, for the addresses in METRICS_ALLOWED_IPS alone."""
+"""GET /metrics, for the addresses in METRICS_ALLOWED_IPS alone, and the hooks that count every request."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 
-from flask import Blueprint, Flask, Request, Response, request
+from flask import Blueprint, Flask, Request, Response, g, request
 
 from app.errors import Forbidden
 from app.http.client import client_address, was_forwarded
+from app.http.services import services
+from app.observability.metrics import Metrics
 from app.settings import Settings
 
-__all__ = ["init_app"]
+__all__ = ["add_hooks", "blueprint"]
 
 # The format that prometheus_client writes.
 MIMETYPE = "text/plain; version=1.0.0; charset=utf-8"
 
+blueprint = Blueprint("metrics", __name__)
 
-def init_app(app: Flask, settings: Settings, exposition: Callable[[], bytes]) -> None:
-    """Answer /metrics with what `exposition` returns."""
-    blueprint = Blueprint("metrics", __name__)
 
-    @blueprint.get("/metrics")
-    def metrics() -> Response:
-        """Answer with the metrics of all workers."""
-        if not _is_allowed(request, settings):
-            raise Forbidden()
-        return Response(exposition(), content_type=MIMETYPE, headers={"Cache-Control": "no-store"})
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    """Answer with the metrics of all workers."""
+    if not _is_allowed(request, services().settings):
+        raise Forbidden()
+    services().sampler.sample()
+    return Response(services().metrics.exposition(), content_type=MIMETYPE, headers={"Cache-Control": "no-store"})
 
-    app.register_blueprint(blueprint)
+
+def add_hooks(app: Flask, metrics: Metrics) -> None:
+    """Count every request; must come before any hook that may answer one early."""
+
+    @app.before_request
+    def begin() -> None:
+        g.metrics_started = time.monotonic()
+        if request.endpoint != "metrics.metrics":
+            g.metrics_inflight = True
+            metrics.request_begun()
+
+    @app.after_request
+    def count(response: Response) -> Response:
+        metrics.request_answered(
+            method=request.method,
+            endpoint=request.endpoint or "unmatched",
+            status=response.status_code,
+            error_code=g.get("error_code", ""),
+            seconds=time.monotonic() - g.metrics_started,
+        )
+        return response
+
+    @app.teardown_request
+    def end(_error: BaseException | None) -> None:
+        if g.pop("metrics_inflight", False):
+            metrics.request_ended()
 
 
 def _is_allowed(request: Request, settings: Settings) -> bool:
-    """Tell whether the client's own address is in METRICS_ALLOWED_IPS.
+    """Return whether the client's own address is in METRICS_ALLOWED_IPS.
 
-    A forwarded request is never loopback, and where no trusted proxy says whose it is, its address is only a proxy's.
+    A forwarded request is never loopback, and where no trusted proxy names the client, its address is only a proxy's.
     """
     address = client_address(request)
     if address is None or (was_forwarded(request) and (address.is_loopback or not _is_told_by_proxy(request))):
@@ -42,6 +68,6 @@ def _is_allowed(request: Request, settings: Settings) -> bool:
 
 
 def _is_told_by_proxy(request: Request) -> bool:
-    """Tell whether ProxyFix has taken the address from a header."""
+    """Return whether ProxyFix has taken the address from a header."""
     connection = request.environ.get("werkzeug.proxy_fix.orig", {}).get("REMOTE_ADDR")
     return connection is not None and connection != request.remote_addr

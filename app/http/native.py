@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Response, request
 
 from app import storage
 from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory
-from app.http import responses
+from app.http import events, request_ids, responses
+from app.http.admission import Slot
 from app.http.bodies import Upload, read_upload
 from app.http.params import PARAMETERS, parse_options
-from app.http.presets import Preset, apply_preset
-from app.http.removal import Turn, service
+from app.http.presets import apply_preset
+from app.http.services import services
 from app.imaging.strip import strip_metadata
-from app.observability import events, request_ids
 from app.removal import RemovalOptions, RemovalResult
 
-__all__ = ["init_app"]
+__all__ = ["blueprint"]
 
 blueprint = Blueprint("native", __name__)
 
@@ -45,28 +44,22 @@ class _Removal:
         return ({*self.upload.fields} - known) | {*self.upload.unknown_files}
 
 
-def init_app(app: Flask, presets: Mapping[str, Preset]) -> None:
-    """Serve the native endpoints, with these presets."""
-    app.extensions["presets"] = presets
-    app.register_blueprint(blueprint)
-
-
 @blueprint.post("/remove-background")
 def remove_background() -> Response:
     """Answer with the image as an attachment."""
-    return _image(_remove(service().settings.max_dimension), attachment=True)
+    return _image(_remove(services().settings.max_dimension), attachment=True)
 
 
 @blueprint.post("/remove-background-preview")
 def remove_background_preview() -> Response:
     """Answer with a small image to be shown."""
-    return _image(_remove(min(PREVIEW_SIDE, service().settings.max_dimension)), attachment=False)
+    return _image(_remove(min(PREVIEW_SIDE, services().settings.max_dimension)), attachment=False)
 
 
 @blueprint.post("/remove-background-base64")
 def remove_background_base64() -> Response:
     """Answer with JSON that holds the image."""
-    removal = _remove(service().settings.max_dimension)
+    removal = _remove(services().settings.max_dimension)
     if removal.result is None:
         response = responses.original_base64_response(removal.original, request_ids.current())
     else:
@@ -95,25 +88,25 @@ def _with_notes(response: Response, removal: _Removal) -> Response:
 
 def _remove(longest_side: int) -> _Removal:
     """Have the photo worked on, with a place in the queue from here to the result."""
-    with service().turn() as turn:
-        with turn.reading():
-            upload = read_upload(request, service().settings.max_image_bytes)
+    with services().removals.slot() as slot:
+        with slot.reading():
+            upload = read_upload(request, services().settings.max_image_bytes)
         events.received(len(upload.image))
-        return _work_on(turn, upload, _options(upload, longest_side))
+        return _work_on(slot, upload, _options(upload, longest_side))
 
 
 def _options(upload: Upload, longest_side: int) -> RemovalOptions:
     return parse_options(
-        apply_preset(upload.fields, current_app.extensions["presets"]),
-        models=service().settings.allowed_models,
+        apply_preset(upload.fields, services().presets),
+        models=services().settings.allowed_models,
         longest_side=longest_side,
         accepted_format=_accepted_format(),
     )
 
 
-def _work_on(turn: Turn, upload: Upload, options: RemovalOptions) -> _Removal:
+def _work_on(slot: Slot, upload: Upload, options: RemovalOptions) -> _Removal:
     try:
-        result = turn.run(upload.image, options, upload.background_image)
+        result = slot.submit(upload.image, options, upload.background_image)
     except (OutOfMemory, EngineCrashed, DeadlineExceeded) as error:
         original = strip_metadata(upload.image) if options.on_error == "original" else None
         if original is None:
@@ -126,7 +119,7 @@ def _work_on(turn: Turn, upload: Upload, options: RemovalOptions) -> _Removal:
 def _save(result: RemovalResult) -> str:
     """Keep a result and return its name; a disk that is full must not cost the caller a finished photo."""
     try:
-        return storage.save(result.body, responses.EXTENSIONS[result.mimetype], service().settings.output_dir)
+        return storage.save(result.body, responses.EXTENSIONS[result.mimetype], services().settings.output_dir)
     except OSError as error:
         events.not_saved(error)
         return ""

@@ -6,18 +6,18 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from flask import Blueprint, Flask, Response, current_app, g, request
+from flask import Blueprint, Response, g, request
 
 from app.errors import InvalidParameter, MissingImage, MultipleSources, UrlRefused
-from app.fetch.fetcher import USER_AGENT, Fetcher
-from app.http import responses, values
+from app.fetch.fetcher import USER_AGENT
+from app.http import events, responses, values
+from app.http.admission import Slot
 from app.http.bodies import check_image, query_texts, read_parts
 from app.http.params import Parameter, parse_value
-from app.http.removal import Turn, service
-from app.observability import events
+from app.http.services import services
 from app.removal import RGBA, RemovalOptions, Trimap
 
-__all__ = ["PARAMETERS", "SUPPORT", "init_app", "parse"]
+__all__ = ["PARAMETERS", "SUPPORT", "blueprint", "parse"]
 
 blueprint = Blueprint("rembg", __name__)
 
@@ -89,27 +89,22 @@ SUPPORT: dict[str, Literal["same", "partly", "ignored", "refused"]] = {
 }
 
 
-def init_app(app: Flask) -> None:
-    """Serve this dialect; its errors have the native shape, since rembg's clients go by the status alone."""
-    app.register_blueprint(blueprint)
-
-
 @blueprint.post("/api/remove")
 def remove_upload() -> Response:
     """Answer with the uploaded photo without its background."""
-    with service().turn() as turn:
-        with turn.reading():
+    with services().removals.slot() as slot:
+        with slot.reading():
             image, fields, unknown_files = _read_upload()
-        return responses.name_ignored(_answer(turn, fields, lambda: image), {*_ignored(fields), *unknown_files})
+        return responses.name_ignored(_answer(slot, fields, lambda: image), {*_ignored(fields), *unknown_files})
 
 
 @blueprint.get("/api/remove")
 def remove_url() -> Response:
     """Answer with the photo at a URL without its background."""
-    with service().turn() as turn:
+    with services().removals.slot() as slot:
         fields = query_texts(request)
         url = fields.pop("url", "")
-        return responses.name_ignored(_answer(turn, fields, lambda: _fetched(url)), _ignored(fields))
+        return responses.name_ignored(_answer(slot, fields, lambda: _fetched(url)), _ignored(fields))
 
 
 def parse(fields: Fields, *, models: tuple[str, ...], longest_side: int) -> RemovalOptions:
@@ -147,14 +142,14 @@ def _model(name: str, models: tuple[str, ...]) -> str:
     )
 
 
-def _answer(turn: Turn, fields: Fields, image_source: Callable[[], bytes]) -> Response:
+def _answer(slot: Slot, fields: Fields, image_source: Callable[[], bytes]) -> Response:
     """Understand the fields before the image is fetched, then have it worked on."""
-    settings = service().settings
+    settings = services().settings
     options = parse(fields, models=settings.allowed_models, longest_side=settings.max_dimension)
     image = image_source()
     check_image(image, settings.max_image_bytes)
     events.received(len(image))
-    return responses.image_response(turn.run(image, options), options, len(image), attachment=False)
+    return responses.image_response(slot.submit(image, options), options, len(image), attachment=False)
 
 
 def _read_upload() -> tuple[bytes, Fields, list[str]]:
@@ -173,9 +168,7 @@ def _fetched(url: str) -> bytes:
         raise MissingImage("The query has no 'url'.", solution="Name the image's URL, or POST it as field 'file'.")
     if request.headers.get("User-Agent") == USER_AGENT:  # a redirect could lead here without end
         raise UrlRefused("This service does not fetch from itself.")
-    fetcher = current_app.extensions["fetcher_url"]
-    assert isinstance(fetcher, Fetcher)  # noqa: S101  # for the type checker
-    return fetcher.fetch(url, g.deadline)
+    return services().url_fetcher.fetch(url, g.deadline)
 
 
 def _ignored(fields: Fields) -> set[str]:

@@ -41,11 +41,9 @@ class HealthMonitor:
         self,
         settings: Settings,
         pool: EnginePool,
-        places_taken: Callable[[], int],
         *redis_up: Callable[[], bool | None],
     ) -> None:
         self._redis_up = redis_up
-        self._places_taken = places_taken
         self._settings = settings
         self._pool = pool
         self._started = time.monotonic()
@@ -55,7 +53,7 @@ class HealthMonitor:
         status = self._pool.status()
         memory = _memory_use(status.pids)
         checks = {
-            "app": not status.closing,
+            "app": not self._pool.queue.closing,
             "engine": bool(status.pids or status.restarting),
             "model": status.ready + status.restarting > 0,
             "redis": _all_up([up() for up in self._redis_up]),
@@ -69,23 +67,18 @@ class HealthMonitor:
             "model": self._settings.model_name,
             "provider": status.provider or None,
             "queue": {
-                "depth": self.queue_depth(status),
-                "capacity": status.queue_capacity,
+                "depth": self._pool.queue.depth,
+                "capacity": self._settings.queue_size,
             },
             "uptime_s": round(time.monotonic() - self._started),
             "name": self._settings.app_name,
             "version": self._settings.app_version,
         }
 
-    def queue_depth(self, status: PoolStatus | None = None) -> int:
-        """Return how many photos wait for an engine, those counted in that are still being read."""
-        status = status or self._pool.status()
-        return max(status.queued, self._places_taken() - status.busy)
-
     def readiness(self) -> tuple[bool, str, str]:
         """Return (ready, reason, what to do): ready once a real inference has succeeded."""
         status = self._pool.status()
-        if status.closing:
+        if self._pool.queue.closing:
             return False, "The server is shutting down.", ""
         if status.ready or status.restarting:
             return True, "", ""

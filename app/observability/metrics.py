@@ -1,28 +1,22 @@
-"""What operators measure: the table of metrics, and where their values come from.
+"""Metrics: the table of all metrics, and the object that counts them; without Flask, in the web process alone.
 
-Only the web process imports this module. With PROMETHEUS_MULTIPROC_DIR, as gunicorn sets it, values are in files that
-all workers share; without it (tests, `flask run`) they are this application's own.
+With PROMETHEUS_MULTIPROC_DIR, as gunicorn sets it, values are in files that all workers share; without it (tests,
+`flask run`) they are this application's own.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Concatenate, Literal, ParamSpec
 
-from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from app.cache.results import Lookup
-from app.engine import weights
-from app.engine.models import REGISTRY
 from app.engine.observer import EngineObserver, RestartReason
-from app.engine.pool import EnginePool
 from app.observability import multiproc
 from app.removal import RemovalRequest, RemovalResult
 from app.settings import Settings
@@ -33,11 +27,9 @@ log = logging.getLogger(__name__)
 
 PREFIX = "bg_remover_"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
-# Answers that say: not now, or not for you. Other errors are in requests_total by their status.
+# Statuses of rejected requests; other errors are in requests_total by their status.
 REJECTING = frozenset({401, 403, 408, 413, 429, 503})
 REJECTING_CODES = frozenset({"IMAGE_REFUSED"})
-# How often, in seconds, a worker looks at what no event tells.
-SAMPLE_SECONDS = 1.0
 
 REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 STAGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -107,7 +99,7 @@ P = ParamSpec("P")
 def _harmless(
     method: Callable[Concatenate[Metrics, P], None],
 ) -> Callable[Concatenate[Metrics, P], None]:
-    """Have a failure to count cost nobody anything but a line in the log."""
+    """Decorate a method so that its failures are logged and never raised."""
 
     @wraps(method)
     def guarded(self: Metrics, /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -120,19 +112,9 @@ def _harmless(
 
 
 class Metrics(EngineObserver):
-    """The metrics of one web process."""
+    """Metrics of one web process; counting never raises."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        pool: EnginePool,
-        waiting: Callable[[], int],
-        storage_up: Callable[[], bool | None] = lambda: None,
-    ) -> None:
-        self._settings = settings
-        self._pool = pool
-        self._waiting = waiting
-        self._storage_up = storage_up
+    def __init__(self, settings: Settings) -> None:
         self._folder = multiproc.shared_folder()
         self._registry = CollectorRegistry()
         self._counters: dict[str, Counter] = {}
@@ -141,13 +123,11 @@ class Metrics(EngineObserver):
         self._define()
         self._memory: dict[int, int] = {}
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._provider = ""
-        for reason in RestartReason:  # a rate needs to have seen the zero before the first
+        for reason in RestartReason:  # a rate needs the zero before the first event
             self._counters["engine_restarts_total"].labels(reason.value)
         for lookup in Lookup if settings.cache_url else ():
             self._counters["cache_requests_total"].labels(lookup.value)
-        self._gauges["ratelimit_storage_up"].set(1)  # until somebody has looked: 0 would be an alarm at every start
+        self._gauges["ratelimit_storage_up"].set(1)  # until the first sample: 0 would be an alarm at every start
 
     def _define(self) -> None:
         registry = None if self._folder else self._registry
@@ -165,51 +145,34 @@ class Metrics(EngineObserver):
                 )
 
     def exposition(self) -> bytes:
-        """Return the metrics of all workers, as Prometheus reads them."""
-        self._sample()
+        """Return the metrics of all workers, in Prometheus' text format."""
         return multiproc.exposition(self._folder) if self._folder else generate_latest(self._registry)
 
-    def start(self) -> None:
-        """Start looking, every second, at what no event tells; others than this worker may be asked for it."""
-        threading.Thread(target=self._keep_sampling, name="metrics-sampler", daemon=True).start()
-
-    def stop(self) -> None:
-        """Stop looking."""
-        self._stopped.set()
-
-    def _keep_sampling(self) -> None:
-        while not self._stopped.wait(SAMPLE_SECONDS):
-            self._sample()
-            self._name_model()
+    # Called by the sampler.
 
     @_harmless
-    def _sample(self) -> None:
-        self._gauges["queue_depth"].set(self._waiting())
-        self._gauges["ratelimit_storage_up"].set(self._storage_up() is not False)
+    def set_state(self, queue_depth: int, *, storage_up: bool) -> None:
+        """Set the gauges of the present state."""
+        self._gauges["queue_depth"].set(queue_depth)
+        self._gauges["ratelimit_storage_up"].set(storage_up)
 
     @_harmless
-    def _name_model(self) -> None:
-        """Publish which model an engine has been seen at work with, once for each provider."""
-        provider = self._pool.status().provider
-        model = REGISTRY[self._settings.model_name]
-        if not provider or provider == self._provider:
-            return
-        if path := weights.find(model, self._settings.rembg_home):
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            self._gauges["model_info"].labels(model.name, digest, provider).set(1)
-            self._provider = provider
+    def set_model(self, name: str, sha256: str, provider: str) -> None:
+        """Publish a model that is in use."""
+        self._gauges["model_info"].labels(name, sha256, provider).set(1)
+
+    # Called by the result cache.
 
     @_harmless
-    def cache_asked(self, lookup: Lookup) -> None:
-        """Count a result that was looked for."""
+    def count_lookup(self, lookup: Lookup) -> None:
+        """Count a look-up in the result cache."""
         self._counters["cache_requests_total"].labels(lookup.value).inc()
 
-    # What the engine pool tells.
+    # Called by the engine pool.
 
     @_harmless
     def removed(self, request: RemovalRequest, result: RemovalResult) -> None:
-        """Count a photo that was worked on."""
+        """Count a photo that was processed."""
         width, height = result.input_size
         for stage, milliseconds in result.stages_ms.items():
             self._histograms["stage_duration_seconds"].labels(stage).observe(milliseconds / 1000)
@@ -219,7 +182,7 @@ class Metrics(EngineObserver):
 
     @_harmless
     def memory_seen(self, engine: int, megabytes: int) -> None:
-        """Note the memory of one engine."""
+        """Record the memory of one engine."""
         with self._lock:
             self._memory[engine] = megabytes << 20
             self._gauges["engine_memory_bytes"].set(sum(self._memory.values()))
@@ -229,37 +192,23 @@ class Metrics(EngineObserver):
         """Count an engine that was replaced."""
         self._counters["engine_restarts_total"].labels(reason.value).inc()
 
-    # What Flask tells.
-
-    def init_app(self, app: Flask) -> None:
-        """Count every request; must come before whatever may answer one early."""
-        app.before_request(self._begin)
-        app.after_request(self._count)
-        app.teardown_request(self._end)
+    # Called by the hooks of HTTP requests.
 
     @_harmless
-    def _begin(self) -> None:
-        g.metrics_started = time.monotonic()
-        if request.endpoint != "metrics.metrics":
-            g.metrics_inflight = True
-            self._gauges["inflight"].inc()
-
-    def _count(self, response: Response) -> Response:
-        self._count_answer(response.status_code)
-        return response
+    def request_begun(self) -> None:
+        """Count a request in flight."""
+        self._gauges["inflight"].inc()
 
     @_harmless
-    def _count_answer(self, status: int) -> None:
-        endpoint = request.endpoint or "unmatched"
-        method = request.method if request.method in METHODS else "other"
-        self._counters["requests_total"].labels(method, endpoint, str(status)).inc()
-        seconds = time.monotonic() - g.metrics_started
+    def request_answered(self, *, method: str, endpoint: str, status: int, error_code: str, seconds: float) -> None:
+        """Count an answer, by its error code too where the request was rejected."""
+        known = method if method in METHODS else "other"
+        self._counters["requests_total"].labels(known, endpoint, str(status)).inc()
         self._histograms["request_duration_seconds"].labels(endpoint).observe(seconds)
-        code = g.get("error_code")
-        if code and (status in REJECTING or code in REJECTING_CODES):
-            self._counters["rejected_total"].labels(code).inc()
+        if error_code and (status in REJECTING or error_code in REJECTING_CODES):
+            self._counters["rejected_total"].labels(error_code).inc()
 
     @_harmless
-    def _end(self, _error: BaseException | None = None) -> None:
-        if g.pop("metrics_inflight", False):
-            self._gauges["inflight"].dec()
+    def request_ended(self) -> None:
+        """Remove a request from those in flight."""
+        self._gauges["inflight"].dec()

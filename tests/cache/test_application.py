@@ -7,9 +7,10 @@ from collections.abc import Callable
 import pytest
 from flask.testing import FlaskClient
 
-from app import create_app, doctor, layout
+from app import doctor, layout
 from app.doctor import Level, check_memory
 from app.engine.container import MEGABYTE
+from app.http.factory import build_app
 from app.layout import engine_layout, most_memory_mb
 from app.settings import Settings, SettingsError, load_settings
 from tests.conftest import NO_LIMITS, jpeg
@@ -60,7 +61,9 @@ def test_health_knows_all_that_use_redis(
 ) -> None:
     monkeypatch.setattr("app.limits.rates.RateLimits.storage_up", lambda _: limits_up)
     monkeypatch.setattr("app.cache.results.ResultCache.up", lambda _: cache_up)
-    report = create_app(Settings(**NO_LIMITS, cache_url="memory://"), FakePool()).test_client().get("/health").json
+    report = (
+        build_app(Settings(**NO_LIMITS, cache_url="memory://"), FakePool().attach).test_client().get("/health").json
+    )
     assert report is not None and (report["checks"]["redis"], report["status"]) == (check, status)
 
 

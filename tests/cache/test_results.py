@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ import pytest
 from app.cache.keys import ResultKeys
 from app.cache.results import Lookup, ResultCache
 from app.cache.stores import MemoryStore, StoreDown
-from app.engine.pool import Abandoned
+from app.engine.submission import ClientGone, Deadline, Priority
 from app.errors import (
     CorruptImage,
     DeadlineExceeded,
@@ -30,7 +29,7 @@ from tests.cache.results import REQUEST, result
 from tests.conftest import ENGINE, wait_until
 from tests.doubles import FakePool, failing
 
-MOST_BYTES = 1000
+MAX_BYTES = 1000
 
 
 class SlowPool(FakePool):
@@ -41,25 +40,24 @@ class SlowPool(FakePool):
         self.gates: list[Future[None]] = []
 
     def submit(
-        self, request: RemovalRequest, deadline: float, abandoned: Callable[[], bool] = lambda: False
+        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.INTERACTIVE
     ) -> RemovalResult:
         gate = Future[None]()
         self.gates.append(gate)
         gate.result(20)
-        return super().submit(request, deadline, abandoned)
+        return super().submit(request, deadline, priority)
 
 
 class Cache(ResultCache):
     """A cache in memory that remembers its look-ups."""
 
     def __init__(self, pool: FakePool, store: MemoryStore | None = None) -> None:
-        super().__init__(pool, store or MemoryStore(100_000, 60), ResultKeys(ENGINE), MOST_BYTES)
         self.lookups: list[Lookup] = []
-        self.counted = self.lookups.append
+        super().__init__(pool, store or MemoryStore(100_000, 60), ResultKeys(ENGINE), MAX_BYTES, self.lookups.append)
         self.following: set[int] = set()
 
     def ask(self, request: RemovalRequest = REQUEST, seconds: float = 20) -> RemovalResult:
-        return self.submit(request, time.monotonic() + seconds, self._still_there)
+        return self.submit(request, Deadline(time.monotonic() + seconds, self._still_there))
 
     def _still_there(self) -> bool:
         """Note which threads wait for another one's result: only those are asked, the pool here asks nobody."""
@@ -92,7 +90,7 @@ def test_other_options_are_another_result(fake_pool: FakePool) -> None:
     assert cache.ask(replace(REQUEST, options=replace(REQUEST.options, quality=50))).cache == "miss"
 
 
-@pytest.mark.parametrize("error", [CorruptImage(), OutOfMemory(), EngineCrashed(), QueueFull(), Abandoned()])
+@pytest.mark.parametrize("error", [CorruptImage(), OutOfMemory(), EngineCrashed(), QueueFull(), ClientGone()])
 def test_an_error_is_not_kept(error: Exception, fake_pool: FakePool) -> None:
     cache = Cache(failing(fake_pool, error))
     for _ in range(2):
@@ -102,7 +100,7 @@ def test_an_error_is_not_kept(error: Exception, fake_pool: FakePool) -> None:
     assert (cache.ask().cache, len(fake_pool.requests)) == ("miss", 3)
 
 
-@pytest.mark.parametrize(("size", "second"), [(MOST_BYTES, "hit"), (MOST_BYTES + 1, "miss")])
+@pytest.mark.parametrize(("size", "second"), [(MAX_BYTES, "hit"), (MAX_BYTES + 1, "miss")])
 def test_a_very_large_result_is_not_kept(size: int, second: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = FakePool()
     monkeypatch.setattr(pool, "submit", lambda *_: result(size))
@@ -158,7 +156,7 @@ def test_followers_do_not_need_the_store(slow: SlowPool) -> None:
     assert sorted(future.result(20).cache for future in asked) == ["hit"] * 3 + ["miss"]
 
 
-@pytest.mark.parametrize("failure", [Abandoned(), EngineCrashed(), QueueFull(), ShuttingDown(), DeadlineExceeded()])
+@pytest.mark.parametrize("failure", [ClientGone(), EngineCrashed(), QueueFull(), ShuttingDown(), DeadlineExceeded()])
 def test_when_the_leader_gets_nothing_a_follower_takes_over(failure: Exception, slow: SlowPool) -> None:
     leader, *followers = together(Cache(slow), slow, followers=3, seconds=60)
     slow.gates[0].set_exception(failure)
@@ -212,8 +210,8 @@ def test_a_follower_may_hang_up(slow: SlowPool) -> None:
     (leader,) = together(cache, slow, followers=0)
     gone = threading.Event()
     gone.set()
-    with pytest.raises(Abandoned):
-        cache.submit(REQUEST, time.monotonic() + 20, gone.is_set)
+    with pytest.raises(ClientGone):
+        cache.submit(REQUEST, Deadline(time.monotonic() + 20, gone.is_set))
     slow.gates[0].set_result(None)
     assert leader.result(20).cache == "miss"
 

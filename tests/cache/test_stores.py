@@ -125,12 +125,12 @@ def test_threads_may_use_it_at_the_same_time() -> None:
 
 
 def test_by_default_nothing_is_kept() -> None:
-    assert open_cache(Settings(), engine_layout(Settings()), FakePool()) is None
+    assert open_cache(Settings(), engine_layout(Settings()), FakePool(), lambda lookup: None) is None
 
 
 def test_memory_is_no_matter_of_redis() -> None:
     settings = Settings(cache_url="memory://")
-    cache = open_cache(settings, engine_layout(settings), FakePool())
+    cache = open_cache(settings, engine_layout(settings), FakePool(), lambda lookup: None)
     assert cache is not None
     assert cache.up() is None
 

@@ -7,6 +7,7 @@ from flask import Flask
 from app import create_app
 from app.fetch.fetcher import Fetcher
 from app.settings import load_settings
+from tests.doubles import use_fetcher
 
 __all__ = ["create_lenient_app"]
 
@@ -14,5 +15,5 @@ __all__ = ["create_lenient_app"]
 def create_lenient_app() -> Flask:
     """Build the application with a fetcher that takes every address for a public one."""
     app = create_app()
-    app.extensions["fetcher_url"] = Fetcher(load_settings(), is_public=lambda address: True)
+    use_fetcher(app, Fetcher(load_settings(), is_public=lambda address: True))
     return app

@@ -14,12 +14,14 @@ from typing import Any
 import psutil
 import pytest
 
-from app.engine.keeper import EngineState
+from app.engine.messages import EngineConfig
 from app.engine.models import REGISTRY
 from app.engine.observer import EngineObserver
 from app.engine.pool import EnginePool
 from app.engine.process import EngineProcess
-from app.errors import DeadlineExceeded, EngineCrashed, ModelUnavailable, QueueFull, ServiceError, ShuttingDown
+from app.engine.queue import EngineState, RemovalQueue
+from app.engine.submission import Deadline
+from app.errors import DeadlineExceeded, EngineCrashed, ModelUnavailable, ServiceError, ShuttingDown
 from app.removal import RemovalOptions, RemovalRequest, RemovalResult
 from tests.conftest import ENGINE, jpeg, wait_until
 from tests.engine.onnx_models import write_model
@@ -27,8 +29,12 @@ from tests.engine.onnx_models import write_model
 PHOTO = RemovalRequest(jpeg("coffee"), RemovalOptions("lite", 2048))
 
 
+def make_pool(config: EngineConfig = ENGINE, processes: int = 1, observer: EngineObserver | None = None) -> EnginePool:
+    return EnginePool(config, processes, RemovalQueue(capacity=8, body_slots=8), observer)
+
+
 def submit(pool: EnginePool, request: RemovalRequest = PHOTO, seconds: float = 30.0) -> RemovalResult:
-    return pool.submit(request, time.monotonic() + seconds)
+    return pool.submit(request, Deadline.after(seconds))
 
 
 class Submission(threading.Thread):
@@ -51,7 +57,7 @@ class Submission(threading.Thread):
 @pytest.fixture
 def duo() -> Iterator[EnginePool]:
     """Two engines of one thread each, started and idle."""
-    pool = EnginePool(replace(ENGINE, threads=1), processes=2, queue_size=2)
+    pool = make_pool(replace(ENGINE, threads=1), processes=2)
     pool.start()
     wait_until(lambda: pool.status().ready == 2)
     yield pool
@@ -61,7 +67,7 @@ def duo() -> Iterator[EnginePool]:
 @pytest.fixture
 def solo() -> Iterator[EnginePool]:
     """One engine and room for one that waits."""
-    pool = EnginePool(ENGINE, processes=1, queue_size=1)
+    pool = make_pool()
     pool.start()
     wait_until(lambda: pool.status().ready == 1)
     yield pool
@@ -80,7 +86,7 @@ def busy(pool: EnginePool) -> bool:
 
 
 def test_a_photo_submitted_before_the_engines_are_up_is_answered() -> None:
-    pool = EnginePool(ENGINE, processes=1, queue_size=1)
+    pool = make_pool()
     try:
         assert submit(pool).foreground.width > 0
     finally:
@@ -91,19 +97,24 @@ def test_waiting_is_measured(solo: EnginePool) -> None:
     assert list(submit(solo).stages_ms) == ["queue", "decode", "infer", "cutout", "encode"]
 
 
-def test_while_one_engine_keeps_up_the_other_stays_cold(duo: EnginePool) -> None:
+def test_while_one_engine_keeps_up_the_other_stays_cold() -> None:
     used: list[int] = []
 
     class Observer(EngineObserver):
         def memory_seen(self, engine: int, megabytes: int) -> None:
             used.append(engine)
 
-    wait_until(lambda: duo.status().states == (EngineState.IDLE, EngineState.IDLE))
-    duo.observer = Observer()
-    for _ in range(4):
-        submit(duo)
-        wait_until(lambda: duo.status().states[0] is EngineState.IDLE)
-    assert used == [0, 0, 0, 0]
+    duo = make_pool(replace(ENGINE, threads=1), processes=2, observer=Observer())
+    duo.start()
+    try:
+        wait_until(lambda: duo.status().states == (EngineState.IDLE, EngineState.IDLE))
+        used.clear()
+        for _ in range(4):
+            submit(duo)
+            wait_until(lambda: duo.status().states[0] is EngineState.IDLE)
+        assert used == [0, 0, 0, 0]
+    finally:
+        duo.stop()
 
 
 def test_an_engine_is_told_whether_it_works_alone(duo: EnginePool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,24 +184,10 @@ def test_a_request_that_is_late_in_the_queue_never_reaches_an_engine(solo: Engin
     wait_until(lambda: busy(solo))
     with pytest.raises(DeadlineExceeded, match="not finished in time"):
         submit(solo, seconds=0.2)
-    assert solo.status().queued == 0 and solo.status().pids == (pid,)
+    assert solo.queue.depth == 0 and solo.status().pids == (pid,)
     os.kill(pid, signal.SIGCONT)
     first.join(30)
     assert first.result is not None
-
-
-def test_what_does_not_fit_the_queue_is_refused_at_once(solo: EnginePool) -> None:
-    pid = freeze(solo)
-    running = Submission(solo)
-    wait_until(lambda: busy(solo))
-    waiting = Submission(solo)
-    wait_until(lambda: solo.status().queued == 1)
-    with pytest.raises(QueueFull):
-        submit(solo)
-    os.kill(pid, signal.SIGCONT)
-    running.join(30)
-    waiting.join(30)
-    assert running.result and waiting.result
 
 
 def test_stopping_ends_every_engine_even_one_that_hangs(duo: EnginePool) -> None:
@@ -211,7 +208,7 @@ def test_stopping_lets_what_runs_finish(solo: EnginePool) -> None:
 
 
 def test_many_at_once_all_get_their_own_answer() -> None:
-    pool = EnginePool(replace(ENGINE, threads=1), processes=2, queue_size=20)
+    pool = make_pool(replace(ENGINE, threads=1), processes=2)
     try:
         wide, tall = RemovalOptions("lite", 400), RemovalOptions("lite", 200)
         submissions = [Submission(pool, replace(PHOTO, options=(wide, tall)[i % 2])) for i in range(16)]
@@ -224,7 +221,7 @@ def test_many_at_once_all_get_their_own_answer() -> None:
 
 def test_a_model_without_weights_is_unavailable_until_they_come(tmp_path: Path) -> None:
     config = replace(ENGINE, model="u2netp", rembg_home=str(tmp_path))
-    pool = EnginePool(config, processes=1, queue_size=1)
+    pool = make_pool(config)
     try:
         with pytest.raises(ModelUnavailable) as caught:
             submit(pool, replace(PHOTO, options=RemovalOptions("u2netp", 2048)))
@@ -238,7 +235,7 @@ def test_a_model_without_weights_is_unavailable_until_they_come(tmp_path: Path) 
 
 def test_an_engine_looks_again_for_weights_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.engine.keeper.REWARM_SECONDS", 0.2)
-    pool = EnginePool(replace(ENGINE, model="u2netp", rembg_home=str(tmp_path)), processes=1, queue_size=1)
+    pool = make_pool(replace(ENGINE, model="u2netp", rembg_home=str(tmp_path)))
     try:
         pool.start()
         wait_until(lambda: pool.status().problem)
@@ -250,7 +247,7 @@ def test_an_engine_looks_again_for_weights_by_itself(tmp_path: Path, monkeypatch
 
 def test_an_engine_that_has_the_model_is_preferred(tmp_path: Path) -> None:
     write_model(REGISTRY["u2netp"], tmp_path)
-    pool = EnginePool(replace(ENGINE, threads=1, rembg_home=str(tmp_path)), processes=2, queue_size=4)
+    pool = make_pool(replace(ENGINE, threads=1, rembg_home=str(tmp_path)), processes=2)
     other = replace(PHOTO, options=RemovalOptions("u2netp", 2048))
     try:
         submit(pool, other)

@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from app.fetch.fetcher import USER_AGENT, Fetcher
 from app.settings import Settings
 from tests.conftest import jpeg
+from tests.doubles import use_fetcher
 
 URL = "http://img.example/photo.jpg"
 
@@ -30,7 +31,7 @@ class Canned(Fetcher):
 @pytest.fixture
 def canned(fast_client: FlaskClient) -> Canned:
     fetcher = Canned()
-    fast_client.application.extensions["fetcher_url"] = fetcher
+    use_fetcher(fast_client.application, fetcher)
     return fetcher
 
 

@@ -13,9 +13,10 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app import create_app, jail
+from app import jail
 from app.engine.pool import EnginePool
 from app.errors import ForbiddenPath
+from app.http.factory import build_app
 from app.http.files import CHUNK
 from app.imaging.formats import sniff
 from app.settings import Settings
@@ -233,7 +234,7 @@ def test_what_was_saved_can_be_read(real_pool_client: FlaskClient) -> None:
 
 @pytest.fixture
 def real_pool_client(tmp_path: Path, pool: EnginePool) -> FlaskClient:
-    return create_app(Settings(output_dir=tmp_path / "kept"), pool).test_client()
+    return build_app(Settings(output_dir=tmp_path / "kept"), lambda *_: pool).test_client()
 
 
 @pytest.mark.parametrize("body", [{}, {"path": ""}, {"path": None}, {"path": ["cat.jpg"]}, {"path": {"a": 1}}])

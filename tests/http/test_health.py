@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,13 @@ from app.observability.health import MemoryUse
 from tests.doubles import STATUS, FakePool
 
 UNAVAILABLE = ModelUnavailable("no weights", solution="python -m app models pull u2net")
+
+
+def show(pool: FakePool, *, closing: object = False, **change: object) -> None:
+    """Have the pool report a state."""
+    pool.answer = replace(STATUS, **change)  # type: ignore[arg-type]
+    if closing:
+        pool.queue.drain()
 
 
 @pytest.mark.parametrize(
@@ -27,13 +35,13 @@ UNAVAILABLE = ModelUnavailable("no weights", solution="python -m app models pull
 def test_health(
     change: dict[str, object], status: str, http: int, fast_client: FlaskClient, fake_pool: FakePool
 ) -> None:
-    fake_pool.answer = replace(STATUS, **change)  # type: ignore[arg-type]
+    show(fake_pool, **change)
     response = fast_client.get("/health")
     assert (response.status_code, response.json["status"]) == (http, status)  # type: ignore[index]
 
 
-def test_health_reports_what_the_contract_names(fast_client: FlaskClient) -> None:
-    body = fast_client.get("/health").json
+def test_health_reports_what_the_contract_names(make_client: Callable[..., FlaskClient]) -> None:
+    body = make_client(queue_size=4).get("/health").json
     assert body is not None
     assert set(body) >= {"status", "checks", "memory", "model", "provider", "queue", "uptime_s", "version"}
     assert set(body["checks"]) == {"app", "engine", "model", "redis", "disk_space", "memory"}
@@ -42,7 +50,8 @@ def test_health_reports_what_the_contract_names(fast_client: FlaskClient) -> Non
 
 
 def test_live_needs_no_engine(fast_client: FlaskClient, fake_pool: FakePool) -> None:
-    fake_pool.answer = replace(STATUS, ready=0, closing=True)
+    fake_pool.answer = replace(STATUS, ready=0)
+    fake_pool.queue.drain()
     assert fast_client.get("/health/live").status_code == 200
 
 
@@ -59,7 +68,7 @@ def test_live_needs_no_engine(fast_client: FlaskClient, fake_pool: FakePool) -> 
 def test_ready(
     change: dict[str, object], http: int, reason: str | None, fast_client: FlaskClient, fake_pool: FakePool
 ) -> None:
-    fake_pool.answer = replace(STATUS, **change)  # type: ignore[arg-type]
+    show(fake_pool, **change)
     response = fast_client.get("/health/ready")
     assert (response.status_code, response.json.get("reason")) == (http, reason)  # type: ignore[union-attr]
 

@@ -13,10 +13,10 @@ import pytest
 from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
-from app import create_app
 from app.errors import error_codes
 from app.http import rembg
 from app.http.cors import EXPOSED_HEADERS
+from app.http.factory import build_app
 from app.http.params import PARAMETERS
 from app.http.removebg import parameters as removebg
 from app.http.removebg.errors import CODES, OF_BACKGROUND
@@ -61,7 +61,7 @@ def test_it_is_valid(document: Any) -> None:
 
 
 def test_every_route_is_described_and_no_other(document: Any) -> None:
-    app = create_app(Settings(), FakePool())
+    app = build_app(Settings(), FakePool().attach)
     routes = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in app.url_map.iter_rules()
@@ -222,7 +222,7 @@ def test_what_needs_no_key_says_so(document: Any) -> None:
     open_paths = {
         path for path, methods in document["paths"].items() for each in methods.values() if "security" in each
     }
-    client = create_app(Settings(**NO_LIMITS | {"api_keys": ("secret",)}), FakePool()).test_client()
+    client = build_app(Settings(**NO_LIMITS | {"api_keys": ("secret",)}), FakePool().attach).test_client()
     asked = {(path, method) for path, methods in document["paths"].items() for method in methods}
     answered = {path for path, method in asked if client.open(path, method=method).status_code not in {401, 403}}
     assert open_paths == answered

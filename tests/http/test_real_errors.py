@@ -10,8 +10,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image
 
-from app import create_app
 from app.engine.pool import EnginePool
+from app.http.factory import build_app
 from app.settings import Settings
 from tests.conftest import NO_LIMITS, encoded, jpeg
 
@@ -44,7 +44,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def app(pool: EnginePool) -> Flask:
-    return create_app(Settings(models_allowed=("u2netp",), **NO_LIMITS), pool)
+    return build_app(Settings(models_allowed=("u2netp",), **NO_LIMITS), lambda *_: pool)
 
 
 @pytest.mark.parametrize(("image", "query", "status", "code"), CASES.values(), ids=CASES.keys())

@@ -20,7 +20,7 @@ from app.http.removebg.errors import CODES
 from app.http.removebg.parameters import PARAMETERS
 from app.removal import Canvas, Length, RemovalOptions
 from tests.conftest import encoded, jpeg, opened, photo
-from tests.doubles import FakePool, failing
+from tests.doubles import FakePool, failing, use_fetcher
 
 URL = "/v1.0/removebg"
 PHOTO = jpeg("coffee")
@@ -297,7 +297,7 @@ class FakeFetcher(Fetcher):
 
 
 def fetching(client: FlaskClient, answer: bytes | Exception) -> FakeFetcher:
-    client.application.extensions["fetcher_url"] = fetcher = FakeFetcher(answer)
+    use_fetcher(client.application, fetcher := FakeFetcher(answer))
     return fetcher
 
 

@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from pydantic import SecretStr, ValidationError
 
-from app import create_app
+from app.http.factory import build_app
 from app.http.security import SECURITY_HEADERS
 from app.settings import Settings, SettingsError, load_settings
 from tests.conftest import jpeg
@@ -55,7 +55,7 @@ def test_so_has_a_refused_caller(make_client: Callable[..., FlaskClient]) -> Non
 @pytest.mark.parametrize("value", ["1", "true"])
 def test_debug_stays_off(value: str, fake_pool: FakePool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLASK_DEBUG", value)
-    app = create_app(Settings(), fake_pool)
+    app = build_app(Settings(), fake_pool.attach)
     assert (app.debug, app.config["DEBUG"], app.testing) == (False, False, False)
 
 

@@ -14,8 +14,9 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 from app.errors import EngineCrashed
+from app.http import request_log
 from app.layout import engine_layout
-from app.observability import lines, logs
+from app.observability import lines
 from app.settings import Settings
 from tests.conftest import jpeg
 from tests.doubles import FakePool, failing
@@ -40,7 +41,7 @@ def log_file(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def configured(log_file: Path, make_client: Callable[..., FlaskClient]) -> Callable[..., FlaskClient]:
     def configure(form: str, **settings: object) -> FlaskClient:
-        logs.configure(Settings(log_format=form, log_file=log_file))
+        request_log.configure(Settings(log_format=form, log_file=log_file))
         return make_client(**settings)
 
     return configure

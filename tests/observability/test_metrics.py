@@ -6,8 +6,8 @@ import fcntl
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,16 +15,18 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.engine.keeper import EngineState
 from app.engine.observer import RestartReason
 from app.engine.pool import EnginePool
+from app.engine.queue import RemovalQueue
+from app.engine.submission import Deadline
 from app.errors import EngineCrashed, QueueFull
 from app.observability import multiproc
 from app.observability.metrics import METRICS, PREFIX, Metrics
+from app.observability.sampler import MetricsSampler
 from app.removal import RemovalOptions, RemovalRequest
 from app.settings import Settings
 from tests.conftest import ENGINE, jpeg, wait_until
-from tests.doubles import STATUS, FakePool, failing
+from tests.doubles import FakePool, failing
 
 URL = "/remove-background"
 
@@ -73,7 +75,7 @@ def test_what_a_client_makes_up_is_no_label(method: str, label: str, fast_client
 
 def test_a_photo_is_measured(fast_client: FlaskClient, values: Values, fake_pool: FakePool) -> None:
     request = RemovalRequest(b"x" * 70, RemovalOptions("lite", 100))
-    result = replace(fake_pool.submit(request, 0.0), input_size=(2000, 1000))
+    result = replace(fake_pool.submit(request, Deadline.after(0)), input_size=(2000, 1000))
     fake_pool.observer.removed(request, result)
     found = values()
     assert found["stage_duration_seconds_sum,stage=infer"] == 0.002
@@ -92,25 +94,30 @@ def test_rejections_have_the_code_of_their_error(
 
 
 def test_gauges_show_now(values: Values, fake_pool: FakePool) -> None:
-    fake_pool.answer = replace(STATUS, queued=3, states=(EngineState.BUSY,))
+    inside = ExitStack()
+    for number in range(3):
+        inside.enter_context(fake_pool.queue.admit(number, Deadline.after(60)))
     fake_pool.observer.memory_seen(0, 100)
     fake_pool.observer.memory_seen(1, 50)
     fake_pool.observer.memory_seen(0, 0)
-    found = values()
+    with inside:
+        found = values()
     assert (found["queue_depth"], found["inflight"], found["ratelimit_storage_up"]) == (3, 0, 1)
     assert found["engine_memory_bytes"] == 50 << 20
 
 
 def test_storage_that_is_away_is_zero(fake_pool: FakePool) -> None:
-    metrics = Metrics(Settings(), fake_pool, lambda: 0, lambda: False)
+    metrics = Metrics(Settings())
+    MetricsSampler(metrics, Settings(), fake_pool, storage_up=lambda: False).sample()
     assert samples(metrics.exposition().decode())["ratelimit_storage_up"] == 0
 
 
 def test_the_model_is_named_with_its_checksum(fake_pool: FakePool) -> None:
-    metrics = Metrics(Settings(), fake_pool, lambda: 0)
-    metrics.start()
+    metrics = Metrics(Settings())
+    sampler = MetricsSampler(metrics, Settings(), fake_pool)
+    sampler.start()
     wait_until(lambda: b"model_info{" in metrics.exposition())
-    metrics.stop()
+    sampler.stop()
     (name,) = [name for name in samples(metrics.exposition().decode()) if name.startswith("model_info")]
     digest = subprocess.run(["sha256sum", "app/engine/weights/lite.onnx"], capture_output=True, check=True, text=True)
     assert name == f"model_info,name=lite,provider=CPUExecutionProvider,sha256={digest.stdout.split()[0]}"
@@ -142,10 +149,10 @@ class Listener(Metrics):
 
 
 def test_a_pool_tells_why_an_engine_is_replaced() -> None:
-    pool = EnginePool(replace(ENGINE, max_tasks=1), processes=1, queue_size=1)
-    pool.observer = listener = Listener()
+    listener = Listener()
+    pool = EnginePool(replace(ENGINE, max_tasks=1), 1, RemovalQueue(capacity=2, body_slots=2), listener)
     try:
-        pool.submit(RemovalRequest(jpeg("coffee"), RemovalOptions("lite", 300)), time.monotonic() + 30)
+        pool.submit(RemovalRequest(jpeg("coffee"), RemovalOptions("lite", 300)), Deadline.after(30))
         wait_until(lambda: listener.told == [RestartReason.TASKS] and pool.status().ready)
         os.kill(pool.status().pids[0], 9)
         wait_until(lambda: listener.told == [RestartReason.TASKS, RestartReason.KILLED])
@@ -165,8 +172,8 @@ import sys
 from app.observability.metrics import Metrics
 from app.engine.observer import RestartReason
 from app.settings import Settings
-from tests.doubles import FakePool
-metrics = Metrics(Settings(), FakePool(), lambda: 2)
+metrics = Metrics(Settings())
+metrics.set_state(2, storage_up=True)
 metrics.memory_seen(0, 10)
 for _ in range(int(sys.argv[1])):
     metrics.replaced(RestartReason.CRASHED)

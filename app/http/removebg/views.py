@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask, Response, current_app, g, jsonify, request
+from flask import Blueprint, Response, g, jsonify, request
 
 from app.errors import NotImplementedHere
-from app.fetch.fetcher import Fetcher
-from app.http import responses
-from app.http.errors import render_below
-from app.http.removal import service
+from app.http import events, responses
 from app.http.removebg import bodies
 from app.http.removebg.errors import render
 from app.http.removebg.parameters import parse
 from app.http.removebg.responses import ACCOUNT, answer, wants_json
+from app.http.services import services
 from app.limits.hooks import count_megapixels
-from app.observability import events
 
-__all__ = ["init_app"]
+__all__ = ["PREFIX", "blueprint", "render"]
 
 PREFIX = "/v1.0"
 blueprint = Blueprint("removebg", __name__, url_prefix=PREFIX)
 
 
-def init_app(app: Flask) -> None:
-    """Serve this dialect, with its own shape for every error below its prefix."""
-    render_below(app, f"{PREFIX}/", render)
-    app.register_blueprint(blueprint)
-
-
 @blueprint.post("/removebg")
 def remove_background() -> Response:
     """Answer with the photo without its background."""
-    settings = service().settings
-    with service().turn() as turn:
-        with turn.reading():
+    settings = services().settings
+    with services().removals.slot() as slot:
+        with slot.reading():
             carried = bodies.read(request, settings.max_image_bytes)
         wishes = parse(carried.fields, model=settings.model_name, longest_side=settings.max_dimension)
         image, background = bodies.fetched(carried, _fetch, settings.max_image_bytes)
         events.received(len(image))
-        result = turn.run(image, wishes.options, background)
+        result = slot.submit(image, wishes.options, background)
     count_megapixels(result.input_size[0] * result.input_size[1])
     response = answer(result, wishes, as_json=wants_json(request.accept_mimetypes))
     return responses.name_ignored(response, wishes.ignored | carried.unknown_files)
@@ -57,6 +48,4 @@ def improve() -> Response:
 
 
 def _fetch(url: str) -> bytes:
-    fetcher = current_app.extensions["fetcher_url"]
-    assert isinstance(fetcher, Fetcher)  # noqa: S101  # for the type checker
-    return fetcher.fetch(url, g.deadline)
+    return services().url_fetcher.fetch(url, g.deadline)

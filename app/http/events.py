@@ -1,4 +1,4 @@
-"""What happened to an image, in words that operators can search the log for.
+"""Log events of an image, in words that operators can search the log for.
 
 Events: image.received, image.resized, image.succeeded, image.refused (the request's fault), image.failed (ours),
 image.fallback, image.not_saved, image.abandoned. Engines log memory.warning and engine.recycled themselves.
@@ -9,24 +9,24 @@ from __future__ import annotations
 import logging
 
 from app.errors import ServiceError
-from app.observability import logs
+from app.http import request_log
 from app.removal import RemovalResult
 
-__all__ = ["abandoned", "fallback", "not_done", "received", "succeeded"]
+__all__ = ["abandoned", "failed", "fallback", "not_saved", "received", "succeeded"]
 
 log = logging.getLogger("app.images")
 
 
 def received(size: int) -> None:
-    """Log that an image has been read, with its bytes."""
-    logs.note(bytes_in=size)
+    """Log that an image of `size` bytes has been read."""
+    request_log.add_fields(bytes_in=size)
     log.info("image.received bytes=%d", size)
 
 
 def succeeded(result: RemovalResult, received_bytes: int) -> None:
-    """Log a result, and that it is smaller than what was sent where it is."""
+    """Log a result, and its scale where it is smaller than the photo."""
     width, height = result.input_size
-    logs.note(pixels=width * height, model=result.model, stages=result.stages_ms)
+    request_log.add_fields(pixels=width * height, model=result.model, stages=result.stages_ms)
     if (width, height) != (result.width, result.height):
         log.info("image.resized from=%dx%d to=%dx%d", width, height, result.width, result.height)
     log.info(
@@ -41,8 +41,8 @@ def succeeded(result: RemovalResult, received_bytes: int) -> None:
     )
 
 
-def not_done(error: ServiceError) -> None:
-    """Log that an image was refused or failed, and why."""
+def failed(error: ServiceError) -> None:
+    """Log that an image was refused or failed, with the reason."""
     if error.status < 500:
         log.info("image.refused code=%s status=%d details=%r", error.code, error.status, error.details)
     else:
@@ -50,15 +50,15 @@ def not_done(error: ServiceError) -> None:
 
 
 def fallback(error: ServiceError) -> None:
-    """Log that the caller got the original image instead."""
+    """Log that the answer is the original image."""
     log.warning("image.fallback code=%s details=%r", error.code, error.details)
 
 
 def not_saved(error: OSError) -> None:
-    """Log that a result could not be kept in OUTPUT_DIR."""
+    """Log that a result could not be saved in OUTPUT_DIR."""
     log.error("image.not_saved error=%s", error.strerror)
 
 
 def abandoned() -> None:
-    """Log that the client hung up before its turn came."""
+    """Log that the client hung up before its photo reached an engine."""
     log.info("image.abandoned")

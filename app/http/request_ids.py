@@ -1,4 +1,4 @@
-"""One id per request, in its answer, in its log lines and in the engine's."""
+"""Request id: one per request, in its answer, its log lines and those of the engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ACCEPTABLE = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
 def current() -> str:
-    """Return the id of the request that is being answered, '-' outside of one."""
+    """Return the id of the current request, "-" outside of one."""
     return str(getattr(g, "request_id", "-")) if has_request_context() else "-"
 
 

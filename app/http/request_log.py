@@ -1,4 +1,4 @@
-"""The web process's log: the request's id in each line, one line per request."""
+"""Log of the web process: one line per request, and the request's id in every line."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from typing import Any
 
 from flask import Flask, Response, g, has_request_context, request
 
+from app.http import request_ids
 from app.http.client import client_network
-from app.observability import lines, request_ids
+from app.observability import lines
 from app.settings import Settings
 
-__all__ = ["client_hash", "configure", "init_app", "note"]
+__all__ = ["add_fields", "client_hash", "configure", "init_app"]
 
 log = logging.getLogger("app.requests")
 
-# gunicorn's master makes it before it forks, so that a client has one hash in all workers until the next start.
+# Made by gunicorn's master before it forks: a client has the same hash in all workers until the next start.
 _SALT = secrets.token_bytes(16)
 _WORD = re.compile(r"[\w.-]+", re.ASCII)
 
 
 def configure(settings: Settings) -> None:
-    """Send the log lines of this process where LOG_FILE says, in LOG_FORMAT; raise OSError for a file that can't be."""
+    """Send the log lines of this process to LOG_FILE, in LOG_FORMAT; raise OSError when it can't be opened."""
     file = str(settings.log_file.absolute()) if settings.log_file else ""
     lines.configure(settings.log_level, settings.log_format, file, request_ids.current)
 
@@ -36,14 +37,14 @@ def init_app(app: Flask) -> None:
     app.after_request(_log_request)
 
 
-def note(**fields: object) -> None:
-    """Add to the line of the request that is being answered: bytes_in, pixels, model, stages."""
+def add_fields(**fields: object) -> None:
+    """Add fields to the current request's line: bytes_in, pixels, model, stages."""
     if has_request_context():
         g.setdefault("log_fields", {}).update(fields)
 
 
 def client_hash(client: str) -> str:
-    """Return what tells one client from another until the next start, and from which nobody learns who it is."""
+    """Return a pseudonym of a client, constant until the next start, that doesn't reveal its address."""
     return hashlib.blake2s(client.encode(), key=_SALT, digest_size=6).hexdigest()
 
 
@@ -59,18 +60,18 @@ def _log_request(response: Response) -> Response:
 
 
 def _fields(response: Response) -> dict[str, Any]:
-    noted = g.get("log_fields", {})
+    added = g.get("log_fields", {})
     received = request.content_length
     return {
         "method": request.method[:16],
         "path": request.path[:200],
         "status": response.status_code,
         "ms": round((time.monotonic() - g.started) * 1000, 1),
-        "bytes_in": noted.get("bytes_in", 0) if received is None else received,
+        "bytes_in": added.get("bytes_in", 0) if received is None else received,
         "bytes_out": response.content_length or 0,
-        "pixels": noted.get("pixels"),
-        "model": noted.get("model"),
-        "stages": noted.get("stages", {}),
+        "pixels": added.get("pixels"),
+        "model": added.get("model"),
+        "stages": added.get("stages", {}),
         "client": client_hash(_client()),
     }
 
@@ -81,7 +82,7 @@ def _client() -> str:
 
 
 def _text(value: object) -> str:
-    """Return a value as one word; what a client chose is quoted, so that it can't look like another field."""
+    """Return a value as one word; what a client chose is quoted, so that it can't imitate another field."""
     if isinstance(value, dict):
         return ",".join(f"{name}:{number:.1f}" for name, number in value.items()) or "-"
     if isinstance(value, str) and not _WORD.fullmatch(value):

@@ -1,0 +1,279 @@
+"""Queue of photos before the engines: capacity, order, memory for bodies, deadlines and model affinity.
+
+A request from outside is admitted first: it takes one of `capacity` places from its headers to its answer, and one of
+the fewer body slots before its body is read, so that waiting requests hold no memory. Then it becomes a job, which an
+idle engine takes: interactive jobs before those of batches, in the order of arrival, except that a loaded model is
+preferred for a moment. A job that is still queued at its deadline never reaches an engine.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Protocol
+
+from app.engine.job import Job
+from app.engine.reservations import Reservations
+from app.engine.submission import ClientGone, Deadline, Priority
+from app.errors import DeadlineExceeded, EngineCrashed, QueueFull, ShuttingDown
+from app.removal import RemovalRequest, RemovalResult
+
+__all__ = ["Consumer", "EngineState", "RemovalQueue"]
+
+# Seconds for which a job may be overtaken by later ones for the model that an engine has loaded.
+AFFINITY_SECONDS = 1.0
+# Number of engines that may die before they accept a job, until it fails.
+MAX_HANDOVERS = 3
+# Weight of the latest photo in the mean service time, and the mean before the first photo, in seconds.
+LATEST_WEIGHT, INITIAL_SERVICE_SECONDS = 0.2, 0.5
+
+
+class EngineState(StrEnum):
+    """Activity of an engine."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    DYING = "dying"
+
+
+class Consumer(Protocol):
+    """An engine as the queue sees it; `state` is set by the queue, under its lock."""
+
+    state: EngineState
+    model: str
+    ready: bool
+
+    @property
+    def alive(self) -> bool:
+        """Return whether the engine's process runs."""
+
+
+class RemovalQueue:
+    """Queue of one web worker; `capacity` counts the photos in engines and those that wait."""
+
+    def __init__(self, capacity: int, body_slots: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.capacity = capacity
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)  # jobs and engines have changed
+        self._bodies = threading.Condition(self._lock)  # a body slot, or the head of its line, has changed
+        self._taken = 0
+        self._free_body_slots = body_slots
+        self._body_line: deque[object] = deque()
+        self._jobs: list[Job] = []
+        self._consumers: list[Consumer] = []
+        self._reservations = Reservations(capacity)
+        self._service_seconds = INITIAL_SERVICE_SECONDS
+        self._closed = False
+        self._draining = False
+
+    # For callers.
+
+    @contextmanager
+    def admit(self, caller: Hashable, deadline: Deadline) -> Iterator[None]:
+        """Hold a place and a body slot for the block.
+
+        `caller` identifies a request that is sent again after a refusal. Raise QueueFull at once with Retry-After,
+        ShuttingDown, DeadlineExceeded or ClientGone.
+        """
+        self._take_place(caller)
+        try:
+            self._take_body_slot(deadline)
+            try:
+                yield
+            finally:
+                with self._lock:
+                    self._free_body_slots += 1
+                    self._bodies.notify_all()
+        finally:
+            with self._lock:
+                self._taken -= 1
+
+    def process(
+        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.INTERACTIVE
+    ) -> RemovalResult:
+        """Have an engine work on a request and return its result.
+
+        Raise DeadlineExceeded, ShuttingDown, EngineCrashed, the engine's own error, or ClientGone while it is queued.
+        """
+        job = Job(request, deadline, priority)
+        with self._lock:
+            if self.closing:
+                raise ShuttingDown()
+            self._jobs.append(job)
+            self._work.notify_all()
+        self._await(job)
+        return job.outcome()
+
+    def _take_place(self, caller: Hashable) -> None:
+        if self.closing:
+            raise ShuttingDown()
+        with self._lock:
+            now = self._clock()
+            ready = sum(consumer.ready for consumer in self._consumers)
+            seconds_per_place = self._service_seconds / max(1, ready)
+            redeemed = self._reservations.redeem(caller, now)
+            # While an engine is idle, no caller is refused in favour of one that may come.
+            all_busy = self._taken >= len(self._consumers)
+            kept = self._reservations.kept_from(redeemed, now, seconds_per_place) if all_busy else 0
+            if self.capacity - self._taken <= kept:
+                raise QueueFull(retry_after=self._reservations.reserve(caller, redeemed, now, seconds_per_place))
+            self._taken += 1
+
+    def _take_body_slot(self, deadline: Deadline) -> None:
+        ticket = object()
+        with self._lock:
+            self._body_line.append(ticket)
+            try:
+                deadline.wait(
+                    lambda timeout: self._bodies.wait_for(
+                        lambda: self._free_body_slots > 0 and self._body_line[0] is ticket, timeout
+                    ),
+                    late="The deadline passed before the image could be read.",
+                )
+                self._free_body_slots -= 1
+            finally:
+                self._body_line.remove(ticket)
+                self._bodies.notify_all()
+
+    def _await(self, job: Job) -> None:
+        """Wait until a job is done; withdraw it from the queue when it is late or its client is gone.
+
+        A job that has reached an engine is waited for: its keeper observes the same deadline.
+        """
+        while not job.done.is_set():
+            try:
+                job.deadline.wait(job.done.wait, late="The deadline passed while the image waited for a free engine.")
+            except (DeadlineExceeded, ClientGone):
+                if self._withdraw(job):
+                    raise
+
+    def _withdraw(self, job: Job) -> bool:
+        with self._lock:
+            if job not in self._jobs:
+                return False
+            self._jobs.remove(job)
+            return True
+
+    # For observers.
+
+    @property
+    def depth(self) -> int:
+        """Return the number of photos that wait for an engine, including those whose bodies are being read."""
+        with self._lock:
+            queued = max(0, len(self._jobs) - self._count(EngineState.IDLE))
+            return max(queued, self._taken - self._count(EngineState.BUSY))
+
+    @property
+    def places_taken(self) -> int:
+        """Return the number of admitted requests."""
+        return self._taken
+
+    @property
+    def closing(self) -> bool:
+        """Return whether new work is refused."""
+        return self._closed or self._draining
+
+    @property
+    def closed(self) -> bool:
+        """Return whether the engines are being ended."""
+        return self._closed
+
+    # For the owner.
+
+    def drain(self) -> None:
+        """Refuse new work, and finish what was accepted; takes no lock, so that a signal handler may call it."""
+        self._draining = True
+
+    def close(self, grace: float = 0.0) -> None:
+        """Refuse new work, fail what is queued, and wait `grace` seconds for engines at work."""
+        with self._lock:
+            self._closed = True
+            while self._jobs:
+                self._jobs.pop().fail(ShuttingDown())
+            self._work.notify_all()
+            self._work.wait_for(lambda: not self._count(EngineState.BUSY), grace)
+
+    # For the keepers of engines.
+
+    def attach(self, consumer: Consumer) -> None:
+        """Add an engine; of several idle ones the first attached takes a job."""
+        with self._lock:
+            self._consumers.append(consumer)
+
+    def set_state(self, consumer: Consumer, state: EngineState) -> None:
+        """Set an engine's state and wake the keepers."""
+        with self._lock:
+            consumer.state = state
+            self._work.notify_all()
+
+    def wake(self) -> None:
+        """Wake the keepers to look at their engines."""
+        with self._lock:
+            self._work.notify_all()
+
+    def take(self, consumer: Consumer, timeout: float | None) -> Job | None:
+        """Wait for a job for this idle engine; None when it has died, on close, or after `timeout` seconds."""
+        with self._lock:
+            self._work.wait_for(lambda: self._closed or not consumer.alive or self._choose(consumer), timeout)
+            job = None if self._closed or not consumer.alive else self._choose(consumer)
+            if job is not None:
+                self._jobs.remove(job)
+                consumer.state = EngineState.BUSY
+                self._work.notify_all()  # the next job may now be another engine's
+            return job
+
+    def put_back(self, job: Job) -> None:
+        """Queue a job again, in front: its engine died before it accepted it."""
+        job.handovers += 1
+        with self._lock:
+            if self._closed:
+                job.fail(ShuttingDown())
+            elif job.handovers >= MAX_HANDOVERS:
+                job.fail(EngineCrashed())
+            else:
+                self._jobs.insert(0, job)
+                self._work.notify_all()
+
+    def record_service(self, seconds: float) -> None:
+        """Take one photo's time in an engine into the mean."""
+        self._service_seconds += LATEST_WEIGHT * (seconds - self._service_seconds)
+
+    def is_alone(self, consumer: Consumer) -> bool:
+        """Return whether no other engine is at work, nor about to be."""
+        with self._lock:
+            others = (other for other in self._consumers if other is not consumer)
+            return not self._jobs and all(other.state is not EngineState.BUSY for other in others)
+
+    def _choose(self, consumer: Consumer) -> Job | None:
+        """Return the job that this idle engine should take: the oldest of the most urgent, or one of its own model."""
+        if not self._jobs or self._another_is_preferred(consumer):
+            return None
+        urgency = min(job.priority for job in self._jobs)
+        urgent = [job for job in self._jobs if job.priority == urgency]
+        oldest = urgent[0]
+        if time.monotonic() - oldest.submitted < AFFINITY_SECONDS:
+            for job in urgent:
+                if job.model == consumer.model:
+                    return job
+        loaded = {other.model for other in self._idle_others(consumer)} - {consumer.model}
+        return None if oldest.model in loaded else oldest
+
+    def _another_is_preferred(self, consumer: Consumer) -> bool:
+        """Return whether an idle engine with the same model was attached earlier: its caches are warm."""
+        earlier = self._consumers[: self._consumers.index(consumer)]
+        return any(
+            other.state is EngineState.IDLE and other.ready and other.alive and other.model == consumer.model
+            for other in earlier
+        )
+
+    def _idle_others(self, consumer: Consumer) -> list[Consumer]:
+        return [other for other in self._consumers if other is not consumer and other.state is EngineState.IDLE]
+
+    def _count(self, state: EngineState) -> int:
+        return sum(consumer.state is state for consumer in self._consumers)

@@ -1,0 +1,69 @@
+"""Application factory: Flask as this service wants it, its services, hooks and routes."""
+
+from __future__ import annotations
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app import auth
+from app.engine.pool import EnginePool
+from app.http import admission, cors, errors, files, health, metrics, native, rembg, request_ids, request_log, security
+from app.http.bodies import MemoryRequest
+from app.http.openapi import pages
+from app.http.removebg import views as removebg
+from app.http.services import PoolFactory, Services, build_services, install
+from app.limits import hooks as limits
+from app.settings import Settings
+
+__all__ = ["build_app"]
+
+
+def build_app(settings: Settings, make_pool: PoolFactory = EnginePool) -> Flask:
+    """Build the application; raise SettingsError. Engines start with `Services.start`, or with the first photo."""
+    app = _bare_app(settings)
+    services = build_services(settings, make_pool)
+    install(app, services)
+    _add_hooks(app, services)
+    _add_routes(app, services)
+    return app
+
+
+def _bare_app(settings: Settings) -> Flask:
+    app = Flask("app", static_folder=None)
+    app.debug = False  # whatever FLASK_DEBUG says: a debugger runs code that a caller sends
+    app.request_class = MemoryRequest
+    if settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
+    app.config.update(
+        MAX_CONTENT_LENGTH=settings.max_content_length,
+        MAX_FORM_MEMORY_SIZE=settings.max_content_length,  # base64 comes as a text field too
+    )
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the order of the documentation reads better
+    return app
+
+
+def _add_hooks(app: Flask, services: Services) -> None:
+    """Add what happens around each request; Flask runs hooks before it in this order, hooks after it in reverse."""
+    settings = services.settings
+    metrics.add_hooks(app, services.metrics)
+    request_ids.init_app(app)
+    request_log.init_app(app)
+    security.init_app(app, settings)
+    cors.init_app(app, settings)
+    errors.init_app(app, {removebg.PREFIX: removebg.render})
+    admission.init_app(app, settings)
+    auth.init_app(app, settings)  # after the hook that starts the request's clock
+    limits.init_app(app, settings, services.limits)  # after auth, which identifies the client
+
+
+def _add_routes(app: Flask, services: Services) -> None:
+    for blueprint in (
+        native.blueprint,
+        removebg.blueprint,
+        rembg.blueprint,
+        files.blueprint,
+        health.blueprint,
+        metrics.blueprint,
+    ):
+        app.register_blueprint(blueprint)
+    pages.init_app(app, services.settings, services.presets)

@@ -1,0 +1,116 @@
+"""Services of one web worker: everything that requests work with, wired together once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from flask import Flask, current_app
+
+from app.cache.results import ResultCache, open_cache
+from app.engine.fetcher import WeightsFetcher
+from app.engine.messages import EngineConfig
+from app.engine.observer import EngineObserver
+from app.engine.pool import EnginePool
+from app.engine.queue import RemovalQueue
+from app.fetch.fetcher import Fetcher
+from app.http.admission import RemovalService
+from app.http.presets import Preset, load_presets
+from app.layout import engine_layout
+from app.limits.rates import RateLimits
+from app.observability.health import HealthMonitor
+from app.observability.metrics import Metrics
+from app.observability.sampler import MetricsSampler
+from app.settings import Settings
+from app.storage import Sweeper
+
+__all__ = ["PoolFactory", "Services", "build_services", "install", "services", "services_of"]
+
+EXTENSION = "background_remover"
+
+
+class PoolFactory(Protocol):
+    """Constructor of the engine pool, which tests replace."""
+
+    def __call__(
+        self, config: EngineConfig, processes: int, queue: RemovalQueue, observer: EngineObserver
+    ) -> EnginePool:
+        """Return a pool that takes its jobs from the queue and reports to the observer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Services of one web worker; nothing runs before `start`."""
+
+    settings: Settings
+    presets: Mapping[str, Preset]
+    queue: RemovalQueue
+    pool: EnginePool
+    cache: ResultCache | None
+    removals: RemovalService
+    limits: RateLimits
+    health: HealthMonitor
+    metrics: Metrics
+    sampler: MetricsSampler
+    url_fetcher: Fetcher
+    weights_fetcher: WeightsFetcher
+    sweeper: Sweeper
+
+    def start(self) -> None:
+        """Start the engines and the background threads; returns at once."""
+        self.weights_fetcher.start()
+        self.sweeper.start()
+        self.sampler.start()
+        self.pool.start()
+
+    def stop(self) -> None:
+        """End the engines and the background threads."""
+        self.weights_fetcher.stop()
+        self.sweeper.stop()
+        self.sampler.stop()
+        self.limits.stop()
+        if self.cache is not None:
+            self.cache.stop()
+        self.pool.stop()
+
+
+def build_services(settings: Settings, make_pool: PoolFactory = EnginePool) -> Services:
+    """Build the services; connects to nothing. Raise SettingsError for files that the settings name."""
+    layout = engine_layout(settings)
+    metrics = Metrics(settings)
+    queue = RemovalQueue(layout.processes + settings.queue_size, settings.max_concurrent_uploads)
+    pool = make_pool(layout.config, layout.processes, queue, metrics)
+    cache = open_cache(settings, layout, pool, on_lookup=metrics.count_lookup)
+    limits = RateLimits(settings)
+    redis_users = (limits.storage_up, cache.up) if cache else (limits.storage_up,)
+    return Services(
+        settings=settings,
+        presets=load_presets(settings.presets_file),
+        queue=queue,
+        pool=pool,
+        cache=cache,
+        removals=RemovalService(queue, cache or pool),
+        limits=limits,
+        health=HealthMonitor(settings, pool, *redis_users),
+        metrics=metrics,
+        sampler=MetricsSampler(metrics, settings, pool, limits.storage_up),
+        url_fetcher=Fetcher(settings),
+        weights_fetcher=WeightsFetcher(settings.allowed_models, settings.rembg_home),
+        sweeper=Sweeper([settings.output_dir], settings.cleanup_max_age_hours * 3600),
+    )
+
+
+def install(app: Flask, services: Services) -> None:
+    """Make the services those of an application."""
+    app.extensions[EXTENSION] = services
+
+
+def services_of(app: Flask) -> Services:
+    """Return the services of an application."""
+    return cast(Services, app.extensions[EXTENSION])
+
+
+def services() -> Services:
+    """Return the services of the current application."""
+    return services_of(current_app)

@@ -1,0 +1,66 @@
+"""Sampler of the metrics that no event reports: gauges of the present state, and the model in use."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from app.engine import weights
+from app.engine.models import REGISTRY
+from app.engine.pool import EnginePool
+from app.observability.metrics import Metrics
+from app.settings import Settings
+
+__all__ = ["MetricsSampler"]
+
+# Interval of the samples: another worker than this may be asked for them.
+SAMPLE_SECONDS = 1.0
+
+
+class MetricsSampler:
+    """Thread that samples the queue, the storage of the rate limits and the engines."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        settings: Settings,
+        pool: EnginePool,
+        storage_up: Callable[[], bool | None] = lambda: None,
+    ) -> None:
+        self._metrics = metrics
+        self._settings = settings
+        self._pool = pool
+        self._storage_up = storage_up
+        self._stopped = threading.Event()
+        self._provider = ""
+
+    def start(self) -> None:
+        """Start the thread."""
+        threading.Thread(target=self._run, name="metrics-sampler", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop the thread."""
+        self._stopped.set()
+
+    def sample(self) -> None:
+        """Set the gauges of the present state."""
+        self._metrics.set_state(self._pool.queue.depth, storage_up=self._storage_up() is not False)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(SAMPLE_SECONDS):
+            self.sample()
+            self._publish_model()
+
+    def _publish_model(self) -> None:
+        """Publish which model an engine has been seen at work with, once for each provider."""
+        provider = self._pool.status().provider
+        if not provider or provider == self._provider:
+            return
+        model = REGISTRY[self._settings.model_name]
+        if path := weights.find(model, self._settings.rembg_home):
+            with suppress(OSError), path.open("rb") as file:  # tried again with the next sample
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                self._metrics.set_model(model.name, digest, provider)
+                self._provider = provider
