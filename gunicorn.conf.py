@@ -17,7 +17,6 @@ from app.engine.allocator import keep_heap_small
 from app.http.presets import load_presets
 from app.layout import web_threads
 from app.observability import logs, multiproc
-from app.observability.metrics_process import MetricsProcess
 from app.settings import SettingsError, load_settings
 
 try:
@@ -70,8 +69,6 @@ accesslog = None  # the application writes one line per request
 loglevel = _settings.log_level.lower()
 logger_class = ServerLog
 
-_metrics_process = MetricsProcess()
-
 
 def on_starting(server: Any) -> None:
     """Make the folder in which workers count, and SIGHUP reread in place what can be reread.
@@ -88,24 +85,12 @@ def on_starting(server: Any) -> None:
     multiproc.prepare()
 
 
-def when_ready(server: Any) -> None:
-    """Start the process behind METRICS_PORT, once the service's own port is ours."""
-    if _settings.metrics_port is not None:
-        _metrics_process.start()
-
-
 def child_exit(server: Any, worker: Any) -> None:
     """Keep what a dead worker has counted, and drop its gauges."""
     try:
         multiproc.bury(Path(os.environ[multiproc.FOLDER_VARIABLE]), worker.pid, server.WORKERS)
     except (OSError, ValueError) as error:  # a full or missing folder must not end the master
         server.log.warning("metrics.not_buried error=%s", error)
-
-
-def on_exit(server: Any) -> None:
-    """End the process behind METRICS_PORT."""
-    if _settings.metrics_port is not None:
-        _metrics_process.stop()
 
 
 def post_fork(server: Any, worker: Any) -> None:

@@ -147,9 +147,6 @@ class Settings(BaseSettings):
         (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
         description="Comma-separated networks that may read /metrics. Default: loopback.",
     )
-    metrics_port: int | None = Field(
-        None, ge=1, le=65535, description="Port of a process of its own that serves /metrics. Default: none."
-    )
     log_format: Literal["text", "json"] = Field("text", description="Form of a log line.")
     log_file: Path | None = Field(None, description="File to log to, reopened when it is moved away. Default: stderr.")
     presets_file: Path | None = Field(None, description="JSON file with more presets.")
@@ -222,12 +219,6 @@ class Settings(BaseSettings):
     def _pixels_in_order(self) -> Settings:
         if self.max_pixels > self.max_pixels_hard:
             raise ValueError("MAX_PIXELS must not exceed MAX_PIXELS_HARD")
-        return self
-
-    @model_validator(mode="after")
-    def _ports_apart(self) -> Settings:
-        if self.metrics_port == self.port:
-            raise ValueError("METRICS_PORT must not be PORT, which serves /metrics anyway")
         return self
 
     @property

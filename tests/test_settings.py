@@ -39,6 +39,13 @@ def test_an_empty_value_means_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings(env_file=None).port == 5001
 
 
+def test_a_removed_setting_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = tmp_path / ".env"
+    env.write_text("METRICS_PORT=9001\n")
+    monkeypatch.setenv("METRICS_PORT", "none")
+    assert load_settings(env).port == 5001
+
+
 def test_every_bad_value_is_named_in_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in ALL_BAD.items():
         monkeypatch.setenv(name, value)
