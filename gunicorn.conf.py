@@ -6,7 +6,6 @@ import math
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -86,11 +85,8 @@ def on_starting(server: Any) -> None:
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Keep what a dead worker has counted, and drop its gauges."""
-    try:
-        multiproc.bury(Path(os.environ[multiproc.FOLDER_VARIABLE]), worker.pid, server.WORKERS)
-    except (OSError, ValueError) as error:  # a full or missing folder must not end the master
-        server.log.warning("metrics.not_buried error=%s", error)
+    """Remove the gauges of a dead worker."""
+    multiproc.mark_dead(worker.pid)
 
 
 def post_fork(server: Any, worker: Any) -> None:

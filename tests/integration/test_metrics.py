@@ -30,12 +30,9 @@ def workers(service: Service) -> list[psutil.Process]:
     return psutil.Process(service.process.pid).children()
 
 
-def counted_by_each(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.glob("counter_*.db"))
-
-
-def files(folder: Path) -> set[str]:
-    return {file.name for file in folder.iterdir()}
+def pids(folder: Path, kind: str) -> set[int]:
+    """Return the processes that have files of a kind: counter, gauge or histogram."""
+    return {int(file.stem.rpartition("_")[2]) for file in folder.glob(f"{kind}_*.db")}
 
 
 def all_ready(service: Service, engines: int) -> bool:
@@ -79,16 +76,16 @@ def test_two_workers_add_up(duo: Service, folder: Path) -> None:
     assert sum(name.startswith("model_info") for name in found) == 1
     # Two engines of some 100 MB: one alone would have less.
     assert found["engine_memory_bytes"] > 130 << 20
-    assert "counter_1.db" not in counted_by_each(folder) and len(counted_by_each(folder)) == 2
+    assert pids(folder, "counter") == {worker.pid for worker in workers(duo)}
     wait_until(lambda: measured(duo)["queue_depth"] == 0)  # the other worker looks every second
 
 
 def replace_a_worker(service: Service, folder: Path) -> None:
-    """Kill a worker, and wait until another has taken its place and the dead one's counts are put away."""
+    """Kill a worker, and wait until another has taken its place and the dead one's gauges are gone."""
     killed = workers(service)[0]
     killed.kill()
     wait_until(lambda: len(workers(service)) == 2 and killed not in workers(service))
-    wait_until(lambda: len(counted_by_each(folder)) == 3 and f"counter_{killed.pid}.db" not in counted_by_each(folder))
+    wait_until(lambda: pids(folder, "gauge") == {worker.pid for worker in workers(service)})
 
 
 def test_a_workers_death_takes_no_counts_and_leaves_no_gauges(duo: Service, folder: Path) -> None:
@@ -96,9 +93,7 @@ def test_a_workers_death_takes_no_counts_and_leaves_no_gauges(duo: Service, fold
     for _ in range(3):
         replace_a_worker(duo, folder)
     assert measured(duo)[PHOTOS] == 12
-    living = {str(worker.pid) for worker in workers(duo)}
-    kept = {name for name in files(folder) if name.endswith(".db")}
-    assert {name.removesuffix(".db").rsplit("_", 1)[1] for name in kept} == living | {"dead"}
+    assert len(pids(folder, "counter")) == 2 + 3  # of the dead, too
     wait_until(lambda: 130 << 20 < measured(duo)["engine_memory_bytes"] < 400 << 20)  # of two engines, not of five
     assert measured(duo)["ratelimit_storage_up"] == 1
 
