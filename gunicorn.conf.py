@@ -25,8 +25,6 @@ try:
     logs.configure(_settings)
 except SettingsError as error:
     sys.exit(str(error))
-except OSError as error:
-    sys.exit(f"Bad settings:\n  LOG_FILE={str(_settings.log_file)!r}: {error.strerror}")
 
 
 class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types

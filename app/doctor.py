@@ -158,9 +158,8 @@ def _importable(package: str, modules: dict[str, list[str]]) -> bool:
 
 def bad_settings(error: SettingsError) -> Finding:
     """Put a settings error into one line."""
-    _, *problems = map(str.strip, str(error).splitlines())
     advice = "Correct it in the environment or in .env (docs/settings.md); then run this again for the other checks."
-    return Finding(Level.FAIL, "settings", "; ".join(problems), advice)
+    return Finding(Level.FAIL, "settings", "; ".join(map(str, error.problems)), advice)
 
 
 def check_settings(env_file: str) -> Finding:
