@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import importlib.util
 import os
+import platform
 import re
 import select
 import sys
@@ -19,18 +20,14 @@ from app.settings import Settings
 
 __all__ = ["check_decoders", "check_packages", "check_protections", "check_python", "check_rembg"]
 
-MIN_PYTHON = (3, 11)
 # A line of requirements without a marker, which would say that only some Pythons need it.
 PINNED_EVERYWHERE = r"^([\w.-]+)==([^\s#;]+)[ \t]*(?:#.*)?$"
 PROC = Path("/proc/self")
 
 
-def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
-    """Look at the version of Python."""
-    text = ".".join(map(str, version))
-    if version < MIN_PYTHON:
-        return Finding(Level.FAIL, "python", f"this is {text}", "Install Python 3.11 or newer, then make clean setup.")
-    return Finding(Level.OK, "python", text)
+def check_python() -> Finding:
+    """Show the version of Python; an older one than 3.11 cannot import this module."""
+    return Finding(Level.OK, "python", platform.python_version())
 
 
 def check_packages(requirements: Path, name: str = "packages") -> Finding:
@@ -40,36 +37,23 @@ def check_packages(requirements: Path, name: str = "packages") -> Finding:
         pinned = dict(re.findall(PINNED_EVERYWHERE, requirements.read_text(encoding="utf-8"), re.MULTILINE))
     except OSError:
         return Finding(Level.WARN, name, f"{requirements.name} is not here, so versions were not compared")
-    modules = _modules_by_distribution()
-    missing = [package for package in pinned if not _importable(package, modules)]
+    here = {package: _installed_version(package) for package in pinned}
+    missing = [package for package, version in here.items() if version is None]
     if missing:
         return Finding(Level.FAIL, name, f"missing: {', '.join(missing)}", install)
-    here = {package: metadata.version(package) for package in pinned}
     other = [
-        f"{package} {here[package]}, not {pinned[package]}" for package in pinned if here[package] != pinned[package]
+        f"{package} {here[package]}, not {version}" for package, version in pinned.items() if here[package] != version
     ]
     if other:
         return Finding(Level.WARN, name, f"other versions than tested: {'; '.join(other)}", install)
     return Finding(Level.OK, name, f"{len(pinned)} of {requirements.name}, as pinned")
 
 
-def _modules_by_distribution() -> dict[str, list[str]]:
-    """Return the top-level modules of every installed distribution, by its normalised name."""
-    modules: dict[str, list[str]] = {}
-    for module, distributions in metadata.packages_distributions().items():
-        for distribution in distributions:
-            modules.setdefault(_normalised(distribution), []).append(module)
-    return modules
-
-
-def _normalised(distribution: str) -> str:
-    return re.sub(r"[-_.]+", "-", distribution).lower()
-
-
-def _importable(package: str, modules: dict[str, list[str]]) -> bool:
-    """Tell whether a package is installed and one of its modules found, without importing it."""
-    found = modules.get(_normalised(package), ())
-    return any(module.isidentifier() and importlib.util.find_spec(module) is not None for module in found)
+def _installed_version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def check_rembg(settings: Settings, requirements: Path) -> Finding:

@@ -15,9 +15,8 @@ from app.settings import Settings
 OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
 
 
-@pytest.mark.parametrize(("version", "level"), [((3, 11, 0), OK), ((3, 14, 1), OK), ((3, 10, 9), FAIL)])
-def test_python(version: tuple[int, ...], level: Level) -> None:
-    assert installation.check_python(version).level is level
+def test_python() -> None:
+    assert installation.check_python().found.startswith(".".join(map(str, sys.version_info[:3])))
 
 
 @pytest.mark.parametrize(
