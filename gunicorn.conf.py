@@ -6,8 +6,7 @@ import math
 import os
 import signal
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
@@ -16,11 +15,12 @@ from app import auth
 from app.engine.allocator import keep_heap_small
 from app.http import request_log
 from app.http.presets import load_presets
-from app.http.services import services_of
 from app.layout import web_threads
 from app.observability import multiproc
-from app.observability.metrics_process import MetricsProcess
 from app.settings import SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from app.http.services import Services
 
 try:
     _settings = load_settings()
@@ -29,8 +29,6 @@ try:
     request_log.configure(_settings)
 except SettingsError as error:
     sys.exit(str(error))
-except OSError as error:
-    sys.exit(f"Bad settings:\n  LOG_FILE={str(_settings.log_file)!r}: {error.strerror}")
 
 
 class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types
@@ -72,8 +70,6 @@ accesslog = None  # the application writes one line per request
 loglevel = _settings.log_level.lower()
 logger_class = ServerLog
 
-_metrics_process = MetricsProcess()
-
 
 def on_starting(server: Any) -> None:
     """Make the folder in which workers count, and SIGHUP reread in place what can be reread.
@@ -90,24 +86,9 @@ def on_starting(server: Any) -> None:
     multiproc.prepare()
 
 
-def when_ready(server: Any) -> None:
-    """Start the process behind METRICS_PORT, once the service's own port is ours."""
-    if _settings.metrics_port is not None:
-        _metrics_process.start()
-
-
 def child_exit(server: Any, worker: Any) -> None:
-    """Keep what a dead worker has counted, and drop its gauges."""
-    try:
-        multiproc.bury(Path(os.environ[multiproc.FOLDER_VARIABLE]), worker.pid, server.WORKERS)
-    except (OSError, ValueError) as error:  # a full or missing folder must not end the master
-        server.log.warning("metrics.not_buried error=%s", error)
-
-
-def on_exit(server: Any) -> None:
-    """End the process behind METRICS_PORT."""
-    if _settings.metrics_port is not None:
-        _metrics_process.stop()
+    """Remove the gauges of a dead worker."""
+    multiproc.mark_dead(worker.pid)
 
 
 def post_fork(server: Any, worker: Any) -> None:
@@ -135,7 +116,7 @@ def post_worker_init(worker: Any) -> None:
     request_log.configure(_settings)
     _reread_keys_on_signal(worker)
     keep_heap_small(own_pages=1 << 20, kept=2 << 20)  # the bodies of small photos, from one to the next
-    services = services_of(worker.wsgi)
+    services = _services(worker)
     services.start()
     graceful = signal.getsignal(signal.SIGTERM)
 
@@ -149,5 +130,12 @@ def post_worker_init(worker: Any) -> None:
 
 def worker_exit(server: Any, worker: Any) -> None:
     """End the engines with their worker."""
-    if (app := getattr(worker, "wsgi", None)) is not None:  # it may have ended before it loaded the application
-        services_of(app).stop()
+    if hasattr(worker, "wsgi"):  # it may have ended before it loaded the application
+        _services(worker).stop()
+
+
+def _services(worker: Any) -> Services:
+    # prometheus_client must not be imported before `on_starting` has made the folder of its files.
+    from app.http.services import services_of
+
+    return services_of(worker.wsgi)

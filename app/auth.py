@@ -18,7 +18,7 @@ from flask import Flask, Request, g, request
 from pydantic import SecretStr
 
 from app.errors import AuthFailed, AuthRequired
-from app.settings import Settings, SettingsError
+from app.settings import SettingProblem, Settings, SettingsError
 
 __all__ = ["ApiKey", "KeyRing", "hand_down", "init_app", "needs_key"]
 
@@ -139,15 +139,16 @@ def _from_file(path: Path, fixed: Collection[ApiKey]) -> list[ApiKey]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise SettingsError(f"Bad settings:\n  API_KEYS_FILE={str(path)!r}: {reason}") from None
+        reason = str(error.strerror) if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingsError(SettingProblem.of("API_KEYS_FILE", str(path), reason)) from None
     keys: list[ApiKey] = []
     for number, line in enumerate(lines, 1):
         if text := line.partition("#")[0].strip():
             try:
                 keys.append(_parse_line(text, (*fixed, *keys)))
             except ValueError as error:
-                raise SettingsError(f"Bad settings:\n  API_KEYS_FILE={str(path)!r}, line {number}: {error}") from None
+                place = f"{str(path)!r}, line {number}"
+                raise SettingsError(SettingProblem("API_KEYS_FILE", place, str(error))) from None
     return keys
 
 

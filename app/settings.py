@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.engine import models
 from app.engine.container import MEGABYTE, memory_limit
 from app.fetch.urls import parse_host_rule
 
-__all__ = ["Settings", "SettingsError", "env_sample", "load_settings", "setting_rows"]
+__all__ = ["SettingProblem", "Settings", "SettingsError", "env_sample", "load_settings", "setting_rows"]
 
 
 def package_version() -> str:
@@ -37,6 +38,7 @@ LOW_PROFILE: dict[str, Any] = {
 # Settings whose values are shown nowhere.
 SECRETS = {"API_KEYS", "CACHE_URL", "REDIS_URL"}
 MEMORY_CACHE = "memory://"
+REDIS_FORMS = "redis://…, rediss://… or unix://…"
 LOW_MEMORY = 1200 * MEGABYTE
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _ORIGIN = re.compile(
@@ -46,8 +48,32 @@ _ORIGIN = re.compile(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class SettingProblem:
+    """One bad setting, its value as it may be shown, and what is wrong with it.
+
+    `setting` is empty where several settings do not fit each other.
+    """
+
+    setting: str
+    value: str
+    reason: str
+
+    @classmethod
+    def of(cls, setting: str, value: object, reason: str) -> SettingProblem:
+        """Describe a problem without the value of a secret."""
+        return cls(setting, "(secret)" if setting in SECRETS else repr(value), reason)
+
+    def __str__(self) -> str:
+        return f"{self.setting}={self.value}: {self.reason}" if self.setting else self.reason
+
+
 class SettingsError(ValueError):
-    """One message that names every bad setting."""
+    """Every bad setting that was found; the text names them all."""
+
+    def __init__(self, *problems: SettingProblem) -> None:
+        super().__init__("\n  ".join(["Bad settings:", *map(str, problems)]))
+        self.problems = problems
 
 
 class Settings(BaseSettings):
@@ -147,9 +173,6 @@ class Settings(BaseSettings):
         (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
         description="Comma-separated networks that may read /metrics. Default: loopback.",
     )
-    metrics_port: int | None = Field(
-        None, ge=1, le=65535, description="Port of a process of its own that serves /metrics. Default: none."
-    )
     log_format: Literal["text", "json"] = Field("text", description="Form of a log line.")
     log_file: Path | None = Field(None, description="File to log to, reopened when it is moved away. Default: stderr.")
     presets_file: Path | None = Field(None, description="JSON file with more presets.")
@@ -208,7 +231,15 @@ class Settings(BaseSettings):
     @classmethod
     def _known_cache(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and url.get_secret_value() != MEMORY_CACHE:
-            _check_redis_url(url.get_secret_value())
+            _check_redis_url(url.get_secret_value(), f"{MEMORY_CACHE}, {REDIS_FORMS}")
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_redis(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
+        if info.data.get("rate_limit_storage") == "redis":
+            # redis+unix is how Flask-Limiter's storage calls it.
+            _check_redis_url(url.get_secret_value().replace("redis+unix://", "unix://", 1), REDIS_FORMS)
         return url
 
     @field_validator("allowed_url_hosts")
@@ -222,12 +253,6 @@ class Settings(BaseSettings):
     def _pixels_in_order(self) -> Settings:
         if self.max_pixels > self.max_pixels_hard:
             raise ValueError("MAX_PIXELS must not exceed MAX_PIXELS_HARD")
-        return self
-
-    @model_validator(mode="after")
-    def _ports_apart(self) -> Settings:
-        if self.metrics_port == self.port:
-            raise ValueError("METRICS_PORT must not be PORT, which serves /metrics anyway")
         return self
 
     @property
@@ -258,14 +283,14 @@ def _origin(text: str) -> str:
     return f"{scheme}://{host}" if port in {0, DEFAULT_PORTS.get(scheme)} else f"{scheme}://{host}:{port}"
 
 
-def _check_redis_url(url: str) -> None:
-    """Raise ValueError, without a word of the URL itself, for what is not the address of a Redis."""
+def _check_redis_url(url: str, forms: str) -> None:
+    """Raise ValueError that names the possible forms, and nothing of the URL, if this is not the address of a Redis."""
     from redis import Redis  # takes memory, so only where Redis is asked for
 
     try:
         Redis.from_url(url).connection_pool.make_connection()  # which connects to nothing yet
     except (ValueError, TypeError):  # TypeError: an option behind the ? that does not exist
-        raise ValueError("must be memory://, redis://…, rediss://… or unix://…") from None
+        raise ValueError(f"must be {forms}") from None
 
 
 def _is_low(profile: str) -> bool:
@@ -273,19 +298,19 @@ def _is_low(profile: str) -> bool:
 
 
 def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
-    """Read the settings; raise SettingsError with one message that names every bad one."""
+    """Read the settings; raise SettingsError that names every bad one."""
     try:
         return Settings(_env_file=env_file, **overrides)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
-        raise SettingsError("Bad settings:\n" + "\n".join(f"  {line}" for line in lines)) from None
+        raise SettingsError(*map(_problem, error.errors())) from None
 
 
-def _explain(problem: Mapping[str, Any]) -> str:
-    name = str(problem["loc"][0]).upper() if problem["loc"] else ""
-    reason = str(problem["msg"]).removeprefix("Value error, ")
-    value = "(secret)" if name in SECRETS else repr(problem["input"])
-    return f"{name}={value}: {reason}" if name else reason
+def _problem(details: Mapping[str, Any]) -> SettingProblem:
+    """Return one of pydantic's errors as ours; one of the whole model has all values as its input."""
+    reason = str(details["msg"]).removeprefix("Value error, ")
+    if not details["loc"]:
+        return SettingProblem("", "", reason)
+    return SettingProblem.of(str(details["loc"][0]).upper(), details["input"], reason)
 
 
 def setting_rows() -> list[tuple[str, str, str]]:

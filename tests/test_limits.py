@@ -20,7 +20,7 @@ from app.limits.counts import LocalCounts, StorageDown
 from app.limits.hooks import EXEMPT, LIMITED_ENDPOINTS
 from app.limits.rates import RateLimits
 from app.limits.shared import SharedCounts
-from app.settings import Settings, SettingsError
+from app.settings import Settings, SettingsError, load_settings
 from tests.conftest import jpeg
 from tests.doubles import FakePool, failing
 
@@ -341,7 +341,7 @@ def test_memory_has_no_storage_that_could_be_down(fast_client: FlaskClient) -> N
 @pytest.mark.parametrize("url", ["localhost:6379", "http://localhost", "redis://user:sesame@host:sesame/0"])
 def test_a_bad_address_of_redis_stops_the_start_and_shows_no_password(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        RateLimits(Settings(rate_limit_storage="redis", redis_url=url))
+        load_settings(None, rate_limit_storage="redis", redis_url=url)
     assert "REDIS_URL=(secret)" in str(caught.value) and "sesame" not in str(caught.value)
 
 

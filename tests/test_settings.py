@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.settings import Settings, SettingsError, load_settings, setting_rows
+from tests.test_walls import modules_after
 
 ALL_BAD = {
     "PORT": "99999",
@@ -39,12 +40,42 @@ def test_an_empty_value_means_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings(env_file=None).port == 5001
 
 
+def test_a_removed_setting_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = tmp_path / ".env"
+    env.write_text("METRICS_PORT=9001\n")
+    monkeypatch.setenv("METRICS_PORT", "none")
+    assert load_settings(env).port == 5001
+
+
 def test_every_bad_value_is_named_in_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in ALL_BAD.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as caught:
         load_settings(env_file=None)
     assert [name for name in ALL_BAD if f"  {name}=" not in str(caught.value)] == []
+
+
+def test_problems_are_a_list_without_secrets() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(None, port=0, cache_url="sesame")
+    port, cache = caught.value.problems
+    assert (port.setting, port.value, port.reason[:5]) == ("PORT", "0", "Input")
+    assert (cache.setting, cache.value) == ("CACHE_URL", "(secret)") and "memory://" in cache.reason
+    assert str(caught.value) == f"Bad settings:\n  PORT=0: {port.reason}\n  CACHE_URL=(secret): {cache.reason}"
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h:1/2", "rediss://u:p@h", "unix:///run/redis.sock", "redis+unix:///run/redis"]
+)
+def test_redis_url_may_be(url: str) -> None:
+    assert load_settings(None, rate_limit_storage="redis", redis_url=url).redis_url.get_secret_value() == url
+
+
+def test_redis_url_is_checked_only_where_it_is_in_use() -> None:
+    code = "from app.settings import load_settings; load_settings(None, redis_url='http://x')"
+    assert "redis" not in modules_after(code)
+    with pytest.raises(SettingsError, match=r"REDIS_URL=\(secret\): must be redis://"):
+        load_settings(None, rate_limit_storage="redis", redis_url="http://x")
 
 
 def test_soft_pixel_limit_may_not_exceed_the_hard_one() -> None:

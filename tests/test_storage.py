@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from flask.testing import FlaskClient
 
-from app.cli import main
+from app.cli.main import main
 from app.storage import OUR_NAME, Sweeper, save, sweep
 from tests.conftest import jpeg, wait_until
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.errors import InvalidParameter
 from app.http.params import PARAMETERS, parse_fields
-from app.settings import SettingsError
+from app.settings import SettingProblem, SettingsError
 
 __all__ = ["BUILT_IN", "apply_preset", "load_presets"]
 
@@ -46,7 +46,7 @@ def load_presets(path: Path | None) -> dict[str, Preset]:
             raise ValueError("it must hold one JSON object")
         return BUILT_IN | {name: _checked(name, fields) for name, fields in content.items()}
     except (OSError, ValueError, InvalidParameter) as error:
-        raise SettingsError(f"Bad settings:\n  PRESETS_FILE={str(path)!r}: {error}") from None
+        raise SettingsError(SettingProblem.of("PRESETS_FILE", str(path), str(error))) from None
 
 
 def _checked(name: str, fields: object) -> Preset:

@@ -14,7 +14,7 @@ from flask import Flask, Response, g, has_request_context, request
 from app.http import request_ids
 from app.http.client import client_network
 from app.observability import lines
-from app.settings import Settings
+from app.settings import SettingProblem, Settings, SettingsError
 
 __all__ = ["add_fields", "client_hash", "configure", "init_app"]
 
@@ -26,9 +26,12 @@ _WORD = re.compile(r"[\w.-]+", re.ASCII)
 
 
 def configure(settings: Settings) -> None:
-    """Send the log lines of this process to LOG_FILE, in LOG_FORMAT; raise OSError when it can't be opened."""
+    """Send the log lines of this process to LOG_FILE, in LOG_FORMAT; raise SettingsError for a bad LOG_FILE."""
     file = str(settings.log_file.absolute()) if settings.log_file else ""
-    lines.configure(settings.log_level, settings.log_format, file, request_ids.current)
+    try:
+        lines.configure(settings.log_level, settings.log_format, file, request_ids.current)
+    except OSError as error:
+        raise SettingsError(SettingProblem.of("LOG_FILE", str(settings.log_file), error.strerror or "")) from None
 
 
 def init_app(app: Flask) -> None:

@@ -18,7 +18,7 @@ class RateLimits:
     """Count requests where RATE_LIMIT_STORAGE says, and in memory while Redis is away."""
 
     def __init__(self, settings: Settings) -> None:
-        """Connect to nothing; raise SettingsError for a REDIS_URL that is none."""
+        """Connect to nothing."""
         self._local = LocalCounts(settings.web_concurrency)
         self._shared = _shared(settings) if settings.rate_limit_storage == "redis" else None
 

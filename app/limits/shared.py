@@ -12,7 +12,6 @@ from limits.strategies import FixedWindowRateLimiter
 
 from app.limits.counts import HOUR, NAMESPACE, Count, StorageDown, Window, charge, enter, give_back
 from app.redis_link import CLIENT_OPTIONS, PROBE_LIFE, Circuit, CircuitOpen
-from app.settings import SettingsError
 
 __all__ = ["SharedCounts"]
 
@@ -27,8 +26,8 @@ class SharedCounts:
     """Counts in Redis; connects with the first question, never before."""
 
     def __init__(self, url: str) -> None:
-        """Raise SettingsError for what is not the address of a Redis."""
-        self._storage = _storage(url)
+        """Take an address that the settings have checked."""
+        self._storage = RedisStorage(url, key_prefix=PREFIX, wrap_exceptions=True, **CLIENT_OPTIONS)
         self._limiter = FixedWindowRateLimiter(self._storage)
         self._circuit = Circuit("limits", self._probe, StorageError, self._changed)
 
@@ -78,15 +77,6 @@ class SharedCounts:
         log.warning("limits.storage_down error=%s reason=%r", type(reason).__name__, str(reason))
         # Idle connections may be as dead as the one that failed, and would each cost a timeout.
         _client(self._storage).connection_pool.disconnect(inuse_connections=False)
-
-
-def _storage(url: str) -> RedisStorage:
-    try:
-        return RedisStorage(url, key_prefix=PREFIX, wrap_exceptions=True, **CLIENT_OPTIONS)
-    except (ValueError, KeyError):  # the texts of these may hold the password
-        raise SettingsError(
-            "Bad settings:\n  REDIS_URL=(secret): must be redis://…, rediss://… or redis+unix://…"
-        ) from None
 
 
 def _client(storage: RedisStorage) -> Any:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import pytest
 from flask.testing import FlaskClient
 
-from app import doctor, layout
-from app.doctor import Level, check_memory
+from app import layout
+from app.cli.doctor import configuration
+from app.cli.doctor.configuration import check_memory
+from app.cli.doctor.findings import Level
 from app.engine.container import MEGABYTE
 from app.http.factory import build_app
 from app.layout import engine_layout, most_memory_mb
@@ -99,7 +101,7 @@ def test_engines_leave_room_for_kept_results(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_doctor_says_when_it_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (doctor, layout):
+    for module in (configuration, layout):
         monkeypatch.setattr(module, "memory_limit", lambda: 600 * MEGABYTE)
     settings = Settings(memory_profile="low", cache_url="memory://")
     finding = check_memory(settings, engine_layout(settings))

@@ -104,7 +104,7 @@ def test_the_memory_alert_knows_these_engines(monkeypatch: pytest.MonkeyPatch) -
 def test_prometheus_may_read_the_metrics_where_it_looks() -> None:
     (job,) = yaml_of("deploy/prometheus/prometheus.yml")["scrape_configs"]
     (names,) = job["dns_sd_configs"]
-    assert names["port"] == settings().metrics_port
+    assert names["port"] == settings().port
     assert set(names["names"]) <= set(SERVICES)
 
 

@@ -184,7 +184,7 @@ def test_probes_ask_what_they_should() -> None:
 
 def test_ports_are_those_of_the_settings() -> None:
     ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
-    assert ports == {"http": settings().port, "metrics": settings().metrics_port}
+    assert ports == {"http": settings().port}
 
 
 def test_a_pod_has_time_to_stop() -> None:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 from app.http.client import FORWARDED
-from app.http.metrics_server import make_metrics_server
-from app.settings import Settings, SettingsError, load_settings
 from tests.doubles import FakePool
 
 Make = Callable[..., FlaskClient]
@@ -89,58 +82,3 @@ def test_prometheus_is_told_what_it_gets(fast_client: FlaskClient) -> None:
     headers = fast_client.get("/metrics").headers
     assert headers["Content-Type"].startswith("text/plain; version=")
     assert headers["Cache-Control"] == "no-store"
-
-
-@contextmanager
-def served(folder: Path, **settings: Any) -> Iterator[int]:
-    server = make_metrics_server(Settings(**{"host": "127.0.0.1"} | settings), folder)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def get(port: int, path: str = "/metrics", host: str = "127.0.0.1", **headers: str) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection(host, port, timeout=10)
-    connection.request("GET", path, headers=headers)
-    answer = connection.getresponse()
-    answer.read()
-    connection.close()
-    return answer
-
-
-@pytest.mark.parametrize(("path", "expected"), [("/metrics", 200), ("/health", 404), ("/remove-background", 404)])
-def test_a_port_of_its_own_has_metrics_and_nothing_else(path: str, expected: int, tmp_path: Path) -> None:
-    with served(tmp_path) as port:
-        answer = get(port, path)
-    assert (answer.status, answer.headers["Server"]) == (expected, "metrics")
-
-
-@pytest.mark.parametrize(
-    ("settings", "headers", "expected"),
-    [
-        ({}, {"X-Forwarded-For": "127.0.0.1"}, 403),
-        ({"metrics_allowed_ips": "10.0.0.0/8"}, {}, 403),
-        ({"metrics_allowed_ips": "10.0.0.0/8", "trusted_proxies": 1}, {"X-Forwarded-For": "10.0.0.9"}, 200),
-        ({"metrics_allowed_ips": "10.0.0.0/8", "trusted_proxies": 1}, {"X_Forwarded_For": "10.0.0.9"}, 403),
-    ],
-)
-def test_a_port_of_its_own_has_the_same_rules(
-    settings: dict[str, Any], headers: dict[str, str], expected: int, tmp_path: Path
-) -> None:
-    with served(tmp_path, **settings) as port:
-        assert get(port, **headers).status == expected
-
-
-def test_a_port_of_its_own_speaks_ipv6(tmp_path: Path) -> None:
-    with served(tmp_path, host="::1") as port:
-        assert get(port, host="::1").status == 200
-
-
-def test_the_two_ports_must_differ() -> None:
-    with pytest.raises(SettingsError, match="METRICS_PORT"):
-        load_settings(None, port=5001, metrics_port=5001)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.conftest import jpeg, wait_until
-from tests.integration.conftest import Post, Service
+from tests.integration.conftest import Post, Service, gone
 
 pytestmark = pytest.mark.integration
 
@@ -41,6 +41,14 @@ def test_no_thread_and_no_session_crosses_a_fork(start: Start) -> None:
     for engine in service.engines():
         assert "app.engine.worker" in engine.cmdline()  # exec'd: nothing of the worker's memory is left
         assert mapped(engine, "onnxruntime")
+
+
+def test_nothing_outlives_a_master_that_is_killed(start: Start) -> None:
+    service = start(WEB_CONCURRENCY=2, ENGINE_PROCESSES=1)
+    tree = service.tree()
+    service.process.kill()
+    service.process.wait()
+    assert gone(tree, seconds=20)
 
 
 def test_the_heartbeat_lies_in_memory(start: Start) -> None:

@@ -1,4 +1,4 @@
-"""The command line."""
+"""The commands about models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from app.cli import main
+from app.cli.main import main
 from app.engine.models import REGISTRY
 from app.engine.rembg_entry import session_class
 from tests.engine.onnx_models import write_model
@@ -57,16 +57,3 @@ def test_a_failed_download_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(session_class(REGISTRY["u2netp"]), "download_models", refuse)
     assert run("models", "pull", "u2netp") == (1, "Error: u2netp could not be fetched: network is unreachable\n")
-
-
-@pytest.mark.parametrize(("value", "disabled"), [("false", False), ("true", True), ("", False)])
-def test_checksums_are_disabled_only_when_asked(value: str, disabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MODEL_CHECKSUM_DISABLED", value)
-    run("models", "list")
-    assert session_class(REGISTRY["u2net"]).checksum_disabled() is disabled
-
-
-def test_bad_settings_stop_it_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PORT", "none")
-    code, output = run("models", "list")
-    assert code == 1 and "PORT='none'" in output

@@ -1,0 +1,42 @@
+"""The command `doctor`: print each finding as a line, then a summary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from app.cli.doctor.examination import examine
+from app.cli.doctor.findings import Finding, Level
+
+__all__ = ["doctor", "line", "summary"]
+
+
+@click.command()
+@click.pass_context
+def doctor(context: click.Context) -> None:
+    """Check this installation and say what to do; exit status 1 when something does not work."""
+    findings = []
+    for finding in examine():
+        click.echo(line(finding))
+        findings.append(finding)
+    click.echo(f"\n{summary(findings)}")
+    if any(finding.level is Level.FAIL for finding in findings):
+        context.exit(1)
+
+
+def line(finding: Finding) -> str:
+    """Return a finding as one line of the report."""
+    advice = f" -> {finding.advice}" if finding.advice else ""
+    return f"{finding.level:4}  {finding.name:11}  {finding.found}{advice}"
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """Return the last line of the report."""
+    bad = sum(finding.level is Level.FAIL for finding in findings)
+    doubtful = sum(finding.level is Level.WARN for finding in findings)
+    if bad:
+        return f"{bad} of {len(findings)} checks failed: the service does not work like this."
+    if doubtful:
+        return f"The service works; {doubtful} of {len(findings)} checks have a warning."
+    return f"All {len(findings)} checks are fine."

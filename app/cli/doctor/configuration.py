@@ -1,0 +1,111 @@
+"""Checks of the settings: are they valid, do they fit this machine, and are the models here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from app.cli.doctor.findings import Finding, Level
+from app.engine import weights
+from app.engine.container import MEGABYTE, cpu_quota, memory_limit
+from app.engine.models import REGISTRY
+from app.layout import LEAST_HEADROOM_MB, WEB_MB, Layout, most_memory_mb
+from app.settings import Settings, SettingsError
+
+__all__ = [
+    "bad_settings",
+    "check_default_model",
+    "check_layout",
+    "check_memory",
+    "check_other_models",
+    "check_settings",
+]
+
+
+def bad_settings(error: SettingsError) -> Finding:
+    """Put a settings error into one line."""
+    advice = "Correct it in the environment or in .env (docs/settings.md); then run this again for the other checks."
+    return Finding(Level.FAIL, "settings", "; ".join(map(str, error.problems)), advice)
+
+
+def check_settings(env_file: str) -> Finding:
+    """Look for names in .env that are no settings: typing errors have no effect otherwise, and no message."""
+    names = dotenv_values(env_file, encoding="utf-8") if Path(env_file).is_file() else {}
+    unknown = [name for name in names if name.lower() not in Settings.model_fields]
+    if unknown:
+        return Finding(
+            Level.WARN,
+            "settings",
+            f"{env_file} has names that are no settings: {', '.join(unknown)}",
+            "They have no effect. docs/settings.md has every name.",
+        )
+    return Finding(Level.OK, "settings", f"valid; {len(names)} in {env_file}" if names else "valid")
+
+
+def check_layout(settings: Settings, layout: Layout) -> Finding:
+    """Show cores, memory and what follows from them."""
+    cores = cpu_quota()
+    profile = "low" if settings.low_memory else "standard"
+    found = (
+        f"{_count(cores, 'core')}, {memory_limit() // MEGABYTE} MB: {_count(settings.web_concurrency, 'web worker')} "
+        f"with {_count(layout.processes, 'engine')} of {_count(layout.config.threads, 'thread')}, "
+        f"at most {layout.config.memory_mb} MB each; memory profile {profile}"
+    )
+    if settings.web_concurrency * layout.processes * layout.config.threads > cores:
+        advice = "More threads than cores make every photo slower: lower ENGINE_PROCESSES, ENGINE_THREADS or "
+        return Finding(Level.WARN, "layout", found, advice + "WEB_CONCURRENCY, or leave them empty.")
+    return Finding(Level.OK, "layout", found)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def check_memory(settings: Settings, layout: Layout) -> Finding:
+    """Add up all that may be in memory at once, and compare it with the limit."""
+    limit = memory_limit() // MEGABYTE
+    model_mb = max(REGISTRY[name].memory_mb for name in settings.allowed_models)
+    least = settings.web_concurrency * (WEB_MB + layout.processes * model_mb)
+    most = most_memory_mb(settings, layout)
+    if least > limit:
+        advice = "Choose a smaller model (MODEL_NAME, MODELS_ALLOWED) or fewer engines (ENGINE_PROCESSES)."
+        return Finding(Level.FAIL, "memory", f"idle engines alone take {least} MB of {limit} MB", advice)
+    if most > limit:
+        cache = "CACHE_MAX_MB, " if settings.cache_in_memory else ""
+        advice = f"Lower {cache}ENGINE_PROCESSES, ENGINE_MEMORY_MB, MAX_CONCURRENT_UPLOADS or MAX_CONTENT_LENGTH."
+        return Finding(Level.WARN, "memory", f"{_takers(settings)} may take {most} MB of {limit} MB", advice)
+    if layout.config.memory_mb < model_mb + LEAST_HEADROOM_MB:
+        advice = f"Set ENGINE_MEMORY_MB to {model_mb + LEAST_HEADROOM_MB} or more, or leave it empty."
+        found = f"a cap of {layout.config.memory_mb} MB leaves an engine with a {model_mb} MB model no room for photos"
+        return Finding(Level.WARN, "memory", found, advice)
+    if layout.config.memory_warn_mb <= model_mb:
+        advice = f"Set MEMORY_WARN_MB to more than {model_mb}, or leave it empty."
+        found = (
+            f"the mark of {layout.config.memory_warn_mb} MB replaces an engine with a {model_mb} MB model all the time"
+        )
+        return Finding(Level.WARN, "memory", found, advice)
+    return Finding(Level.OK, "memory", f"{_takers(settings)} take at most {most} MB of {limit} MB")
+
+
+def _takers(settings: Settings) -> str:
+    return "engines, uploads and kept results" if settings.cache_in_memory else "engines and uploads"
+
+
+def check_default_model(settings: Settings) -> Finding:
+    """Look for the default model's weights."""
+    model = REGISTRY[settings.model_name]
+    if weights.find(model, settings.rembg_home) is None:
+        advice = "reinstall the service" if model.embedded else f"python -m app models pull {model.name}"
+        return Finding(Level.FAIL, "model", f"the weights of {model.name} are not here", advice)
+    return Finding(Level.OK, "model", f"{model.name}, licence: {model.licence}")
+
+
+def check_other_models(settings: Settings) -> Finding:
+    """Look for the weights of the other models that a request may name."""
+    others = settings.allowed_models[1:]
+    missing = [name for name in others if weights.find(REGISTRY[name], settings.rembg_home) is None]
+    if missing:
+        commands = "; ".join(f"python -m app models pull {name}" for name in missing)
+        return Finding(Level.WARN, "models", f"allowed, but not here: {', '.join(missing)}", commands)
+    return Finding(Level.OK, "models", f"also here: {', '.join(others)}" if others else "no others are allowed")

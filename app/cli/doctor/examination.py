@@ -1,0 +1,42 @@
+"""All checks, in the order of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from app.cli.doctor import configuration, installation, runtime
+from app.cli.doctor.findings import Finding
+from app.http.presets import load_presets
+from app.layout import engine_layout
+from app.settings import SettingsError, load_settings
+
+__all__ = ["examine"]
+
+ROOT = Path(__file__).parents[3]
+
+
+def examine(env_file: str = ".env") -> Iterator[Finding]:
+    """Yield the findings one by one; after a bad setting, only those that need no settings."""
+    yield installation.check_python()
+    yield installation.check_packages(ROOT / "requirements.txt")
+    try:
+        settings = load_settings(env_file)
+        load_presets(settings.presets_file)
+    except SettingsError as error:
+        yield configuration.bad_settings(error)
+        yield installation.check_decoders()
+        yield installation.check_protections()
+        return
+    layout = engine_layout(settings)
+    yield configuration.check_settings(env_file)
+    yield configuration.check_layout(settings, layout)
+    yield configuration.check_memory(settings, layout)
+    yield configuration.check_default_model(settings)
+    yield configuration.check_other_models(settings)
+    yield installation.check_rembg(settings, ROOT / "requirements-rembg.txt")
+    yield installation.check_decoders()
+    yield installation.check_protections()
+    yield runtime.check_output(settings.output_dir)
+    yield runtime.check_port(settings)
+    yield runtime.check_engine(layout.config)

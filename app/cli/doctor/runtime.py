@@ -1,0 +1,122 @@
+"""Checks of what the service does at run time: keep results, listen, and work on a photo in an engine."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import json
+import os
+import socket
+import struct
+import time
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from app.cli.doctor.findings import Finding, Level
+from app.engine.container import MEGABYTE
+from app.engine.keeper import START_SECONDS
+from app.engine.messages import EngineConfig
+from app.engine.process import EngineDied, EngineProcess
+from app.errors import OutOfMemory, ServiceError, from_code
+from app.removal import RemovalOptions, RemovalRequest
+from app.settings import Settings
+
+__all__ = ["check_engine", "check_output", "check_port", "small_photo"]
+
+HEALTH_SECONDS = 3.0
+
+
+def check_output(folder: Path) -> Finding:
+    """See whether results could be kept, which only save=true asks for."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        return Finding(Level.WARN, "output", f"save=true can't write to {folder}", "Correct OUTPUT_DIR or its rights.")
+    return Finding(Level.OK, "output", f"{folder}, for save=true")
+
+
+def check_port(settings: Settings) -> Finding:
+    """Try to listen where the service would; when that is taken, see whether the service has taken it."""
+    address = f"{settings.host}:{settings.port}"
+    try:
+        family, kind, _, _, target = socket.getaddrinfo(
+            settings.host.strip("[]"), settings.port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(target)
+            probe.listen()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return _who_answers(address, settings)
+        advice = "Set HOST to an address of this machine, and PORT to one that you may use (1024 and up)."
+        return Finding(Level.FAIL, "port", f"{address} can't be listened on: {error.strerror or error}", advice)
+    return Finding(Level.OK, "port", f"{address} is free")
+
+
+def _who_answers(address: str, settings: Settings) -> Finding:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host.strip("[]"), settings.host)  # noqa: S104
+    connection = http.client.HTTPConnection(host, settings.port, timeout=HEALTH_SECONDS)
+    try:
+        connection.request("GET", "/health")
+        report = json.loads(connection.getresponse().read())
+        status, name = str(report["status"]), str(report["name"])
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return Finding(Level.FAIL, "port", f"{address} is taken by another program", "End it, or set PORT.")
+    finally:
+        connection.close()
+    if status != "healthy":
+        return Finding(Level.WARN, "port", f"{name} answers on {address}: {status}", "Look at its /health and its log.")
+    return Finding(Level.OK, "port", f"{name} answers on {address}: healthy")
+
+
+def check_engine(config: EngineConfig, seconds: float = START_SECONDS) -> Finding:
+    """Start an engine and have it work on a photo, as the service would."""
+    try:
+        return Finding(Level.OK, "engine", _work_on_a_photo(config, seconds))
+    except OutOfMemory as error:  # whose own advice is for those who send photos
+        found = f"the smallest photo is too large for it: {error.details}"
+        return Finding(Level.FAIL, "engine", found, "Raise ENGINE_MEMORY_MB, or leave it empty.")
+    except ServiceError as error:
+        return Finding(Level.FAIL, "engine", f"{error.code}: {error.message} {error.details}".strip(), error.advice)
+    except (EngineDied, OSError, psutil.Error) as error:  # a TimeoutError is an OSError
+        advice = "What it wrote stands above. Reinstall the packages, or give it more memory (ENGINE_MEMORY_MB)."
+        return Finding(Level.FAIL, "engine", f"no photo came out: {error}", advice)
+
+
+def _work_on_a_photo(config: EngineConfig, seconds: float) -> str:
+    """Return how an engine did; raise ServiceError, EngineDied or OSError when it did not."""
+    started = time.monotonic()
+    engine = EngineProcess(replace(config, log_level="WARNING"), on_exit=lambda: None)
+    try:
+        answer = engine.warm_up(started + seconds, first=True)
+        if isinstance(problem := answer.get("error"), dict):
+            raise from_code(**problem)
+        ready = time.monotonic()
+        request = RemovalRequest(small_photo(), RemovalOptions(config.model, longest_side=256), request_id="doctor")
+        engine.remove(request, ready + seconds)
+        done = time.monotonic()
+        resident = psutil.Process(engine.pid).memory_info().rss // MEGABYTE
+    finally:
+        engine.kill()
+    times = f"ready in {ready - started:.1f} s, a small photo in {(done - ready) * 1000:.0f} ms"
+    return f"{answer['model']} on {answer['provider']}: {times}, {resident} MB"
+
+
+def small_photo(side: int = 64) -> bytes:
+    """Return a PNG of a bright disc on a dark ground, made without Pillow."""
+
+    def pixel(x: int, y: int) -> bytes:
+        inside = (x - side / 2) ** 2 + (y - side / 2) ** 2 < (side / 3) ** 2
+        return bytes((230, 120 + x, 60 + y)) if inside else bytes((20, 30, 40 + y))
+
+    rows = b"".join(b"\0" + b"".join(pixel(x, y) for x in range(side)) for y in range(side))
+    head = struct.pack("!IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack("!I", len(data)) + kind + data + struct.pack("!I", zlib.crc32(kind + data))

@@ -1,0 +1,61 @@
+"""The doctor's report: the whole round with a real engine, bad settings, lines and summary."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from app.cli.doctor.command import line, summary
+from app.cli.doctor.findings import Finding, Level
+from app.cli.main import main
+from tests.integration.conftest import free_port
+from tests.test_walls import HEAVY, PIXELS, modules_after
+
+OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
+
+
+def run() -> tuple[int, list[str]]:
+    result = CliRunner().invoke(main, ["doctor"])
+    return result.exit_code, result.output.splitlines()
+
+
+def test_the_whole_round_with_a_real_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOST", "127.0.0.1")
+    monkeypatch.setenv("PORT", str(free_port()))
+    code, lines = run()
+    names = [line.split()[1] for line in lines[:-2]]
+    assert code == 0, lines
+    assert names == (
+        "python packages settings layout memory model models rembg decoders protections output port engine".split()
+    )
+    assert "lite on CPUExecutionProvider: ready in" in lines[-3]
+
+
+def test_it_imports_no_pixels() -> None:
+    assert modules_after("from app.cli.doctor.examination import examine; list(examine())") & (PIXELS | HEAVY) == set()
+
+
+def test_bad_settings_are_one_line_and_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "none")
+    monkeypatch.setenv("QUEUE_SIZE", "-1")
+    code, lines = run()
+    (line,) = (line for line in lines if line.startswith("FAIL"))
+    assert (code, "PORT='none'" in line, "QUEUE_SIZE='-1'" in line, "docs/settings.md" in line) == (1, True, True, True)
+    assert not any("Traceback" in line or " engine " in line for line in lines)
+
+
+def test_a_bad_file_of_presets_is_a_bad_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRESETS_FILE", "/nowhere.json")
+    code, lines = run()
+    assert code == 1 and any(line.startswith("FAIL  settings") and "PRESETS_FILE" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("levels", "word"), [([OK, OK], "fine"), ([OK, WARN], "1 of 2 checks have a warning"), ([WARN, FAIL], "1 of 2 ch")]
+)
+def test_summary(levels: list[Level], word: str) -> None:
+    assert word in summary([Finding(level, "name", "found") for level in levels])
+
+
+def test_a_finding_says_what_to_do() -> None:
+    assert line(Finding(FAIL, "port", "taken", "Set PORT.")) == "FAIL  port         taken -> Set PORT."

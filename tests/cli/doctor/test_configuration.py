@@ -1,0 +1,90 @@
+"""Checks of the settings, of good ones and of bad ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import layout
+from app.cli.doctor import configuration
+from app.cli.doctor.findings import Level
+from app.engine.container import MEGABYTE
+from app.settings import Settings
+
+Machine = Callable[[int, int], None]
+OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Pretend to be on a machine of given cores and MB."""
+
+    def pretend(cores: int, memory_mb: int) -> None:
+        for module in (configuration, layout):
+            monkeypatch.setattr(module, "cpu_quota", lambda: cores)
+            monkeypatch.setattr(module, "memory_limit", lambda: memory_mb * MEGABYTE)
+        monkeypatch.setattr("app.settings.memory_limit", lambda: memory_mb * MEGABYTE)
+
+    return pretend
+
+
+def test_a_typing_error_in_the_env_file_is_noticed(tmp_path: Path) -> None:
+    env = tmp_path / ".env"
+    env.write_text("PORT=7000\nMAX_PIXLES=5\n")
+    finding = configuration.check_settings(str(env))
+    assert finding.level is WARN and finding.found.endswith("no settings: MAX_PIXLES")
+    env.write_text("PORT=7000\n")
+    assert configuration.check_settings(str(env)).level is OK
+    assert configuration.check_settings(str(tmp_path / "none")).found == "valid"
+
+
+@pytest.mark.parametrize(
+    ("settings", "level", "found"),
+    [
+        ({}, OK, "2 cores, 4000 MB: 1 web worker with 2 engines of 1 thread, at most 600 MB each; memory profile std"),
+        ({"memory_profile": "low"}, OK, "1 engine of 2 threads, at most 362 MB each; memory profile low"),
+        ({"engine_processes": 5}, WARN, "5 engines of 1 thread"),
+    ],
+)
+def test_layout(settings: dict[str, Any], level: Level, found: str, machine: Machine) -> None:
+    machine(2, 4000)
+    chosen = Settings(**settings)
+    finding = configuration.check_layout(chosen, layout.engine_layout(chosen))
+    assert finding.level is level and found.replace("std", "standard") in finding.found
+
+
+@pytest.mark.parametrize(
+    ("memory_mb", "settings", "level", "found"),
+    [
+        (512, {}, OK, "at most 512 MB of 512 MB"),
+        (24_000, {}, OK, "at most 1910 MB of 24000 MB"),
+        (512, {"memory_profile": "standard"}, WARN, "may take 914 MB of 512 MB"),
+        (2000, {"engine_processes": 4, "engine_memory_mb": 600}, WARN, "may take 3110 MB of 2000 MB"),
+        (512, {"model_name": "u2net"}, FAIL, "idle engines alone take 920 MB of 512 MB"),
+        (24_000, {"engine_memory_mb": 100}, WARN, "a cap of 100 MB leaves"),
+        (24_000, {"memory_warn_mb": 50}, WARN, "the mark of 50 MB"),
+    ],
+)
+def test_memory(memory_mb: int, settings: dict[str, Any], level: Level, found: str, machine: Machine) -> None:
+    machine(2, memory_mb)
+    chosen = Settings(**settings)
+    finding = configuration.check_memory(chosen, layout.engine_layout(chosen))
+    assert finding.level is level and found in finding.found and bool(finding.advice) == (level is not OK)
+
+
+def test_models(tmp_path: Path) -> None:
+    home = str(tmp_path)
+    assert configuration.check_default_model(Settings()).level is OK
+    missing = configuration.check_default_model(Settings(model_name="u2netp", rembg_home=home))
+    assert (missing.level, missing.advice) == (FAIL, "python -m app models pull u2netp")
+    assert configuration.check_other_models(Settings()).level is OK
+    others = Settings(models_allowed=("u2net", "u2netp"), rembg_home=home)
+    assert configuration.check_other_models(others).advice.count("models pull") == 2
+    for name in ("u2net", "u2netp"):
+        folder = tmp_path / "models" / name
+        folder.mkdir(parents=True)
+        (folder / f"{name}.onnx").touch()
+    assert configuration.check_other_models(others).found == "also here: u2net, u2netp"

@@ -1,0 +1,90 @@
+"""Checks of what the service does at run time, with a real engine."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from app.cli.doctor import runtime
+from app.cli.doctor.findings import Level
+from app.settings import Settings
+from tests.conftest import ENGINE, opened
+from tests.integration.conftest import free_port
+
+OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
+
+
+def test_output(tmp_path: Path) -> None:
+    assert runtime.check_output(tmp_path / "a/b").level is OK
+    (tmp_path / "file").touch()
+    assert runtime.check_output(tmp_path / "file").level is WARN
+    assert runtime.check_output(tmp_path / "file/deeper").level is WARN
+
+
+@contextmanager
+def server(body: bytes) -> Iterator[int]:
+    """Answer every GET with this body; yields the port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
+        yield running.server_port
+        running.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("body", "level", "found"),
+    [
+        (json.dumps({"status": "healthy", "name": "Cut"}).encode(), OK, "Cut answers on"),
+        (json.dumps({"status": "degraded", "name": "Cut"}).encode(), WARN, ": degraded"),
+        (b"<html>", FAIL, "taken by another program"),
+        (b"[]", FAIL, "taken by another program"),
+    ],
+)
+def test_a_port_that_is_taken(body: bytes, level: Level, found: str) -> None:
+    with server(body) as port:
+        finding = runtime.check_port(Settings(host="127.0.0.1", port=port))
+    assert finding.level is level and found in finding.found
+
+
+def test_a_port_that_is_free_and_an_address_that_is_not_ours() -> None:
+    assert runtime.check_port(Settings(host="127.0.0.1", port=free_port())).level is OK
+    finding = runtime.check_port(Settings(host="192.0.2.1"))
+    assert finding.level is FAIL and "HOST" in finding.advice
+
+
+def test_an_engine_without_weights(tmp_path: Path) -> None:
+    finding = runtime.check_engine(replace(ENGINE, model="u2netp", rembg_home=str(tmp_path)))
+    assert finding.level is FAIL and "MODEL_UNAVAILABLE" in finding.found and "models pull u2netp" in finding.advice
+
+
+def test_an_engine_without_room() -> None:
+    finding = runtime.check_engine(replace(ENGINE, memory_mb=64))
+    assert finding.level is FAIL and finding.advice.startswith("Raise ENGINE_MEMORY_MB")
+
+
+def test_an_engine_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    finding = runtime.check_engine(ENGINE)
+    assert finding.level is FAIL and finding.found.startswith("no photo came out")
+
+
+def test_the_small_photo_is_one() -> None:
+    image = opened(runtime.small_photo())
+    assert (image.size, image.mode, image.getpixel((32, 32))) == ((64, 64), "RGB", (230, 152, 92))

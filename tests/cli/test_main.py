@@ -1,0 +1,28 @@
+"""What every command does first: settings for rembg, and an end with a reason where settings are bad."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from app.cli.main import main
+from app.engine.models import REGISTRY
+from app.engine.rembg_entry import session_class
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, arguments)
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize(("value", "disabled"), [("false", False), ("true", True), ("", False)])
+def test_checksums_are_disabled_only_when_asked(value: str, disabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_CHECKSUM_DISABLED", value)
+    run("models", "list")
+    assert session_class(REGISTRY["u2net"]).checksum_disabled() is disabled
+
+
+def test_bad_settings_stop_it_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "none")
+    code, output = run("models", "list")
+    assert code == 1 and "PORT='none'" in output
