@@ -14,7 +14,6 @@ from app.http.bodies import Upload, read_upload
 from app.http.params import PARAMETERS, parse_options
 from app.http.presets import Preset, apply_preset
 from app.http.removal import Turn, service
-from app.imaging.strip import strip_metadata
 from app.observability import events, request_ids
 from app.removal import RemovalOptions, RemovalResult
 
@@ -115,11 +114,10 @@ def _work_on(turn: Turn, upload: Upload, options: RemovalOptions) -> _Removal:
     try:
         result = turn.run(upload.image, options, upload.background_image)
     except (OutOfMemory, EngineCrashed, DeadlineExceeded) as error:
-        original = strip_metadata(upload.image) if options.on_error == "original" else None
-        if original is None:
+        if options.on_error == "fail":
             raise
         events.fallback(error)
-        return _Removal(upload, options, None, original)
+        return _Removal(upload, options, None, upload.image)
     return _Removal(upload, options, result, saved_as=_save(result) if options.save else "")
 
 

@@ -86,7 +86,8 @@ PARAMETERS = {
             values.choice("fail", "original"),
             "fail, original",
             "fail",
-            "original: answer with the original image, and X-Fallback, when memory, time or an engine fails us.",
+            "original: when memory, time or an engine fails, answer with the image as it was sent, and X-Fallback; "
+            "**its metadata (EXIF, GPS) is still in it**.",
         ),
         Parameter(
             "require_foreground",

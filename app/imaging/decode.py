@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from app.errors import CorruptImage, TooManyPixels, UnsupportedFormat
-from app.imaging import colour
+from app.imaging import colour, exif
 from app.imaging.formats import sniff, webp_canvas
 from app.imaging.geometry import Size, fit_within
-from app.imaging.strip import exif, jpeg
+from app.imaging.jpeg import count_scans
 
 __all__ = ["Header", "Photo", "PixelLimits", "decode", "measure"]
 
@@ -42,9 +42,9 @@ DECODER_ERRORS = (
 )
 
 # Cameras write one, large ones take some. Pillow copies all it has for each one more: 10 MB of them take a minute.
-MOST_EXIF_BLOCKS = 100
+MAX_EXIF_BLOCKS = 100
 # Encoders write up to 20. Each takes 20 ms at 25 megapixels and as little as 40 bytes: 10 MB of them take an hour.
-MOST_SCANS = 100
+MAX_SCANS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +173,10 @@ def _open(data: bytes, name: str) -> Image.Image:
 
 def _check_jpeg(data: bytes) -> None:
     """Refuse a JPEG that is made to take minutes."""
-    if data.count(exif.PREFIX) > MOST_EXIF_BLOCKS:
+    if data.count(exif.PREFIX) > MAX_EXIF_BLOCKS:
         raise CorruptImage(details="too many EXIF blocks")
     # The quick count is of chance findings too, in a film behind the picture for example; it spares most the slow one.
-    if data.count(b"\xff\xda") > MOST_SCANS and jpeg.scans(data) > MOST_SCANS:
+    if data.count(b"\xff\xda") > MAX_SCANS and count_scans(data) > MAX_SCANS:
         raise CorruptImage(details="too many scans")
 
 
@@ -224,7 +224,7 @@ def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation 1..8; a block that can't be read means 1, it is no reason to refuse a photo."""
     block = image.info.get("exif")
     # Pillow gives up a whole block for one entry that is damaged, browsers do not.
-    if isinstance(block, bytes) and (turn := exif.orientation(memoryview(block))) != 1:
+    if isinstance(block, bytes) and (turn := exif.orientation(block)) != 1:
         return turn
     try:
         value = image.getexif().get(0x0112, 1)

@@ -236,6 +236,10 @@ def test_the_page_holds_everything(document: Any, page: str) -> None:
         assert name in page
 
 
+def test_the_page_warns_of_metadata_in_bold(page: str) -> None:
+    assert "<strong>its metadata (EXIF, GPS) is still in it</strong>" in page
+
+
 def test_the_page_loads_nothing_and_runs_nothing(fast_client: FlaskClient) -> None:
     answer = fast_client.get("/docs")
     assert answer.mimetype == "text/html"

@@ -20,11 +20,13 @@ from app.http.openapi.operations import (
     with_text,
 )
 from app.http.params import PARAMETERS
+from app.imaging.formats import ACCEPTED_FORMATS
 
 __all__ = ["ANYWHERE", "BODY", "REMOVAL", "WORK", "dialect"]
 
 TAG = "native"
-IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "application/zip", "image/gif", "image/bmp")
+# With `on_error=original` the answer has any format that is accepted.
+IMAGE_TYPES = ("application/zip", *(f"image/{name.lower()}" for name in ACCEPTED_FORMATS))
 BASE64: Schema = {
     "type": "string",
     "contentEncoding": "base64",
