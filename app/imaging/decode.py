@@ -92,16 +92,16 @@ def decode(
     longest_side: int,
     limits: PixelLimits,
     approve: Callable[[Header], None] = lambda header: None,
-    least_side: int = 0,
+    min_side: int = 0,
 ) -> Photo:
     """Decode the first frame of an image, scaled down to `longest_side` px at most, never up.
 
-    A larger JPEG may come out with `least_side` px, where it can be read at that scale in half the time. EXIF
+    A larger JPEG may come out with `min_side` px, where it can be read at that scale in half the time. EXIF
     orientation is applied, colours are converted to sRGB, 8 bit a channel. `approve` may raise to refuse an image by
     its header. Raises UnsupportedFormat, TooManyPixels (before any pixel is decoded) and CorruptImage.
     """
     name = _format_of(data)
-    image, full_size, turn = _load(data, name, least_side or longest_side, limits, approve)
+    image, full_size, turn = _load(data, name, min_side or longest_side, limits, approve)
     scaled = _shrink(colour.to_scalable(image), longest_side)
     if scaled is not image:
         image.close()  # it sits in a reference cycle, and its pixels would outlive the whole request
@@ -122,7 +122,7 @@ def measure(data: bytes, limits: PixelLimits) -> Header:
 
 
 def _load(
-    data: bytes, name: str, least_side: int, limits: PixelLimits, approve: Callable[[Header], None]
+    data: bytes, name: str, min_side: int, limits: PixelLimits, approve: Callable[[Header], None]
 ) -> tuple[Image.Image, Size, int]:
     """Return the decoded image, which a JPEG's draft has scaled down already, its full size and its orientation."""
     with _strict_pillow(limits.hard), _as_corrupt(limits.hard):
@@ -130,7 +130,7 @@ def _load(
             _approve_webp(data, limits, approve)
         image = _open(data, name)
         full_size = image.size
-        _check_pixels(image, least_side, limits.decoded)
+        _check_pixels(image, min_side, limits.decoded)
         approve(_header(image, name, full_size))
         image.load()
         return image, full_size, _orientation(image)
@@ -180,11 +180,11 @@ def _check_jpeg(data: bytes) -> None:
         raise CorruptImage(details="too many scans")
 
 
-def _check_pixels(image: Image.Image, least_side: int, most: int) -> None:
+def _check_pixels(image: Image.Image, min_side: int, most: int) -> None:
     """Refuse what is too large before decoding; let a JPEG scale itself down by 2, 4 or 8 while it is read."""
     width, height = image.size
     # A draft is never smaller than what is asked of it, so that the last step down is a filtered one.
-    image.draft(None, fit_within((width, height), least_side, least_side))
+    image.draft(None, fit_within((width, height), min_side, min_side))
     if image.size[0] * image.size[1] > most:
         raise _too_many(most, f"The image has {width} x {height} pixels.")
     if _tile_pixels(image) > most:

@@ -205,7 +205,7 @@ def parse(fields: Mapping[str, str], *, model: str, longest_side: int) -> Wishes
     }
     scale, mask_only = parsed.get("scale"), parsed.get("channels") == "alpha"
     canvas = Canvas(
-        most_pixels=parsed.get("size", kinds.SIZES["preview"]),
+        max_pixels=parsed.get("size", kinds.SIZES["preview"]),
         roi=parsed.get("roi"),
         scale=scale,
         position=parsed.get("position", CENTRE if scale else None),
