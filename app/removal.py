@@ -86,9 +86,7 @@ class RemovalOptions:
     crop: bool = False
     crop_margin: Lengths = NO_MARGIN
     refine: Refinement = "edges"
-    on_error: Literal["fail", "original"] = "fail"
     require_foreground: bool = False
-    save: bool = False
     canvas: Canvas | None = None
     trimap: Trimap = Trimap()
     smooth_mask: bool = False

@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory, ServiceError, error_codes
-from app.http.params import PARAMETERS
+from app.http.parameters import PARAMETERS
 from app.http.security import SECURITY_HEADERS
 from app.removal import Length, RemovalOptions
 from tests.conftest import encoded, jpeg, opened, photo
@@ -42,7 +42,7 @@ GOOD = [
     ("crop_margin", "10px 5%", {"crop_margin": (TEN, Length(5.0, "%")) * 2}),
     ("refine", "none", {"refine": "none"}),
     ("refine", "Matting", {"refine": "matting"}),
-    ("on_error", "Original", {"on_error": "original"}),
+    ("on_error", "Original", {}),
     ("require_foreground", "yes", {"require_foreground": True}),
     ("save", "false", {}),
     ("preset", "thumbnail", {"format": "WEBP", "quality": 60, "max_width": 300, "max_height": 300}),

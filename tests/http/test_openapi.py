@@ -17,7 +17,7 @@ from app import create_app
 from app.errors import error_codes
 from app.http import rembg
 from app.http.cors import EXPOSED_HEADERS
-from app.http.params import PARAMETERS
+from app.http.parameters import PARAMETERS
 from app.http.removebg import parameters as removebg
 from app.http.removebg.errors import CODES, OF_BACKGROUND
 from app.http.values import Kind
@@ -96,13 +96,14 @@ BODIES: dict[str, set[str]] = {
 def test_a_native_parameter_is_read_by_what_describes_it(document: Any, name: str) -> None:
     parameter = PARAMETERS[name]
     (described,) = (each for each in document["paths"][NATIVE[0]]["post"]["parameters"] if each["name"] == name)
-    assert parameter.parse.schema.items() <= described["schema"].items()
+    assert parameter.kind.schema.items() <= described["schema"].items()
     assert parameter.help in described["description"]
 
 
 KINDS = [
-    *(parameter.parse for parameters in (PARAMETERS, rembg.PARAMETERS) for parameter in parameters.values()),
-    *(parameter.kind for parameter in removebg.PARAMETERS.values()),
+    parameter.kind
+    for parameters in (PARAMETERS, rembg.PARAMETERS, removebg.PARAMETERS)
+    for parameter in parameters.values()
 ]
 
 
