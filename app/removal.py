@@ -39,14 +39,14 @@ NO_MARGIN: Lengths = (Length(0), Length(0), Length(0), Length(0))
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """Layout of an answer that is more than the photo cut out.
+    """Layout of an answer that places the subject on a canvas.
 
-    `most_pixels` bounds its width times height. `roi` is left, top, right and bottom of the part of the photo that may
+    `max_pixels` bounds its width times height. `roi` is left, top, right and bottom of the part of the photo that may
     be subject, None for all of it. `scale` is the subject's size in the canvas, 0..1, None for as it is. `position` is
     where the subject lies (x, y), 0 for left and top, 1 for right and bottom, None for where it was.
     """
 
-    most_pixels: int
+    max_pixels: int
     roi: Lengths | None = None
     scale: float | None = None
     position: tuple[float, float] | None = None
@@ -86,9 +86,7 @@ class RemovalOptions:
     crop: bool = False
     crop_margin: Lengths = NO_MARGIN
     refine: Refinement = "edges"
-    on_error: Literal["fail", "original"] = "fail"
     require_foreground: bool = False
-    save: bool = False
     canvas: Canvas | None = None
     trimap: Trimap = Trimap()
     smooth_mask: bool = False

@@ -24,7 +24,7 @@ from app.engine.container import cpu_quota
 from app.engine.messages import EngineConfig
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
-from app.http.params import parse_options
+from app.http.parameters import parse_native
 from app.http.presets import BUILT_IN
 from app.removal import RemovalRequest, RemovalResult
 from app.settings import Settings
@@ -86,8 +86,8 @@ class Studio:
 
     def cut_out(self, photo: bytes, fields: Mapping[str, str]) -> RemovalResult:
         """Return what the service would answer to these fields."""
-        options = parse_options(fields, models=(MODEL,), longest_side=self._side, accepted_format="PNG")
-        return self._pipeline.run(RemovalRequest(photo, options))
+        parsed = parse_native(fields, models=(MODEL,), longest_side=self._side, accepted_format="PNG")
+        return self._pipeline.run(RemovalRequest(photo, parsed.options))
 
     def sample(self, photo: bytes, fields: Mapping[str, str]) -> Sample:
         """Measure one answer against the lossless one of the same size."""

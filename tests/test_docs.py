@@ -12,7 +12,7 @@ from app.engine.observer import RestartReason
 from app.errors import error_codes
 from app.http.client import FORWARDED
 from app.http.cors import EXPOSED_HEADERS
-from app.http.params import PARAMETERS
+from app.http.parameters import PARAMETERS
 from app.http.presets import BUILT_IN
 from app.http.security import SECURITY_HEADERS
 from app.observability.metrics import METRICS, PREFIX

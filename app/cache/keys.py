@@ -12,14 +12,13 @@ from typing import Any
 from app.engine import weights
 from app.engine.messages import EngineConfig
 from app.engine.models import REGISTRY
-from app.removal import RemovalOptions, RemovalRequest
+from app.removal import RemovalRequest
 from app.settings import package_version
 
 __all__ = ["ResultKeys"]
 
 # What changes nothing in a result. All other fields are part of the key, those that come one day included.
 REQUEST_ASIDE = {"options", "request_id"}
-OPTIONS_ASIDE = {"on_error", "save"}
 CONFIG_ASIDE = {
     "faults",
     "log_file",
@@ -52,7 +51,7 @@ class ResultKeys:
             "service": self._service,
             "weights": digest,
             "images": {name: hashlib.sha256(getattr(request, name)).hexdigest() for name in _images(request)},
-            "options": _all_but(OPTIONS_ASIDE, request.options),
+            "options": asdict(request.options),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -69,5 +68,5 @@ def _images(request: RemovalRequest) -> list[str]:
     return [field.name for field in fields(request) if field.name not in REQUEST_ASIDE]
 
 
-def _all_but(aside: set[str], data: RemovalOptions | EngineConfig) -> dict[str, Any]:
+def _all_but(aside: set[str], data: EngineConfig) -> dict[str, Any]:
     return {name: value for name, value in asdict(data).items() if name not in aside}

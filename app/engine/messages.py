@@ -88,7 +88,7 @@ def _options(data: dict[str, Any]) -> RemovalOptions:
 def _canvas(data: dict[str, Any]) -> Canvas:
     roi, position = data["roi"], data["position"]
     return Canvas(
-        data["most_pixels"],
+        data["max_pixels"],
         tuple(Length(**edge) for edge in roi) if roi is not None else None,  # type: ignore[arg-type]
         data["scale"],
         tuple(position) if position is not None else None,

@@ -12,11 +12,11 @@ from app.engine.container import MEGABYTE
 from app.engine.memory import MemoryGuard, predict_growth
 from app.engine.messages import EngineConfig
 from app.engine.models import ModelSpec
-from app.engine.plans import CanvasPlan, NativePlan, Plan
+from app.engine.plans import CanvasPlan, PhotoPlan, Plan
 from app.engine.session import Session, SessionCache
 from app.engine.sizing import largest_side
 from app.errors import ServiceError, UnknownForeground
-from app.imaging.canvas import most_answer_pixels
+from app.imaging.canvas import max_answer_pixels
 from app.imaging.cutout import WHITE, cut_out
 from app.imaging.decode import Header, Photo, PixelLimits, decode, measure
 from app.imaging.encode import MIMETYPES, encode
@@ -66,7 +66,7 @@ class Pipeline:
         session = self._session(options.model)
         with stages.stage("decode"):
             plan = self._plan(request, session.model)
-            photo = plan.part(self._decode(request.image, options, plan.side, least_side=plan.least_side))
+            photo = plan.part(self._decode(request.image, options, plan.side, min_side=plan.min_side))
             background = self._background(request, photo, plan)
         with stages.stage("infer"):
             raw = session.predict(photo.rgb, alone=alone)
@@ -107,19 +107,19 @@ class Pipeline:
         return session
 
     def _decode(
-        self, data: bytes, options: RemovalOptions, longest_side: int, held: int = 0, least_side: int = 0
+        self, data: bytes, options: RemovalOptions, longest_side: int, held: int = 0, min_side: int = 0
     ) -> Photo:
         """Decode an image once its predicted memory has been found to fit beside `held` bytes."""
 
         def approve(header: Header) -> None:
             self._memory.admit(header, _growth(header, data, options, longest_side, held))
 
-        return decode(data, longest_side, self._limits, approve, least_side)
+        return decode(data, longest_side, self._limits, approve, min_side)
 
     def _plan(self, request: RemovalRequest, model: ModelSpec) -> Plan:
         options, canvas = request.options, request.options.canvas
         if canvas is None:
-            return NativePlan(options, model)
+            return PhotoPlan(options, model)
         header = measure(request.image, self._limits)
 
         def fits(header: Header, side: int) -> bool:
@@ -145,7 +145,7 @@ class Pipeline:
 
 def _growth(header: Header, data: bytes, options: RemovalOptions, side: int, held: int) -> int:
     """Return the bytes that an image is predicted to take when it is worked on at this side."""
-    answer_pixels = most_answer_pixels(header.full_size, options, min(1.0, side / max(header.full_size)))
+    answer_pixels = max_answer_pixels(header.full_size, options, min(1.0, side / max(header.full_size)))
     webp = options.format == "WEBP"
     return predict_growth(header, len(data), side, held=held, webp=webp, answer_pixels=answer_pixels)
 

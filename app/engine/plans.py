@@ -1,4 +1,4 @@
-"""How large a photo is worked on, and how the answer is made of it: natively, or on a canvas (remove.bg's dialect)."""
+"""Size at which a photo is processed, and composition of the answer: the photo itself, or a layout on a canvas."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.engine.models import ModelSpec
-from app.imaging.canvas import MOST_PIXELS, MOST_PNG_PIXELS, Layout, lay_out, region_of
+from app.imaging.canvas import MAX_PIXELS, MAX_PNG_PIXELS, Layout, lay_out, region_of
 from app.imaging.cutout import Cutout, Picture, finish, on_background
 from app.imaging.decode import Photo
 from app.imaging.geometry import Size, fit_pixels, fit_within, scale_box
@@ -19,7 +19,7 @@ from app.imaging.placing import is_opaque, place
 from app.imaging.subject import raw_box
 from app.removal import Box, Canvas, OutputFormat, RemovalOptions
 
-__all__ = ["CanvasPlan", "NativePlan", "Plan"]
+__all__ = ["CanvasPlan", "PhotoPlan", "Plan"]
 
 Layers = tuple[Image.Image, Image.Image | None]
 # The model's grid knows the subject's box roughly: its true scale is met with this much to spare.
@@ -29,15 +29,15 @@ NEARLY = 0.97
 
 
 class Plan(Protocol):
-    """What depends on the dialect while a photo is worked on; sides are the longer ones, in px."""
+    """Decisions about sizes and composition while a photo is processed; sides are the longer ones, in px."""
 
     @property
     def side(self) -> int:
         """Return the side to decode to, at most."""
 
     @property
-    def least_side(self) -> int:
-        """Return the side that does as well, where it is quicker to decode to."""
+    def min_side(self) -> int:
+        """Return the minimum side, for decoders that are faster at a scale of their own."""
 
     def background_side(self, photo: Photo) -> int:
         """Return the side to decode a background to."""
@@ -55,12 +55,12 @@ class Plan(Protocol):
         """Return the format to encode it in."""
 
     def max_size(self, cutout: Cutout, photo: Photo) -> Size:
-        """Return the largest size that the answer could have had, (0, 0) where nobody asks."""
+        """Return the maximum size of the answer at any limit of pixels, (0, 0) without a canvas."""
 
 
 @dataclass(frozen=True, slots=True)
-class NativePlan:
-    """MAX_DIMENSION bounds everything, and the answer shows the whole photo unless it is cropped to the subject."""
+class PhotoPlan:
+    """The answer is the photo, cropped to the subject on demand; `longest_side` bounds every size."""
 
     options: RemovalOptions
     model: ModelSpec
@@ -77,7 +77,7 @@ class NativePlan:
         return min(options.longest_side, max(options.max_width, options.max_height, 2 * self.model.size))
 
     @property
-    def least_side(self) -> int:
+    def min_side(self) -> int:
         """Return a bit less: photos of 4000 and 4032 px, which most telephones take, are read at half their scale."""
         return round(self.side * NEARLY)
 
@@ -112,7 +112,7 @@ class NativePlan:
         return self.options.format
 
     def max_size(self, cutout: Cutout, photo: Photo) -> Size:
-        """Return nothing: MAX_DIMENSION is no secret."""
+        """Return (0, 0): there is no canvas."""
         return 0, 0
 
 
@@ -132,17 +132,17 @@ class CanvasPlan:
         """Return the best where the subject may be a small part of the photo, else what the answer needs."""
         if self._by_subject or self.canvas.roi:
             return self.best_side
-        needed = max(fit_pixels(self.header_size, self._most(self.canvas.most_pixels)))
+        needed = max(fit_pixels(self.header_size, self._limited(self.canvas.max_pixels)))
         return min(self.best_side, max(needed, 2 * self.model.size))
 
     @property
-    def least_side(self) -> int:
-        """Return the same: the answer's size is exact in this dialect."""
+    def min_side(self) -> int:
+        """Return the same: the size of an answer on a canvas is exact."""
         return self.side
 
     def background_side(self, photo: Photo) -> int:
         """Return what the largest answer may need."""
-        return min(max(photo.size), 2 * math.isqrt(self.canvas.most_pixels))
+        return min(max(photo.size), 2 * math.isqrt(self.canvas.max_pixels))
 
     def part(self, photo: Photo) -> Photo:
         """Return the region of interest."""
@@ -157,7 +157,7 @@ class CanvasPlan:
         """Scale down as far as the answer allows, now that it is known roughly where the subject is."""
         region = self._region(part)
         subject = self._in_photo(raw_box(raw), (raw.shape[1], raw.shape[0]), region)
-        layout = self._layout(part, subject, self.canvas.most_pixels)
+        layout = self._layout(part, subject, self.canvas.max_pixels)
         if not self._by_subject:
             shown = scale_box(region, part.full_size, layout.size)
             return _scaled_down(part, (shown.width, shown.height))
@@ -166,7 +166,7 @@ class CanvasPlan:
 
     def finish(self, cutout: Cutout, photo: Photo, background: Image.Image | None) -> Picture:
         """Put the cut-out where the layout says, and on its background."""
-        layout = self._final_layout(cutout, photo, self.canvas.most_pixels)
+        layout = self._final_layout(cutout, photo, self.canvas.max_pixels)
         image = place(cutout.image, self._region(photo), layout)
         return Picture(on_background(image, self.options, background), layout.subject)
 
@@ -177,20 +177,20 @@ class CanvasPlan:
         return "JPEG" if is_opaque(picture.image) and not self.options.mask_only else "PNG"
 
     def max_size(self, cutout: Cutout, photo: Photo) -> Size:
-        """Return the size that the answer would have at the largest `size`."""
-        return self._final_layout(cutout, photo, MOST_PIXELS).size
+        """Return the size of the answer at the largest limit of pixels."""
+        return self._final_layout(cutout, photo, MAX_PIXELS).size
 
     @property
     def _by_subject(self) -> bool:
-        """Tell whether the answer's scale depends on the subject's size."""
+        """Return whether the scale of the answer depends on the size of the subject."""
         return self.options.crop or self.canvas.scale is not None
 
-    def _most(self, pixels: int) -> int:
-        """Return how many of so many pixels the answer's format may have."""
+    def _limited(self, pixels: int) -> int:
+        """Return a number of pixels, limited to what the format of the answer may have."""
         background = self.options.background
         solid = self.has_background or (background is not None and background[3] == 255)
         png = self.options.format == "PNG" or (self.options.format == "AUTO" and (self.options.mask_only or not solid))
-        return min(pixels, MOST_PNG_PIXELS) if png else pixels
+        return min(pixels, MAX_PNG_PIXELS) if png else pixels
 
     def _region(self, photo: Photo) -> Box:
         return region_of(self.canvas.roi, photo.full_size)
@@ -200,18 +200,18 @@ class CanvasPlan:
         found = scale_box(box, size, (region.width, region.height))
         return replace(found, top=found.top + region.top, left=found.left + region.left) if found.width else found
 
-    def _final_layout(self, cutout: Cutout, photo: Photo, most_pixels: int) -> Layout:
+    def _final_layout(self, cutout: Cutout, photo: Photo, max_pixels: int) -> Layout:
         subject = self._in_photo(cutout.subject, cutout.image.size, self._region(photo))
-        return self._layout(photo, subject, most_pixels)
+        return self._layout(photo, subject, max_pixels)
 
-    def _layout(self, photo: Photo, subject: Box, most_pixels: int) -> Layout:
+    def _layout(self, photo: Photo, subject: Box, max_pixels: int) -> Layout:
         frame = photo.full_size
         return lay_out(
             frame,
             self._region(photo),
             subject,
             self.options,
-            most_pixels=self._most(most_pixels),
+            max_pixels=self._limited(max_pixels),
             sharpest=min(1.0, self.best_side / max(frame)),
         )
 

@@ -11,11 +11,10 @@ from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory
 from app.http import events, request_ids, responses
 from app.http.admission import Slot
 from app.http.bodies import Upload, read_upload
-from app.http.params import PARAMETERS, parse_options
+from app.http.parameters import NativeRequest, parse_native
 from app.http.presets import apply_preset
 from app.http.services import services
-from app.imaging.strip import strip_metadata
-from app.removal import RemovalOptions, RemovalResult
+from app.removal import RemovalResult
 
 __all__ = ["blueprint"]
 
@@ -28,20 +27,18 @@ AUTO_FORMATS = {"image/png": "PNG", "image/webp": "WEBP", "image/jpeg": "JPEG"}
 
 @dataclass(frozen=True, slots=True)
 class _Removal:
-    """What became of an upload; `original` stands in for the result where that failed and the caller wants it so."""
+    """Outcome of an upload; `result` is None where the original is answered in its place."""
 
     upload: Upload
-    options: RemovalOptions
+    parsed: NativeRequest
     result: RemovalResult | None
-    original: bytes = b""
     saved_as: str = ""
 
     @property
-    def unknown_names(self) -> set[str]:
-        known = {*PARAMETERS, "preset"}
-        if self.options.save and not self.saved_as:
-            known.remove("save")  # it was asked for, and could not be done
-        return ({*self.upload.fields} - known) | {*self.upload.unknown_files}
+    def ignored(self) -> frozenset[str]:
+        """Return the names of parameters without effect; `save` is one of them when the result could not be kept."""
+        failed = {"save"} if self.parsed.save and not self.saved_as else set()
+        return self.parsed.ignored.union(failed, self.upload.unknown_files)
 
 
 @blueprint.post("/remove-background")
@@ -61,20 +58,20 @@ def remove_background_base64() -> Response:
     """Answer with JSON that holds the image."""
     removal = _remove(services().settings.max_dimension)
     if removal.result is None:
-        response = responses.original_base64_response(removal.original, request_ids.current())
+        response = responses.original_base64_response(removal.upload.image, request_ids.current())
     else:
         response = responses.base64_response(
-            removal.result, removal.options, len(removal.upload.image), request_ids.current()
+            removal.result, removal.parsed.options, len(removal.upload.image), request_ids.current()
         )
     return _with_notes(response, removal)
 
 
 def _image(removal: _Removal, *, attachment: bool) -> Response:
     if removal.result is None:
-        response = responses.original_response(removal.original, attachment=attachment)
+        response = responses.original_response(removal.upload.image, attachment=attachment)
     else:
         response = responses.image_response(
-            removal.result, removal.options, len(removal.upload.image), attachment=attachment
+            removal.result, removal.parsed.options, len(removal.upload.image), attachment=attachment
         )
     return _with_notes(response, removal)
 
@@ -83,7 +80,7 @@ def _with_notes(response: Response, removal: _Removal) -> Response:
     """Add where the result was kept, and what of the request was not done."""
     if removal.saved_as:
         response.headers["X-Saved-As"] = removal.saved_as
-    return responses.name_ignored(response, removal.unknown_names)
+    return responses.name_ignored(response, removal.ignored)
 
 
 def _remove(longest_side: int) -> _Removal:
@@ -92,11 +89,11 @@ def _remove(longest_side: int) -> _Removal:
         with slot.reading():
             upload = read_upload(request, services().settings.max_image_bytes)
         events.received(len(upload.image))
-        return _work_on(slot, upload, _options(upload, longest_side))
+        return _work_on(slot, upload, _parsed(upload, longest_side))
 
 
-def _options(upload: Upload, longest_side: int) -> RemovalOptions:
-    return parse_options(
+def _parsed(upload: Upload, longest_side: int) -> NativeRequest:
+    return parse_native(
         apply_preset(upload.fields, services().presets),
         models=services().settings.allowed_models,
         longest_side=longest_side,
@@ -104,16 +101,15 @@ def _options(upload: Upload, longest_side: int) -> RemovalOptions:
     )
 
 
-def _work_on(slot: Slot, upload: Upload, options: RemovalOptions) -> _Removal:
+def _work_on(slot: Slot, upload: Upload, parsed: NativeRequest) -> _Removal:
     try:
-        result = slot.submit(upload.image, options, upload.background_image)
+        result = slot.submit(upload.image, parsed.options, upload.background_image)
     except (OutOfMemory, EngineCrashed, DeadlineExceeded) as error:
-        original = strip_metadata(upload.image) if options.on_error == "original" else None
-        if original is None:
+        if parsed.on_error == "fail":
             raise
         events.fallback(error)
-        return _Removal(upload, options, None, original)
-    return _Removal(upload, options, result, saved_as=_save(result) if options.save else "")
+        return _Removal(upload, parsed, None)
+    return _Removal(upload, parsed, result, _save(result) if parsed.save else "")
 
 
 def _save(result: RemovalResult) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from app.errors import InvalidParameter
-from app.http.params import PARAMETERS, parse_fields
+from app.http.parameters import PARAMETERS, not_one_of, parse_fields
 from app.settings import SettingProblem, SettingsError
 
 __all__ = ["BUILT_IN", "apply_preset", "load_presets"]
@@ -55,7 +55,7 @@ def _checked(name: str, fields: object) -> Preset:
     if unknown := sorted(set(fields) - set(PARAMETERS)):
         raise ValueError(f"preset {name!r} has unknown parameters: {', '.join(unknown)}")
     texts = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in fields.items()}
-    parse_fields(texts)
+    parse_fields(texts, PARAMETERS)
     return texts
 
 
@@ -67,7 +67,5 @@ def apply_preset(fields: Mapping[str, str], presets: Mapping[str, Preset]) -> di
         return explicit
     preset = presets.get(name.strip().lower())
     if preset is None:
-        raise InvalidParameter(
-            f"Parameter 'preset' must be one of {', '.join(presets)}.", details=f"got {name[:100]!r}"
-        )
+        raise not_one_of("preset", name, presets)
     return {**preset, **explicit}

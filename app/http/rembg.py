@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterable
 
 from flask import Blueprint, Response, g, request
 
-from app.errors import InvalidParameter, MissingImage, MultipleSources, UrlRefused
+from app.errors import MissingImage, MultipleSources, UrlRefused
 from app.fetch.fetcher import USER_AGENT
 from app.http import events, responses, values
 from app.http.admission import Slot
 from app.http.bodies import check_image, query_texts, read_parts
-from app.http.params import Parameter, parse_value
+from app.http.parameters import (
+    Fields,
+    Parameter,
+    ParsedRequest,
+    by_name,
+    names_without_effect,
+    not_one_of,
+    parse_fields,
+)
 from app.http.services import services
 from app.removal import RGBA, RemovalOptions, Trimap
 
@@ -26,8 +33,6 @@ CLOUD_MODELS = {"withoutbg", "atlascloud"}
 # What FastAPI takes for a bool besides what this service does.
 LETTERS = {"t": True, "y": True, "f": False, "n": False}
 _CHANNELS = re.compile(r" *[0-9]{1,3}(?: *, *[0-9]{1,3}){2,3} *", re.ASCII)
-
-Fields = Mapping[str, str]
 
 
 def _flag(text: str) -> bool:
@@ -55,38 +60,36 @@ channels = values.Kind(
 refused = values.Kind(_refused, {"type": "string", "maxLength": 0})
 level = values.whole_number(0, 255)
 
-PARAMETERS = {
-    parameter.name: parameter
-    for parameter in (
-        Parameter("model", values.text, "a name in MODELS_ALLOWED", "MODEL_NAME", "Model to use; none in the cloud."),
-        Parameter(
-            "a", flag, "bool", "false", "Alpha matting: closed-form, as refine=matting; the subject's own colours."
-        ),
-        Parameter("af", level, "0–255", "240", "With a: above this the mask is taken for the subject."),
-        Parameter("ab", level, "0–255", "10", "With a: below this the mask is taken for the background."),
-        Parameter("ae", level, "0–255", "10", "With a: px along the borders of both that are solved for all the same."),
-        Parameter("om", flag, "bool", "false", "Answer with the mask, grey; a, dc and bgc have no effect then."),
-        Parameter("ppm", flag, "bool", "false", "Make the mask's border smooth, with nothing half transparent."),
-        Parameter(
-            "dc", flag, "bool", "false", "Leave only the subject's own colours along its edge; a does so anyway."
-        ),
-        Parameter("vm", flag, "bool", "false", "Refine with ViTMatte: that is not done here."),
-        Parameter(
-            "bgc", channels, "r,g,b,a, each 0–255", "none", "Colour behind the subject, in the query or the form."
-        ),
-        Parameter("extras", refused, "nothing", "none", "Refused: it names files, keys and services."),
-    )
-}
-# How much of what a parameter does at rembg's server it does here.
-SUPPORT: dict[str, Literal["same", "partly", "ignored", "refused"]] = {
-    "file": "same",
-    "url": "partly",
-    "model": "partly",
-    **dict.fromkeys(("a", "af", "ab", "ae", "om", "ppm", "dc"), "same"),
-    "vm": "ignored",
-    "bgc": "same",
-    "extras": "refused",
-}
+PARAMETERS = by_name(
+    Parameter(
+        "model",
+        values.text,
+        "a name in MODELS_ALLOWED",
+        "MODEL_NAME",
+        "Model to use; none in the cloud.",
+        support="partly",
+    ),
+    Parameter("a", flag, "bool", "false", "Alpha matting: closed-form, as refine=matting; the subject's own colours."),
+    Parameter("af", level, "0–255", "240", "With a: above this the mask is taken for the subject."),
+    Parameter("ab", level, "0–255", "10", "With a: below this the mask is taken for the background."),
+    Parameter("ae", level, "0–255", "10", "With a: px along the borders of both that are solved for all the same."),
+    Parameter("om", flag, "bool", "false", "Answer with the mask, grey; a, dc and bgc have no effect then."),
+    Parameter("ppm", flag, "bool", "false", "Make the mask's border smooth, with nothing half transparent."),
+    Parameter("dc", flag, "bool", "false", "Leave only the subject's own colours along its edge; a does so anyway."),
+    Parameter(
+        "vm",
+        flag,
+        "bool",
+        "false",
+        "Refine with ViTMatte: that is not done here.",
+        support="ignored",
+        idle=frozenset({False}),
+    ),
+    Parameter("bgc", channels, "r,g,b,a, each 0–255", "none", "Colour behind the subject, in the query or the form."),
+    Parameter("extras", refused, "nothing", "none", "Refused: it names files, keys and services.", support="refused"),
+)
+# How much of its effect at rembg's server each parameter has here.
+SUPPORT = {"file": "same", "url": "partly"} | {name: parameter.support for name, parameter in PARAMETERS.items()}
 
 
 @blueprint.post("/api/remove")
@@ -94,27 +97,25 @@ def remove_upload() -> Response:
     """Answer with the uploaded photo without its background."""
     with services().removals.slot() as slot:
         with slot.reading():
-            image, fields, unknown_files = _read_upload()
-        return responses.name_ignored(_answer(slot, fields, lambda: image), {*_ignored(fields), *unknown_files})
+            image, texts, unknown_files = _read_upload()
+        return _answer(slot, texts, lambda: image, unknown_files)
 
 
 @blueprint.get("/api/remove")
 def remove_url() -> Response:
     """Answer with the photo at a URL without its background."""
     with services().removals.slot() as slot:
-        fields = query_texts(request)
-        url = fields.pop("url", "")
-        return responses.name_ignored(_answer(slot, fields, lambda: _fetched(url)), _ignored(fields))
+        texts = query_texts(request)
+        url = texts.pop("url", "")
+        return _answer(slot, texts, lambda: _fetched(url))
 
 
-def parse(fields: Fields, *, models: tuple[str, ...], longest_side: int) -> RemovalOptions:
-    """Parse fields to options, the first of `models` being the default; raise InvalidParameter."""
-    given = {
-        name: parse_value(name, PARAMETERS[name].parse, text) for name, text in fields.items() if name in PARAMETERS
-    }
+def parse(texts: Fields, *, models: tuple[str, ...], longest_side: int) -> ParsedRequest:
+    """Parse fields, the first of `models` being the default; raise InvalidParameter that names the first bad one."""
+    given = parse_fields(texts, PARAMETERS)
     matting = given.get("a", False) and not given.get("om", False)
     default = Trimap()
-    return RemovalOptions(
+    options = RemovalOptions(
         model=_model(given.get("model", models[0]), models),
         longest_side=longest_side,
         background=given.get("bgc"),
@@ -126,30 +127,31 @@ def parse(fields: Fields, *, models: tuple[str, ...], longest_side: int) -> Remo
         smooth_mask=given.get("ppm", False),
         keep_colours=not (matting or given.get("dc", False)),
     )
+    return ParsedRequest(options, names_without_effect(texts, given, PARAMETERS))
 
 
 def _model(name: str, models: tuple[str, ...]) -> str:
     if name in models:
         return name
-    why = f" {name!r} would send the photo to another company." if name in CLOUD_MODELS else ""
-    raise InvalidParameter(
-        f"Parameter 'model' must be one of {', '.join(models)}.{why}",
-        details=f"got {name[:100]!r}",
-        solution="Leave 'model' out, or have the operator add it to MODELS_ALLOWED."
-        if not why
-        else "Name another model.",
-        parameter="model",
-    )
+    if name in CLOUD_MODELS:
+        why, solution = f" {name!r} would send the photo to another company.", "Name another model."
+    else:
+        why, solution = "", "Leave 'model' out, or have the operator add it to MODELS_ALLOWED."
+    raise not_one_of("model", name, models, why=why, solution=solution)
 
 
-def _answer(slot: Slot, fields: Fields, image_source: Callable[[], bytes]) -> Response:
-    """Understand the fields before the image is fetched, then have it worked on."""
+def _answer(
+    slot: Slot, texts: Fields, image_source: Callable[[], bytes], unknown_files: Iterable[str] = ()
+) -> Response:
+    """Parse the fields before the image is fetched, then have it worked on."""
     settings = services().settings
-    options = parse(fields, models=settings.allowed_models, longest_side=settings.max_dimension)
+    parsed = parse(texts, models=settings.allowed_models, longest_side=settings.max_dimension)
     image = image_source()
     check_image(image, settings.max_image_bytes)
     events.received(len(image))
-    return responses.image_response(slot.submit(image, options), options, len(image), attachment=False)
+    result = slot.submit(image, parsed.options)
+    response = responses.image_response(result, parsed.options, len(image), attachment=False)
+    return responses.name_ignored(response, parsed.ignored.union(unknown_files))
 
 
 def _read_upload() -> tuple[bytes, Fields, list[str]]:
@@ -169,9 +171,3 @@ def _fetched(url: str) -> bytes:
     if request.headers.get("User-Agent") == USER_AGENT:  # a redirect could lead here without end
         raise UrlRefused("This service does not fetch from itself.")
     return services().url_fetcher.fetch(url, g.deadline)
-
-
-def _ignored(fields: Fields) -> set[str]:
-    """Return the names of what was asked for and is not done."""
-    unknown = set(fields) - set(PARAMETERS)
-    return unknown | ({"vm"} if "vm" in fields and flag(fields["vm"]) else set())

@@ -1,7 +1,7 @@
-"""Where the subject goes in an answer of remove.bg's dialect: sizes and boxes, in whole pixels.
+"""Layout of an answer on a canvas: its size and the place of the subject in it, in whole pixels.
 
 Everything is measured on the photo at its full size, whatever size it was worked on at, so that the same photo and
-parameters give the same answer on every server that bears its size.
+options give the same answer on every server that bears its size.
 """
 
 from __future__ import annotations
@@ -13,15 +13,19 @@ from app.errors import RoiEmpty, RoiExceedsBounds
 from app.imaging.geometry import Size, fit_pixels, intersect, pixels_of, scale_box, widen_box
 from app.removal import NO_MARGIN, Box, Canvas, Lengths, RemovalOptions
 
-__all__ = ["MOST_PIXELS", "MOST_PNG_PIXELS", "Layout", "lay_out", "most_answer_pixels", "region_of"]
+__all__ = ["MAX_PIXELS", "MAX_PNG_PIXELS", "Layout", "lay_out", "max_answer_pixels", "region_of"]
 
-# The most that any answer has, and the most that a PNG has.
-MOST_PIXELS, MOST_PNG_PIXELS = 25_000_000, 10_000_000
+# Upper limits for the pixels of any answer, and of a PNG.
+MAX_PIXELS, MAX_PNG_PIXELS = 25_000_000, 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The answer's size, and which part of the photo (full-size px) goes where in it; `subject` in the answer's px."""
+    """Size of the answer, and the boxes in it.
+
+    `source` is the part of the photo, in px of its full size, that fills `target`; `target` and `subject` are in px of
+    the answer.
+    """
 
     size: Size
     source: Box
@@ -45,18 +49,18 @@ def region_of(roi: Lengths | None, frame: Size) -> Box:
 
 
 def lay_out(
-    frame: Size, region: Box, subject: Box, options: RemovalOptions, *, most_pixels: int, sharpest: float = 1.0
+    frame: Size, region: Box, subject: Box, options: RemovalOptions, *, max_pixels: int, sharpest: float = 1.0
 ) -> Layout:
     """Lay the answer out for a photo of size `frame`, of which `region` was looked at and `subject` was found.
 
-    `subject` is empty when there is none: then nothing is cropped or moved. The answer has `most_pixels` at most, and
+    `subject` is empty when there is none: then nothing is cropped or moved. The answer has `max_pixels` at most, and
     is at most `sharpest` of the photo's size, which is what it could be worked on at.
     """
-    canvas = options.canvas or Canvas(most_pixels)
+    canvas = options.canvas or Canvas(max_pixels)
     whole = Box(0, 0, *frame)
     if options.crop and subject.width:
         whole = widen_box(subject, options.crop_margin)
-    size = _size(whole, most_pixels, sharpest)
+    size = _size(whole, max_pixels, sharpest)
     placed = scale_box(_seen_from(whole, subject), (whole.width, whole.height), size)
     if subject.width and (canvas.scale or canvas.position):
         target = _placed(placed, subject, size, canvas)
@@ -66,17 +70,17 @@ def lay_out(
     return Layout(size, source, target, placed)
 
 
-def most_answer_pixels(frame: Size, options: RemovalOptions, sharpest: float) -> int:
-    """Return the most pixels that the answer can have, wherever the subject is; 0 without a canvas."""
+def max_answer_pixels(frame: Size, options: RemovalOptions, sharpest: float) -> int:
+    """Return the maximum of pixels in the answer, wherever the subject is; 0 without a canvas."""
     if options.canvas is None:
         return 0
     margins = options.crop_margin if options.crop else NO_MARGIN
     whole = widen_box(Box(0, 0, *frame), margins)
-    return min(options.canvas.most_pixels, round(whole.width * whole.height * sharpest**2))
+    return min(options.canvas.max_pixels, round(whole.width * whole.height * sharpest**2))
 
 
-def _size(whole: Box, most_pixels: int, sharpest: float) -> Size:
-    width, height = fit_pixels((whole.width, whole.height), most_pixels)
+def _size(whole: Box, max_pixels: int, sharpest: float) -> Size:
+    width, height = fit_pixels((whole.width, whole.height), max_pixels)
     if width <= whole.width * sharpest:
         return width, height
     return max(1, floor(whole.width * sharpest)), max(1, floor(whole.height * sharpest))

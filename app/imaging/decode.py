@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from app.errors import CorruptImage, TooManyPixels, UnsupportedFormat
-from app.imaging import colour
+from app.imaging import colour, exif
 from app.imaging.formats import sniff, webp_canvas
 from app.imaging.geometry import Size, fit_within
-from app.imaging.strip import exif, jpeg
+from app.imaging.jpeg import count_scans
 
 __all__ = ["Header", "Photo", "PixelLimits", "decode", "measure"]
 
@@ -42,9 +42,9 @@ DECODER_ERRORS = (
 )
 
 # Cameras write one, large ones take some. Pillow copies all it has for each one more: 10 MB of them take a minute.
-MOST_EXIF_BLOCKS = 100
+MAX_EXIF_BLOCKS = 100
 # Encoders write up to 20. Each takes 20 ms at 25 megapixels and as little as 40 bytes: 10 MB of them take an hour.
-MOST_SCANS = 100
+MAX_SCANS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +92,16 @@ def decode(
     longest_side: int,
     limits: PixelLimits,
     approve: Callable[[Header], None] = lambda header: None,
-    least_side: int = 0,
+    min_side: int = 0,
 ) -> Photo:
     """Decode the first frame of an image, scaled down to `longest_side` px at most, never up.
 
-    A larger JPEG may come out with `least_side` px, where it can be read at that scale in half the time. EXIF
+    A larger JPEG may come out with `min_side` px, where it can be read at that scale in half the time. EXIF
     orientation is applied, colours are converted to sRGB, 8 bit a channel. `approve` may raise to refuse an image by
     its header. Raises UnsupportedFormat, TooManyPixels (before any pixel is decoded) and CorruptImage.
     """
     name = _format_of(data)
-    image, full_size, turn = _load(data, name, least_side or longest_side, limits, approve)
+    image, full_size, turn = _load(data, name, min_side or longest_side, limits, approve)
     scaled = _shrink(colour.to_scalable(image), longest_side)
     if scaled is not image:
         image.close()  # it sits in a reference cycle, and its pixels would outlive the whole request
@@ -122,7 +122,7 @@ def measure(data: bytes, limits: PixelLimits) -> Header:
 
 
 def _load(
-    data: bytes, name: str, least_side: int, limits: PixelLimits, approve: Callable[[Header], None]
+    data: bytes, name: str, min_side: int, limits: PixelLimits, approve: Callable[[Header], None]
 ) -> tuple[Image.Image, Size, int]:
     """Return the decoded image, which a JPEG's draft has scaled down already, its full size and its orientation."""
     with _strict_pillow(limits.hard), _as_corrupt(limits.hard):
@@ -130,7 +130,7 @@ def _load(
             _approve_webp(data, limits, approve)
         image = _open(data, name)
         full_size = image.size
-        _check_pixels(image, least_side, limits.decoded)
+        _check_pixels(image, min_side, limits.decoded)
         approve(_header(image, name, full_size))
         image.load()
         return image, full_size, _orientation(image)
@@ -173,18 +173,18 @@ def _open(data: bytes, name: str) -> Image.Image:
 
 def _check_jpeg(data: bytes) -> None:
     """Refuse a JPEG that is made to take minutes."""
-    if data.count(exif.PREFIX) > MOST_EXIF_BLOCKS:
+    if data.count(exif.PREFIX) > MAX_EXIF_BLOCKS:
         raise CorruptImage(details="too many EXIF blocks")
     # The quick count is of chance findings too, in a film behind the picture for example; it spares most the slow one.
-    if data.count(b"\xff\xda") > MOST_SCANS and jpeg.scans(data) > MOST_SCANS:
+    if data.count(b"\xff\xda") > MAX_SCANS and count_scans(data) > MAX_SCANS:
         raise CorruptImage(details="too many scans")
 
 
-def _check_pixels(image: Image.Image, least_side: int, most: int) -> None:
+def _check_pixels(image: Image.Image, min_side: int, most: int) -> None:
     """Refuse what is too large before decoding; let a JPEG scale itself down by 2, 4 or 8 while it is read."""
     width, height = image.size
     # A draft is never smaller than what is asked of it, so that the last step down is a filtered one.
-    image.draft(None, fit_within((width, height), least_side, least_side))
+    image.draft(None, fit_within((width, height), min_side, min_side))
     if image.size[0] * image.size[1] > most:
         raise _too_many(most, f"The image has {width} x {height} pixels.")
     if _tile_pixels(image) > most:
@@ -224,7 +224,7 @@ def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation 1..8; a block that can't be read means 1, it is no reason to refuse a photo."""
     block = image.info.get("exif")
     # Pillow gives up a whole block for one entry that is damaged, browsers do not.
-    if isinstance(block, bytes) and (turn := exif.orientation(memoryview(block))) != 1:
+    if isinstance(block, bytes) and (turn := exif.orientation(block)) != 1:
         return turn
     try:
         value = image.getexif().get(0x0112, 1)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from app.imaging.formats import ACCEPTED_FORMATS
 from tests.compat.conftest import KEY
 from tests.conftest import jpeg, opened
 from tests.integration.conftest import Service
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.integration
 
 SCRIPT = Path(__file__).with_name("call_generated.py")
 # The generator knows what to do with JSON and with this one; pictures are files too.
-PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "application/zip")
+PICTURES = (*(f"image/{name.lower()}" for name in ACCEPTED_FORMATS), "application/zip")
 CONFIG = {"content_type_overrides": dict.fromkeys(PICTURES, "application/octet-stream"), "post_hooks": []}
 
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 from flask.testing import FlaskClient
 
-from app.errors import ServiceError, error_codes
-from app.http.params import PARAMETERS
+from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory, ServiceError, error_codes
+from app.http.parameters import PARAMETERS
 from app.http.security import SECURITY_HEADERS
 from app.removal import Length, RemovalOptions
-from tests.conftest import jpeg, opened, photo
+from tests.conftest import encoded, jpeg, opened, photo
 from tests.doubles import FakePool, failing
 
 PHOTO = jpeg("coffee")
@@ -42,7 +42,7 @@ GOOD = [
     ("crop_margin", "10px 5%", {"crop_margin": (TEN, Length(5.0, "%")) * 2}),
     ("refine", "none", {"refine": "none"}),
     ("refine", "Matting", {"refine": "matting"}),
-    ("on_error", "Original", {"on_error": "original"}),
+    ("on_error", "Original", {}),
     ("require_foreground", "yes", {"require_foreground": True}),
     ("save", "false", {}),
     ("preset", "thumbnail", {"format": "WEBP", "quality": 60, "max_width": 300, "max_height": 300}),
@@ -204,6 +204,50 @@ def test_the_json_answer_is_the_contracts(client: FlaskClient) -> None:
         "model": "lite",
         "request_id": "my-id",
     }
+
+
+FALLS_BACK = {OutOfMemory, EngineCrashed, DeadlineExceeded}
+
+
+@pytest.mark.parametrize("error", error_codes().values(), ids=error_codes().keys())
+def test_on_error_original_answers_with_the_bytes_that_were_sent(
+    error: type[ServiceError], client: FlaskClient, fake_pool: FakePool
+) -> None:
+    failing(fake_pool, error())
+    response = client.post("/remove-background?on_error=original", data=PHOTO)
+    if error in FALLS_BACK:
+        assert (response.status_code, response.headers["X-Fallback"], response.data) == (200, "original", PHOTO)
+        assert response.headers["Content-Type"] == "image/jpeg"
+    else:
+        assert (response.status_code, "X-Fallback" in response.headers) == (error.status, False)
+
+
+@pytest.mark.parametrize("format", ["TIFF", "AVIF", "BMP", "broken JPEG"])
+def test_an_original_of_any_format_comes_back(format: str, client: FlaskClient, fake_pool: FakePool) -> None:
+    data = PHOTO[:100] if format == "broken JPEG" else encoded(photo("cat"), format)
+    failing(fake_pool, EngineCrashed())
+    response = client.post("/remove-background?on_error=original", data=data)
+    assert (response.data, response.mimetype) == (data, f"image/{format.lower().split()[-1]}")
+    assert client.post("/remove-background", data=data).status_code == 500
+
+
+def test_an_original_as_json(client: FlaskClient, fake_pool: FakePool) -> None:
+    failing(fake_pool, EngineCrashed())
+    response = client.post("/remove-background-base64?on_error=original", data=PHOTO, headers={"X-Request-ID": "my-id"})
+    assert response.json == {
+        "success": False,
+        "fallback": "original",
+        "image": base64.b64encode(PHOTO).decode(),
+        "mimetype": "image/jpeg",
+        "size": len(PHOTO),
+        "request_id": "my-id",
+    }
+
+
+def test_an_original_is_not_saved(client: FlaskClient, fake_pool: FakePool) -> None:
+    failing(fake_pool, EngineCrashed())
+    headers = client.post("/remove-background?on_error=original&save=true", data=PHOTO).headers
+    assert (headers["X-Ignored-Params"], "X-Saved-As" in headers) == ("save", False)
 
 
 @pytest.mark.parametrize("error", error_codes().values(), ids=error_codes().keys())

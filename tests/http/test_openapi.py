@@ -17,7 +17,7 @@ from app.errors import error_codes
 from app.http import rembg
 from app.http.cors import EXPOSED_HEADERS
 from app.http.factory import build_app
-from app.http.params import PARAMETERS
+from app.http.parameters import PARAMETERS
 from app.http.removebg import parameters as removebg
 from app.http.removebg.errors import CODES, OF_BACKGROUND
 from app.http.values import Kind
@@ -96,13 +96,14 @@ BODIES: dict[str, set[str]] = {
 def test_a_native_parameter_is_read_by_what_describes_it(document: Any, name: str) -> None:
     parameter = PARAMETERS[name]
     (described,) = (each for each in document["paths"][NATIVE[0]]["post"]["parameters"] if each["name"] == name)
-    assert parameter.parse.schema.items() <= described["schema"].items()
+    assert parameter.kind.schema.items() <= described["schema"].items()
     assert parameter.help in described["description"]
 
 
 KINDS = [
-    *(parameter.parse for parameters in (PARAMETERS, rembg.PARAMETERS) for parameter in parameters.values()),
-    *(parameter.kind for parameter in removebg.PARAMETERS.values()),
+    parameter.kind
+    for parameters in (PARAMETERS, rembg.PARAMETERS, removebg.PARAMETERS)
+    for parameter in parameters.values()
 ]
 
 
@@ -234,6 +235,10 @@ def test_the_page_holds_everything(document: Any, page: str) -> None:
             assert f"{method.upper()} {path}</h3>" in page
     for name in (*PARAMETERS, *error_codes(), *EXPOSED_HEADERS, *document["components"]["schemas"]):
         assert name in page
+
+
+def test_the_page_warns_of_metadata_in_bold(page: str) -> None:
+    assert "<strong>its metadata (EXIF, GPS) is still in it</strong>" in page
 
 
 def test_the_page_loads_nothing_and_runs_nothing(fast_client: FlaskClient) -> None:

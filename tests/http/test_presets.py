@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import InvalidParameter
-from app.http.params import PARAMETERS, parse_options
+from app.http.parameters import PARAMETERS, parse_native
 from app.http.presets import BUILT_IN, apply_preset, load_presets
 from app.settings import SettingsError
 
@@ -29,7 +29,7 @@ from app.settings import SettingsError
 )
 def test_built_in_presets(name: str, format: str, quality: int, bounds: tuple[int | None, int | None]) -> None:
     fields = apply_preset({"preset": name.upper()}, BUILT_IN)
-    options = parse_options(fields, models=("lite",), longest_side=2048, accepted_format="PNG")
+    options = parse_native(fields, models=("lite",), longest_side=2048, accepted_format="PNG").options
     assert (options.format, options.quality, (options.max_width, options.max_height)) == (format, quality, bounds)
 
 

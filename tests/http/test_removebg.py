@@ -49,9 +49,9 @@ def px(*values: float) -> tuple[Length, ...]:
 # (parameter, text, what becomes of the options)
 GOOD: list[tuple[str, str, dict[str, Any]]] = [
     *[("size", name, {}) for name in ("preview", "small", "regular", "Preview")],
-    ("size", "medium", canvas(most_pixels=1_500_000)),
-    ("size", "hd", canvas(most_pixels=4_000_000)),
-    *[("size", name, canvas(most_pixels=25_000_000)) for name in ("full", "4k", "4K", "50MP", "50mp", "auto")],
+    ("size", "medium", canvas(max_pixels=1_500_000)),
+    ("size", "hd", canvas(max_pixels=4_000_000)),
+    *[("size", name, canvas(max_pixels=25_000_000)) for name in ("full", "4k", "4K", "50MP", "50mp", "auto")],
     ("type", "person", {}),
     ("type_level", "none", {}),
     ("format", "auto", {}),

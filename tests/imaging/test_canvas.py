@@ -1,4 +1,4 @@
-"""Worked examples of remove.bg's geometry: sizes and boxes, computed by hand."""
+"""Worked examples of layouts on a canvas: sizes and boxes, computed by hand."""
 
 from __future__ import annotations
 
@@ -142,20 +142,20 @@ EXAMPLES = [
 @pytest.mark.parametrize(("canvas", "more", "subject", "size", "box"), EXAMPLES)
 def test_a_worked_example(canvas: Canvas, more: dict[str, object], subject: Box, size: Size, box: Box) -> None:
     region = Box(0, 0, *FRAME)
-    layout = lay_out(FRAME, region, subject, options(canvas, **more), most_pixels=canvas.most_pixels)
+    layout = lay_out(FRAME, region, subject, options(canvas, **more), max_pixels=canvas.max_pixels)
     assert (layout.size, layout.subject) == (size, box)
 
 
 def test_a_region_stays_where_it_is() -> None:
     region = Box(100, 200, 600, 800)
-    layout = lay_out(FRAME, region, SUBJECT, options(Canvas(500_000)), most_pixels=500_000)
+    layout = lay_out(FRAME, region, SUBJECT, options(Canvas(500_000)), max_pixels=500_000)
     assert (layout.size, layout.source, layout.target) == ((1000, 500), region, Box(50, 100, 300, 400))
 
 
 def test_a_margin_shows_what_the_region_has() -> None:
     region, margin = Box(80, 290, 1000, 900), px(50, 50, 50, 50)
     layout = lay_out(
-        FRAME, region, SUBJECT, options(Canvas(25 * MP), crop=True, crop_margin=margin), most_pixels=25 * MP
+        FRAME, region, SUBJECT, options(Canvas(25 * MP), crop=True, crop_margin=margin), max_pixels=25 * MP
     )
     assert (layout.size, layout.source, layout.target) == ((500, 900), Box(80, 290, 460, 870), Box(30, 40, 460, 870))
 
@@ -163,5 +163,5 @@ def test_a_margin_shows_what_the_region_has() -> None:
 @pytest.mark.parametrize(("sharpest", "size"), [(1.0, (2000, 1000)), (0.5, (1000, 500)), (0.3, (600, 300))])
 def test_an_answer_is_no_larger_than_what_was_worked_on(sharpest: float, size: Size) -> None:
     region = Box(0, 0, *FRAME)
-    layout = lay_out(FRAME, region, NOTHING, options(Canvas(25 * MP)), most_pixels=25 * MP, sharpest=sharpest)
+    layout = lay_out(FRAME, region, NOTHING, options(Canvas(25 * MP)), max_pixels=25 * MP, sharpest=sharpest)
     assert layout.size == size

@@ -312,4 +312,4 @@ def test_a_jpeg_may_come_out_a_bit_smaller_where_that_is_quicker(
     format: str, width: int, least: int, expected: int
 ) -> None:
     data = encoded(Image.new("RGB", (width, width // 2)), format)
-    assert decode(data, 510, LIMITS, least_side=least).size[0] == expected
+    assert decode(data, 510, LIMITS, min_side=least).size[0] == expected

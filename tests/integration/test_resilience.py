@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.conftest import encoded, jpeg, opened, photo, wait_until
+from tests.conftest import encoded, jpeg, photo, wait_until
 from tests.integration.conftest import Answer, Post, Service, ended, gone
 
 pytestmark = pytest.mark.integration
@@ -122,7 +122,7 @@ def test_a_kill_from_outside_is_not_held_against_an_image(service: Service) -> N
 
 
 @pytest.mark.parametrize("name", ["allocate", "segv", "hang"])
-def test_on_error_original_gives_the_photo_back_without_its_metadata(name: str, service: Service) -> None:
+def test_on_error_original_gives_back_the_bytes_that_were_sent(name: str, service: Service) -> None:
     exif = Image.Exif()
     exif[0x010F] = "secret camera"
     image = encoded(photo("coffee"), "JPEG", quality=60 + len(name), exif=exif)
@@ -132,8 +132,8 @@ def test_on_error_original_gives_the_photo_back_without_its_metadata(name: str, 
         "original",
         "image/jpeg",
     )
-    assert b"secret camera" in image and b"secret camera" not in answer.body
-    assert opened(answer.body).tobytes() == opened(image).tobytes()
+    assert b"secret camera" in image
+    assert answer.body == image
 
 
 def test_on_error_original_as_json(service: Service) -> None:

@@ -19,12 +19,14 @@ from app.http.openapi.operations import (
     ref,
     with_text,
 )
-from app.http.params import PARAMETERS
+from app.http.parameters import PARAMETERS
+from app.imaging.formats import ACCEPTED_FORMATS
 
 __all__ = ["ANYWHERE", "BODY", "REMOVAL", "WORK", "dialect"]
 
 TAG = "native"
-IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "application/zip", "image/gif", "image/bmp")
+# With `on_error=original` the answer has any format that is accepted.
+IMAGE_TYPES = ("application/zip", *(f"image/{name.lower()}" for name in ACCEPTED_FORMATS))
 BASE64: Schema = {
     "type": "string",
     "contentEncoding": "base64",
@@ -117,7 +119,7 @@ def dialect(models: Sequence[str], presets: Iterable[str]) -> Dialect:
 
 
 def _fields(models: Sequence[str], presets: Iterable[str]) -> dict[str, Schema]:
-    fields = {name: with_text(parameter.parse.schema, parameter) for name, parameter in PARAMETERS.items()}
+    fields = {name: with_text(parameter.kind.schema, parameter) for name, parameter in PARAMETERS.items()}
     fields["model"] = model_schema(PARAMETERS["model"], models)
     text = "Named set of parameters; explicit ones win. Default: none."
     fields["preset"] = {"type": "string", "enum": list(presets), "description": text}

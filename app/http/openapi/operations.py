@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from app.errors import ServiceError
 from app.http.openapi.headers import HEADERS, RATE_LIMIT
+from app.http.parameters import Parameter
 
 __all__ = [
     "BINARY",
@@ -99,23 +100,7 @@ def ref(kind: str, name: str) -> Schema:
     return {"$ref": f"#/components/{kind}/{name}"}
 
 
-class Described(Protocol):
-    """A parameter of any dialect, in words."""
-
-    @property
-    def allowed(self) -> str:
-        """Return its values."""
-
-    @property
-    def default(self) -> str:
-        """Return what it is when absent."""
-
-    @property
-    def help(self) -> str:
-        """Return what it does."""
-
-
-def with_text(schema: Mapping[str, Any], parameter: Described) -> Schema:
+def with_text(schema: Mapping[str, Any], parameter: Parameter) -> Schema:
     """Return a parameter's schema with what it does, in words.
 
     There is no `default` in it: clients made from it would send that, and so override a preset.
@@ -125,7 +110,7 @@ def with_text(schema: Mapping[str, Any], parameter: Described) -> Schema:
     return {**schema, "description": f"{parameter.help}{allowed} Default: {parameter.default}."}
 
 
-def model_schema(parameter: Described, models: Sequence[str]) -> Schema:
+def model_schema(parameter: Parameter, models: Sequence[str]) -> Schema:
     """Return the schema of the parameter that names a model of this service, the first being the default."""
     return {"type": "string", "enum": list(models), "description": f"{parameter.help} Default: {models[0]}."}
 

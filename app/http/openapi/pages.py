@@ -62,8 +62,9 @@ def _digest(text: str) -> str:
 
 
 def with_code(text: str) -> Markup:
-    """Return a text as HTML, with what stands between backticks as code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  # escaped before
+    """Return a text as HTML, with code between backticks and bold words between pairs of asterisks."""
+    bold = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", str(escape(text)))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", bold))  # noqa: S704  # escaped before
 
 
 def allowed(schema: dict[str, Any]) -> str:

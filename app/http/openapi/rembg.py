@@ -31,7 +31,7 @@ OF_URL = (errors.MissingImage, errors.InvalidParameter, errors.FileTooLarge, err
 
 def dialect(models: Sequence[str]) -> Dialect:
     """Return the dialect of a service that offers these models."""
-    fields = {name: with_text(parameter.parse.schema, parameter) for name, parameter in PARAMETERS.items()}
+    fields = {name: with_text(parameter.kind.schema, parameter) for name, parameter in PARAMETERS.items()}
     fields["model"] = model_schema(PARAMETERS["model"], models)
     picture = Answer("The picture.", {"image/png": BINARY}, NATIVE_PICTURE)
     upload = Operation(

@@ -7,7 +7,7 @@ import base64
 from flask import Response, jsonify
 from werkzeug.datastructures import MIMEAccept
 
-from app.http.removebg.parameters import Wishes
+from app.http.removebg.parameters import RemoveBgRequest
 from app.http.responses import EXTENSIONS, picture_headers
 from app.removal import RemovalResult
 
@@ -32,13 +32,13 @@ def wants_json(accept: MIMEAccept) -> bool:
     return "application/json" in types and not any(name == "*/*" or name.startswith("image/") for name in types)
 
 
-def answer(result: RemovalResult, wishes: Wishes, *, as_json: bool) -> Response:
+def answer(result: RemovalResult, parsed: RemoveBgRequest, *, as_json: bool) -> Response:
     """Answer with the picture, and what the headers of this dialect say of it."""
     response = _json(result) if as_json else _binary(result)
     response.headers.update(picture_headers(result))
     response.headers["X-Max-Width"], response.headers["X-Max-Height"] = map(str, result.max_size)
     response.headers["X-Credits-Charged"] = "0"
-    if wishes.wants_type:
+    if parsed.wants_type:
         response.headers["X-Type"] = "other"  # the model knows where the subject is, not what it is
     return response
 

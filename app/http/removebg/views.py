@@ -26,13 +26,13 @@ def remove_background() -> Response:
     with services().removals.slot() as slot:
         with slot.reading():
             carried = bodies.read(request, settings.max_image_bytes)
-        wishes = parse(carried.fields, model=settings.model_name, longest_side=settings.max_dimension)
+        parsed = parse(carried.fields, model=settings.model_name, longest_side=settings.max_dimension)
         image, background = bodies.fetched(carried, _fetch, settings.max_image_bytes)
         events.received(len(image))
-        result = slot.submit(image, wishes.options, background)
+        result = slot.submit(image, parsed.options, background)
     count_megapixels(result.input_size[0] * result.input_size[1])
-    response = answer(result, wishes, as_json=wants_json(request.accept_mimetypes))
-    return responses.name_ignored(response, wishes.ignored | carried.unknown_files)
+    response = answer(result, parsed, as_json=wants_json(request.accept_mimetypes))
+    return responses.name_ignored(response, parsed.ignored | carried.unknown_files)
 
 
 @blueprint.get("/account")

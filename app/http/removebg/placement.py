@@ -1,4 +1,4 @@
-"""Kinds of values that only remove.bg's dialect has; what parses raises ValueError with what it wants instead."""
+"""Kinds of values for size and placement in remove.bg's dialect; parsers raise ValueError that says what is allowed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from app.http.values import Kind, choice
 from app.removal import Length, Lengths
 
-__all__ = ["position", "region", "scale", "size"]
+__all__ = ["SIZES", "position", "region", "scale", "size"]
 
 SIZES = {
     "preview": 250_000,
@@ -27,7 +27,7 @@ _size_name = choice(*SIZES)
 
 
 def _size(text: str) -> int:
-    """Return the most pixels that a size means."""
+    """Return the maximum number of pixels of a size."""
     return SIZES[_size_name(text)]
 
 

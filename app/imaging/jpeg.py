@@ -1,0 +1,58 @@
+"""Number of scans in a JPEG, counted without decoding it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+__all__ = ["count_scans"]
+
+EOI, SOS, COM = 0xD9, 0xDA, 0xFE
+# Frames, tables, restart intervals, applications' data, comments. Other markers are reserved or have no length.
+KNOWN = {*range(0xC0, 0xD0), *range(0xDA, 0xE0), *range(0xE0, 0xF0), COM} - {0xC8}
+# Any number of fill bytes may come before a marker.
+MARKER = re.compile(rb"\xff++([^\x00])", re.DOTALL)
+# Within a scan 0xFF00 is data, 0xFFD0 to 0xFFD7 restart it, and of several 0xFF the last one counts.
+END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+# More than any camera or program writes. Without a limit 10 MB of empty segments take 5 seconds.
+MAX_SEGMENTS = 100_000
+
+
+def count_scans(data: bytes) -> int:
+    """Return the number of scans of the first picture; for a malformed file the highest possible number."""
+    try:
+        return sum(marker == SOS for marker in _markers(data))
+    except ValueError:
+        return data.count(bytes((0xFF, SOS)))
+
+
+def _markers(data: bytes) -> Iterator[int]:
+    """Yield the marker of each segment up to the end of the picture; raise ValueError for a malformed file."""
+    at = 2
+    for _ in range(MAX_SEGMENTS):
+        marker, at = _marker(data, at)
+        if marker == EOI:
+            return
+        size = int.from_bytes(data[at : at + 2])
+        if marker not in KNOWN or not 2 <= size <= len(data) - at:
+            raise ValueError
+        at += size
+        if marker == SOS:
+            at = _end_of_scan(data, at)
+        yield marker
+    raise ValueError
+
+
+def _marker(data: bytes, at: int) -> tuple[int, int]:
+    """Return the marker at `at`, and the position after it."""
+    found = MARKER.match(data, at)
+    if not found:
+        raise ValueError
+    return data[found.end() - 1], found.end()
+
+
+def _end_of_scan(data: bytes, at: int) -> int:
+    found = END_OF_SCAN.search(data, at)
+    if not found:
+        raise ValueError
+    return found.start()

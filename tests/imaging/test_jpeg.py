@@ -1,0 +1,60 @@
+"""Scans are counted right in well-formed files, and never too few in malformed ones."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.imaging.jpeg import count_scans
+from tests.imaging.laden import HIDDEN, SIZE, after_header, jpegs, segment
+from tests.imaging.pictures import encoded, noise
+
+JPEG, PROGRESSIVE = encoded(noise(SIZE), "JPEG"), encoded(noise(SIZE), "JPEG", progressive=True)
+FILES = jpegs()
+STARTS_OF_SCANS = b"\xff\xda" * 5
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_scans_of_every_build(name: str) -> None:
+    assert count_scans(FILES[name]) == (10 if "progressive" in name or "between scans" in name else 1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        JPEG + STARTS_OF_SCANS,
+        after_header(JPEG, segment(0xED, STARTS_OF_SCANS)),
+        after_header(JPEG, segment(0xFE, b"")),
+        after_header(JPEG, b"\xff" * 7),
+    ],
+)
+def test_what_is_not_a_scan_is_not_counted(data: bytes) -> None:
+    assert count_scans(data) == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        after_header(PROGRESSIVE, b"\0"),
+        after_header(PROGRESSIVE, b"\xff\xfe\0\0"),
+        after_header(PROGRESSIVE, b"\xff\xfe\0\1"),
+        after_header(PROGRESSIVE, segment(0xF7, HIDDEN)),
+        after_header(PROGRESSIVE, segment(0xC8, HIDDEN)),
+        after_header(PROGRESSIVE, b"\xff\xd8"),
+        PROGRESSIVE[:-2] + segment(0xFE, b"") + b"more" + PROGRESSIVE[-2:],
+        PROGRESSIVE[:-2],
+        after_header(PROGRESSIVE, segment(0xFE, b"") * 100_000),
+    ],
+)
+def test_of_a_malformed_file_everything_is_counted_that_may_be_a_scan(data: bytes) -> None:
+    assert count_scans(data + STARTS_OF_SCANS) == count_scans(PROGRESSIVE) + 5
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from([b"\xff", b"\0", b"\xd9", b"\xda", b"\xe1", b"\0\4", b"Exif\0\0", JPEG[20:]]), max_size=40)
+)
+def test_any_order_of_a_jpeg_s_parts(parts: list[bytes]) -> None:
+    data = JPEG[:20] + b"".join(parts)
+    assert 0 <= count_scans(data) <= data.count(b"\xff\xda")
