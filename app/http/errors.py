@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from app import errors
 from app.http.bodies import too_large
+from app.http.headers import RETRY_AFTER
 from app.observability import request_ids
 
 __all__ = ["Renderer", "init_app", "render_below"]
@@ -51,7 +52,7 @@ def _native(error: errors.ServiceError) -> Response:
     response = jsonify(body)
     response.status_code = error.status
     if error.retry_after is not None and error.status in {429, 503}:
-        response.headers["Retry-After"] = str(error.retry_after)
+        response.headers[RETRY_AFTER.name] = str(error.retry_after)
     return response
 
 

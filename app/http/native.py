@@ -11,6 +11,7 @@ from app import storage
 from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory
 from app.http import responses
 from app.http.bodies import Upload, read_upload
+from app.http.headers import SAVED_AS
 from app.http.params import PARAMETERS, parse_options
 from app.http.presets import Preset, apply_preset
 from app.http.removal import Turn, service
@@ -89,7 +90,7 @@ def _image(removal: _Removal, *, attachment: bool) -> Response:
 def _with_notes(response: Response, removal: _Removal) -> Response:
     """Add where the result was kept, and what of the request was not done."""
     if removal.saved_as:
-        response.headers["X-Saved-As"] = removal.saved_as
+        response.headers[SAVED_AS.name] = removal.saved_as
     return responses.name_ignored(response, removal.unknown_names)
 
 

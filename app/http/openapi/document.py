@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from app.errors import ServiceError, error_codes
+from app.http.headers import HEADERS
 from app.http.openapi import native, rembg, removebg, service
-from app.http.openapi.headers import HEADERS
 from app.http.openapi.operations import Operation, Schema, fields_schema
 from app.settings import Settings
 
@@ -49,7 +49,9 @@ def describe(settings: Settings, presets: Iterable[str]) -> Schema:
         "paths": _paths(operation for dialect in dialects for operation in dialect.operations),
         "components": {
             "schemas": {"Error": _error_schema()} | schemas,
-            "headers": {name: {"description": text, "schema": schema} for name, (schema, text) in HEADERS.items()},
+            "headers": {
+                header.name: {"description": header.help, "schema": header.schema} for header in HEADERS.values()
+            },
             "examples": {code: _example(error) for code, error in error_codes().items()} | removebg.EXAMPLES,
             "securitySchemes": SECURITY_SCHEMES,
         },

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from app import errors
-from app.http.openapi.headers import RATE_LIMIT, RESULT
+from app.http.headers import FALLBACK, NATIVE_PICTURE, RATE_LIMIT, SAVED_AS
 from app.http.openapi.operations import (
     BINARY,
     Answer,
@@ -24,6 +24,7 @@ from app.http.params import PARAMETERS
 __all__ = ["ANYWHERE", "BODY", "REMOVAL", "WORK", "dialect"]
 
 TAG = "native"
+RESULT = (*NATIVE_PICTURE, FALLBACK, SAVED_AS)
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "application/zip", "image/gif", "image/bmp")
 BASE64: Schema = {
     "type": "string",

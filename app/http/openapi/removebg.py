@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from app import errors
 from app.errors import ServiceError
-from app.http.openapi.headers import PICTURE, RATE_LIMIT
+from app.http.headers import RATE_LIMIT, REMOVEBG_PICTURE, RETRY_AFTER
 from app.http.openapi.native import ANYWHERE, REMOVAL
 from app.http.openapi.operations import BINARY, Answer, Dialect, Operation, Schema, fields_schema, ref, with_text
 from app.http.removebg.errors import OF_BACKGROUND, body_of, code_of, status_of
@@ -67,7 +67,7 @@ def _answer(status: int, cases: dict[str, ServiceError]) -> Answer:
     return Answer(
         "\n".join(f"`{code}`: {error.message}" for code, error in cases.items()),
         {"application/json": ref("schemas", "RemoveBgErrors")},
-        (*RATE_LIMIT, "Retry-After") if status == 429 else RATE_LIMIT,
+        (*RATE_LIMIT, RETRY_AFTER) if status == 429 else RATE_LIMIT,
         {code: ref("examples", f"{TAG}.{code}") for code in cases},
     )
 
@@ -108,7 +108,7 @@ OPERATIONS = (
             200: Answer(
                 "The picture.",
                 dict.fromkeys(IMAGE_TYPES, BINARY) | {"application/json": ref("schemas", "RemoveBgResult")},
-                (*PICTURE, "X-Max-Width", "X-Max-Height", "X-Type", "X-Credits-Charged"),
+                REMOVEBG_PICTURE,
             )
         }
         | _failures(*FAILURES),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Response, jsonify
 
 from app.errors import ServiceError
+from app.http.headers import RETRY_AFTER
 from app.http.removebg.parameters import BACKGROUNDS, PARAMETERS
 
 __all__ = ["CODES", "OF_BACKGROUND", "body_of", "code_of", "render", "status_of"]
@@ -48,7 +49,7 @@ def render(error: ServiceError) -> Response:
     response = jsonify(body_of(error))
     response.status_code = status_of(error)
     if error.retry_after is not None and response.status_code == 429:
-        response.headers["Retry-After"] = str(error.retry_after)
+        response.headers[RETRY_AFTER.name] = str(error.retry_after)
     return response
 
 

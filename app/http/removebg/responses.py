@@ -7,8 +7,9 @@ import base64
 from flask import Response, jsonify
 from werkzeug.datastructures import MIMEAccept
 
+from app.http.headers import REMOVEBG_PICTURE, TYPE, picture_headers
 from app.http.removebg.parameters import Wishes
-from app.http.responses import EXTENSIONS, picture_headers
+from app.http.responses import EXTENSIONS, NO_STORE
 from app.removal import RemovalResult
 
 __all__ = ["ACCOUNT", "answer", "wants_json"]
@@ -35,11 +36,9 @@ def wants_json(accept: MIMEAccept) -> bool:
 def answer(result: RemovalResult, wishes: Wishes, *, as_json: bool) -> Response:
     """Answer with the picture, and what the headers of this dialect say of it."""
     response = _json(result) if as_json else _binary(result)
-    response.headers.update(picture_headers(result))
-    response.headers["X-Max-Width"], response.headers["X-Max-Height"] = map(str, result.max_size)
-    response.headers["X-Credits-Charged"] = "0"
+    response.headers.update(picture_headers(result, REMOVEBG_PICTURE) | NO_STORE)
     if wishes.wants_type:
-        response.headers["X-Type"] = "other"  # the model knows where the subject is, not what it is
+        response.headers[TYPE.name] = "other"  # the model knows where the subject is, not what it is
     return response
 
 
