@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
-from typing import Any
 from urllib.parse import quote
 
-from flask import Response, jsonify
+from flask import Response
 
+from app.http.answers import EncodedImage, Foreground, Optimization, json_response
 from app.http.headers import (
     FALLBACK,
     IGNORED_PARAMS,
@@ -48,24 +48,24 @@ def image_response(result: RemovalResult, options: RemovalOptions, original_size
 def base64_response(result: RemovalResult, options: RemovalOptions, original_size: int, request_id: str) -> Response:
     """Answer with JSON that holds the image as base64."""
     box = result.foreground
-    body: dict[str, Any] = {
-        "success": True,
-        "image": base64.b64encode(result.body).decode("ascii"),
-        "mimetype": result.mimetype,
-        "size": len(result.body),
-        "optimization": {
-            "format": options.format,
-            "quality": options.quality,
-            "dimensions": f"{result.width}x{result.height}",
-            "original_size": original_size,
-            "compression_ratio": f"{round(100 * (1 - len(result.body) / original_size))}%",
-        },
-        "foreground": {"top": box.top, "left": box.left, "width": box.width, "height": box.height},
-        "confidence": result.confidence,
-        "model": result.model,
-        "request_id": request_id,
-    }
-    response = jsonify(body)
+    answer = EncodedImage(
+        success=True,
+        image=base64.b64encode(result.body).decode("ascii"),
+        mimetype=result.mimetype,
+        size=len(result.body),
+        optimization=Optimization(
+            format=options.format,
+            quality=options.quality,
+            dimensions=f"{result.width}x{result.height}",
+            original_size=original_size,
+            compression_ratio=f"{round(100 * (1 - len(result.body) / original_size))}%",
+        ),
+        foreground=Foreground(top=box.top, left=box.left, width=box.width, height=box.height),
+        confidence=result.confidence,
+        model=result.model,
+        request_id=request_id,
+    )
+    response = json_response(answer)
     response.headers.update(_native_headers(result, options, original_size))
     return response
 
@@ -82,15 +82,15 @@ def original_response(image: bytes, *, attachment: bool) -> Response:
 
 def original_base64_response(image: bytes, request_id: str) -> Response:
     """Answer with JSON that holds the original image."""
-    body = {
-        "success": False,
-        "fallback": "original",
-        "image": base64.b64encode(image).decode("ascii"),
-        "mimetype": f"image/{(sniff(image) or 'PNG').lower()}",
-        "size": len(image),
-        "request_id": request_id,
-    }
-    response = jsonify(body)
+    answer = EncodedImage(
+        success=False,
+        fallback="original",
+        image=base64.b64encode(image).decode("ascii"),
+        mimetype=f"image/{(sniff(image) or 'PNG').lower()}",
+        size=len(image),
+        request_id=request_id,
+    )
+    response = json_response(answer)
     response.headers.update(ORIGINAL)
     return response
 

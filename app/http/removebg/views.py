@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask, Response, current_app, g, jsonify, request
+from flask import Blueprint, Flask, Response, current_app, g, request
 
 from app.errors import NotImplementedHere
 from app.fetch.fetcher import Fetcher
 from app.http import responses
+from app.http.answers import json_response
 from app.http.errors import render_below
 from app.http.removal import service
 from app.http.removebg import bodies
@@ -47,7 +48,7 @@ def remove_background() -> Response:
 @blueprint.get("/account")
 def account() -> Response:
     """Answer with a balance that never shrinks."""
-    return jsonify(ACCOUNT)
+    return json_response(ACCOUNT)
 
 
 @blueprint.post("/improve")
