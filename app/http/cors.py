@@ -7,40 +7,13 @@ import re
 from flask import Flask
 from flask_cors import CORS
 
+from app.http.headers import HEADERS, REQUEST_ID
 from app.settings import Settings
 
 __all__ = ["EXPOSED_HEADERS", "init_app"]
 
-# The service's own response headers, which a script may read only if they are named; docs/api.md explains each.
-EXPOSED_HEADERS = (
-    "X-Request-ID",
-    "X-Width",
-    "X-Height",
-    "X-Foreground-Top",
-    "X-Foreground-Left",
-    "X-Foreground-Width",
-    "X-Foreground-Height",
-    "X-Max-Width",
-    "X-Max-Height",
-    "X-Type",
-    "X-Credits-Charged",
-    "X-Confidence",
-    "X-Model",
-    "X-Optimization-Used",
-    "X-Matting-Scale",
-    "X-Original-Size",
-    "X-Optimized-Size",
-    "X-Ignored-Params",
-    "X-Fallback",
-    "X-Saved-As",
-    "X-Cache",
-    "X-RateLimit-Limit",
-    "X-RateLimit-Remaining",
-    "X-RateLimit-Reset",
-    "Retry-After",
-    "Server-Timing",
-)
-REQUEST_HEADERS = ("Accept", "Authorization", "Content-Type", "X-Api-Key", "X-Request-ID")
+EXPOSED_HEADERS = tuple(HEADERS)
+REQUEST_HEADERS = ("Accept", "Authorization", "Content-Type", "X-Api-Key", REQUEST_ID.name)
 METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 # Everything but /metrics, which no page has any business with.
 RESOURCES = r"/(?!metrics(?:/|$))"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from app import errors
 from app.http import request_ids
+from app.http.answers import Error, json_response
 from app.http.bodies import too_large
+from app.http.headers import RETRY_AFTER
 
 __all__ = ["Renderer", "init_app"]
 
@@ -47,19 +49,9 @@ def init_app(app: Flask, renderers: Mapping[str, Renderer]) -> None:
 
 
 def _native(error: errors.ServiceError) -> Response:
-    body = {
-        "error": error.title,
-        "message": error.message,
-        "code": error.code,
-        "statusCode": error.status,
-        "solution": error.advice,
-        "details": error.details,
-        "request_id": request_ids.current(),
-    }
-    response = jsonify(body)
-    response.status_code = error.status
+    response = json_response(Error.of(error, request_ids.current()), error.status)
     if error.retry_after is not None and error.status in {429, 503}:
-        response.headers["Retry-After"] = str(error.retry_after)
+        response.headers[RETRY_AFTER.name] = str(error.retry_after)
     return response
 
 

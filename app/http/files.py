@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from flask import Blueprint, Response, g, request
+from pydantic_core import to_json
 
 from app.errors import FileTooLarge, InvalidParameter, NotFound, UnsupportedFormat
 from app.http import request_ids
+from app.http.answers import KeptFile
 from app.http.bodies import read_json
 from app.http.connection import within_deadline
 from app.http.services import services
@@ -67,9 +68,9 @@ def _checked(file: BinaryIO, most: int) -> tuple[int, str]:
 
 
 def _response(file: BinaryIO, size: int, mimetype: str) -> Response:
-    start = b'{"success": true, "image": "'
-    rest = {"mimetype": mimetype, "size": size, "request_id": request_ids.current()}
-    end = b'", ' + json.dumps(rest).encode("ascii").removeprefix(b"{") + b"\n"
+    answer = KeptFile(success=True, image="", mimetype=mimetype, size=size, request_id=request_ids.current())
+    before, after = to_json(answer).split(b'""', 1)  # at the empty image
+    start, end = before + b'"', b'"' + after
     response = Response(_pieces(file, size, start, end), mimetype="application/json")
     response.content_length = len(start) + 4 * ((size + 2) // 3) + len(end)
     response.headers["Cache-Control"] = "no-store"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response
 
+from app.http.answers import Alive, Health, NotReady, Ready, json_response
 from app.http.services import services
 
 __all__ = ["blueprint"]
@@ -12,22 +13,22 @@ blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/health")
-def health() -> tuple[Response, int]:
+def health() -> Response:
     """Report everything; 503 when unhealthy."""
-    report = services().health.report()
-    return jsonify(report), 503 if report["status"] == "unhealthy" else 200
+    report = Health.model_validate(services().health.report())
+    return json_response(report, 503 if report.status == "unhealthy" else 200, exclude_none=False)
 
 
 @blueprint.get("/health/live")
 def live() -> Response:
     """Say that the web process answers; looks at nothing else."""
-    return jsonify({"status": "alive"})
+    return json_response(Alive(status="alive"))
 
 
 @blueprint.get("/health/ready")
-def ready() -> tuple[Response, int]:
+def ready() -> Response:
     """Say whether photos can be worked on now; 503 with the reason when not."""
     is_ready, reason, solution = services().health.readiness()
     if is_ready:
-        return jsonify({"status": "ready"}), 200
-    return jsonify({"status": "unavailable", "reason": reason, "solution": solution}), 503
+        return json_response(Ready(status="ready"))
+    return json_response(NotReady(status="unavailable", reason=reason, solution=solution), 503)

@@ -11,6 +11,7 @@ from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory
 from app.http import events, request_ids, responses
 from app.http.admission import Slot
 from app.http.bodies import Upload, read_upload
+from app.http.headers import SAVED_AS
 from app.http.parameters import NativeRequest, parse_native
 from app.http.presets import apply_preset
 from app.http.services import services
@@ -79,7 +80,7 @@ def _image(removal: _Removal, *, attachment: bool) -> Response:
 def _with_notes(response: Response, removal: _Removal) -> Response:
     """Add where the result was kept, and what of the request was not done."""
     if removal.saved_as:
-        response.headers["X-Saved-As"] = removal.saved_as
+        response.headers[SAVED_AS.name] = removal.saved_as
     return responses.name_ignored(response, removal.ignored)
 
 

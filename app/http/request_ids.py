@@ -7,9 +7,10 @@ import uuid
 
 from flask import Flask, Response, g, has_request_context, request
 
+from app.http.headers import REQUEST_ID
+
 __all__ = ["current", "init_app"]
 
-HEADER = "X-Request-ID"
 ACCEPTABLE = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
@@ -25,10 +26,10 @@ def init_app(app: Flask) -> None:
 
 
 def _assign() -> None:
-    proposed = request.headers.get(HEADER, "")
+    proposed = request.headers.get(REQUEST_ID.name, "")
     g.request_id = proposed if ACCEPTABLE.fullmatch(proposed) else uuid.uuid4().hex
 
 
 def _echo(response: Response) -> Response:
-    response.headers[HEADER] = current()
+    response.headers[REQUEST_ID.name] = current()
     return response

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
-from typing import Any
 from urllib.parse import quote
 
-from flask import Response, jsonify
+from flask import Response
 
+from app.http.answers import EncodedImage, Foreground, Optimization, json_response
+from app.http.headers import (
+    FALLBACK,
+    IGNORED_PARAMS,
+    NATIVE_PICTURE,
+    OPTIMIZATION_USED,
+    ORIGINAL_SIZE,
+    picture_headers,
+)
 from app.imaging.formats import sniff
 from app.removal import RemovalOptions, RemovalResult
 
 __all__ = [
+    "EXTENSIONS",
+    "NO_STORE",
     "base64_response",
     "image_response",
     "name_ignored",
     "original_base64_response",
     "original_response",
-    "picture_headers",
 ]
 
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "application/zip": "zip"}
 MOST_IGNORED_NAMES = 20
-FALLBACK = {"X-Fallback": "original", "Cache-Control": "no-store"}
+NO_STORE = {"Cache-Control": "no-store"}
+ORIGINAL = {FALLBACK.name: "original"} | NO_STORE
 
 
 def image_response(result: RemovalResult, options: RemovalOptions, original_size: int, *, attachment: bool) -> Response:
@@ -38,24 +48,24 @@ def image_response(result: RemovalResult, options: RemovalOptions, original_size
 def base64_response(result: RemovalResult, options: RemovalOptions, original_size: int, request_id: str) -> Response:
     """Answer with JSON that holds the image as base64."""
     box = result.foreground
-    body: dict[str, Any] = {
-        "success": True,
-        "image": base64.b64encode(result.body).decode("ascii"),
-        "mimetype": result.mimetype,
-        "size": len(result.body),
-        "optimization": {
-            "format": options.format,
-            "quality": options.quality,
-            "dimensions": f"{result.width}x{result.height}",
-            "original_size": original_size,
-            "compression_ratio": f"{round(100 * (1 - len(result.body) / original_size))}%",
-        },
-        "foreground": {"top": box.top, "left": box.left, "width": box.width, "height": box.height},
-        "confidence": result.confidence,
-        "model": result.model,
-        "request_id": request_id,
-    }
-    response = jsonify(body)
+    answer = EncodedImage(
+        success=True,
+        image=base64.b64encode(result.body).decode("ascii"),
+        mimetype=result.mimetype,
+        size=len(result.body),
+        optimization=Optimization(
+            format=options.format,
+            quality=options.quality,
+            dimensions=f"{result.width}x{result.height}",
+            original_size=original_size,
+            compression_ratio=f"{round(100 * (1 - len(result.body) / original_size))}%",
+        ),
+        foreground=Foreground(top=box.top, left=box.left, width=box.width, height=box.height),
+        confidence=result.confidence,
+        model=result.model,
+        request_id=request_id,
+    )
+    response = json_response(answer)
     response.headers.update(_native_headers(result, options, original_size))
     return response
 
@@ -66,50 +76,31 @@ def original_response(image: bytes, *, attachment: bool) -> Response:
     response = Response(image, mimetype=f"image/{name.lower()}")
     kind = "attachment" if attachment else "inline"
     response.headers["Content-Disposition"] = f"{kind}; filename=original.{name.lower()}"
-    response.headers.update(FALLBACK)
+    response.headers.update(ORIGINAL)
     return response
 
 
 def original_base64_response(image: bytes, request_id: str) -> Response:
     """Answer with JSON that holds the original image."""
-    body = {
-        "success": False,
-        "fallback": "original",
-        "image": base64.b64encode(image).decode("ascii"),
-        "mimetype": f"image/{(sniff(image) or 'PNG').lower()}",
-        "size": len(image),
-        "request_id": request_id,
-    }
-    response = jsonify(body)
-    response.headers.update(FALLBACK)
+    answer = EncodedImage(
+        success=False,
+        fallback="original",
+        image=base64.b64encode(image).decode("ascii"),
+        mimetype=f"image/{(sniff(image) or 'PNG').lower()}",
+        size=len(image),
+        request_id=request_id,
+    )
+    response = json_response(answer)
+    response.headers.update(ORIGINAL)
     return response
 
 
-def picture_headers(result: RemovalResult) -> dict[str, str]:
-    """Return what the headers say of a result in every dialect."""
-    box = result.foreground
-    return {
-        "X-Width": str(result.width),
-        "X-Height": str(result.height),
-        "X-Foreground-Top": str(box.top),
-        "X-Foreground-Left": str(box.left),
-        "X-Foreground-Width": str(box.width),
-        "X-Foreground-Height": str(box.height),
-        "X-Confidence": f"{result.confidence:.3f}",
-        "X-Model": result.model,
-        "Server-Timing": ", ".join(f"{stage};dur={ms:.1f}" for stage, ms in result.stages_ms.items()),
-        "Cache-Control": "no-store",
-        **({"X-Cache": result.cache} if result.cache else {}),
-    }
-
-
 def _native_headers(result: RemovalResult, options: RemovalOptions, original_size: int) -> dict[str, str]:
-    matting = {} if result.matting_scale is None else {"X-Matting-Scale": f"{result.matting_scale:.2f}"}
-    return matting | {
-        "X-Optimization-Used": f"format={options.format}; quality={options.quality}; refine={options.refine}",
-        "X-Original-Size": str(original_size),
-        "X-Optimized-Size": str(len(result.body)),
-        **picture_headers(result),
+    return {
+        **picture_headers(result, NATIVE_PICTURE),
+        OPTIMIZATION_USED.name: f"format={options.format}; quality={options.quality}; refine={options.refine}",
+        ORIGINAL_SIZE.name: str(original_size),
+        **NO_STORE,
     }
 
 
@@ -117,5 +108,5 @@ def name_ignored(response: Response, names: Iterable[str]) -> Response:
     """List the parameters that were not known, so that a typing error is noticed."""
     quoted = [quote(name[:64], safe="") for name in sorted(set(names))]
     if quoted:
-        response.headers["X-Ignored-Params"] = ", ".join(quoted[:MOST_IGNORED_NAMES])
+        response.headers[IGNORED_PARAMS.name] = ", ".join(quoted[:MOST_IGNORED_NAMES])
     return response

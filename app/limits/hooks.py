@@ -9,6 +9,7 @@ from flask import Flask, Response, current_app, g, request
 
 from app.errors import RateLimited
 from app.http.client import client_network
+from app.http.headers import RATE_LIMIT_LIMIT, RATE_LIMIT_REMAINING, RATE_LIMIT_RESET
 from app.limits.clients import address_client, key_client
 from app.limits.counts import HOUR, MINUTE, Count, Window
 from app.limits.rates import RateLimits
@@ -68,9 +69,9 @@ def _leave(response: Response) -> Response:
         return response
     if count.admitted:
         count = _settled(count, response.status_code)
-    response.headers["X-RateLimit-Limit"] = str(count.limit)
-    response.headers["X-RateLimit-Remaining"] = str(count.remaining)
-    response.headers["X-RateLimit-Reset"] = str(count.reset)
+    response.headers[RATE_LIMIT_LIMIT.name] = str(count.limit)
+    response.headers[RATE_LIMIT_REMAINING.name] = str(count.remaining)
+    response.headers[RATE_LIMIT_RESET.name] = str(count.reset)
     return response
 
 

@@ -39,7 +39,8 @@ def test_every_answer_is_one_that_is_described(start: Callable[..., Service], tm
     described = service.request("/openapi.json").json["paths"]
     command = [str(Path(sys.executable).with_name("st")), "run", f"http://127.0.0.1:{service.port}/openapi.json"]
     command += ["--checks", ",".join(CHECKS), "--max-examples", str(EXAMPLES), "--seed", str(SEED), "--no-color"]
-    command += ["--workers", "2"]
+    # One: in CPython 3.11 `ast.parse` in two threads fails now and then (SystemError: recursion depth mismatch).
+    command += ["--workers", "1"]
     command += ["--exclude-path", UNDONE]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.integration.api_inputs"}
     run = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=400)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from app.errors import ServiceError, error_codes
+from app.http.answers import Error
+from app.http.headers import HEADERS
 from app.http.openapi import native, rembg, removebg, service
-from app.http.openapi.headers import HEADERS
-from app.http.openapi.operations import Operation, Schema, fields_schema
+from app.http.openapi.operations import Operation, Schema
+from app.http.openapi.schemas import model_schemas
 from app.settings import Settings
 
 __all__ = ["describe"]
@@ -19,7 +21,6 @@ it is absent, choices may be written in any case, and a bool as true/false, 1/0,
 sent twice is an error; names that nothing is known by are listed in `X-Ignored-Params`.
 
 Where the operator has set API keys, everything but health, metrics and this description wants one."""
-ERROR_FIELDS = ("error", "message", "code", "statusCode", "solution", "details", "request_id")
 SECURITY_SCHEMES: Schema = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
     "Bearer": {"type": "http", "scheme": "bearer"},
@@ -48,8 +49,10 @@ def describe(settings: Settings, presets: Iterable[str]) -> Schema:
         "security": [{name: []} for name in SECURITY_SCHEMES] + ([] if _needs_key(settings) else [{}]),
         "paths": _paths(operation for dialect in dialects for operation in dialect.operations),
         "components": {
-            "schemas": {"Error": _error_schema()} | schemas,
-            "headers": {name: {"description": text, "schema": schema} for name, (schema, text) in HEADERS.items()},
+            "schemas": model_schemas(Error) | schemas,
+            "headers": {
+                header.name: {"description": header.help, "schema": header.schema} for header in HEADERS.values()
+            },
             "examples": {code: _example(error) for code, error in error_codes().items()} | removebg.EXAMPLES,
             "securitySchemes": SECURITY_SCHEMES,
         },
@@ -67,24 +70,5 @@ def _paths(operations: Iterable[Operation]) -> Schema:
     return paths
 
 
-def _error_schema() -> Schema:
-    texts: dict[str, Schema] = {name: {"type": "string"} for name in ERROR_FIELDS}
-    statuses = sorted({error.status for error in error_codes().values()})
-    narrower: dict[str, Schema] = {
-        "code": {"type": "string", "enum": sorted(error_codes()), "description": "Stable: what programs go by."},
-        "statusCode": {"type": "integer", "enum": statuses},
-    }
-    return fields_schema(texts | narrower, *ERROR_FIELDS)
-
-
 def _example(error: type[ServiceError]) -> Schema:
-    value = {
-        "error": error.title,
-        "message": error.default_message,
-        "code": error.code,
-        "statusCode": error.status,
-        "solution": error.solution,
-        "details": "",
-        "request_id": "5f0c9a52d8e14b6f",
-    }
-    return {"summary": error.title, "value": value}
+    return {"summary": error.title, "value": Error.of(error(), "5f0c9a52d8e14b6f").model_dump()}

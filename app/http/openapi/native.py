@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from app import errors
-from app.http.openapi.headers import RATE_LIMIT, RESULT
+from app.http.answers import IMAGE_TYPES, EncodedImage, KeptFile
+from app.http.headers import FALLBACK, NATIVE_PICTURE, RATE_LIMIT, SAVED_AS
 from app.http.openapi.operations import (
     BINARY,
     Answer,
@@ -19,53 +20,20 @@ from app.http.openapi.operations import (
     ref,
     with_text,
 )
+from app.http.openapi.schemas import model_schemas
 from app.http.parameters import PARAMETERS
-from app.imaging.formats import ACCEPTED_FORMATS
 
 __all__ = ["ANYWHERE", "BODY", "REMOVAL", "WORK", "dialect"]
 
 TAG = "native"
-# With `on_error=original` the answer has any format that is accepted.
-IMAGE_TYPES = ("application/zip", *(f"image/{name.lower()}" for name in ACCEPTED_FORMATS))
+RESULT = (*NATIVE_PICTURE, FALLBACK, SAVED_AS)
 BASE64: Schema = {
     "type": "string",
     "contentEncoding": "base64",
     "format": "byte",  # as earlier versions of OpenAPI name it
     "description": "The image as base64, with or without data:…;base64, in front.",
 }
-ENCODED_ANSWER = {
-    "success": {"type": "boolean", "description": "false: this is the image as it was sent."},
-    "image": BASE64,
-    "mimetype": {"type": "string", "enum": list(IMAGE_TYPES)},
-    "size": {"type": "integer", "minimum": 0, "description": "Bytes of the image."},
-    "optimization": ref("schemas", "Optimization"),
-    "foreground": ref("schemas", "Foreground"),
-    "confidence": {"type": "number", "minimum": 0, "maximum": 1},
-    "model": {"type": "string"},
-    "fallback": {"type": "string", "enum": ["original"]},
-    "request_id": {"type": "string"},
-}
-SCHEMAS: dict[str, Schema] = {
-    "EncodedImage": fields_schema(ENCODED_ANSWER, "success", "image", "mimetype", "size", "request_id"),
-    "Optimization": fields_schema(
-        {
-            "format": {"type": "string", "enum": ["PNG", "JPEG", "WEBP", "ZIP"]},
-            "quality": {"type": "integer", "minimum": 10, "maximum": 100},
-            "dimensions": {"type": "string", "pattern": "^[0-9]+x[0-9]+$"},
-            "original_size": {"type": "integer", "minimum": 0},
-            "compression_ratio": {"type": "string", "pattern": "^-?[0-9]+%$"},
-        },
-        *("format", "quality", "dimensions", "original_size", "compression_ratio"),
-    ),
-    "Foreground": fields_schema(
-        {side: {"type": "integer", "minimum": 0} for side in ("top", "left", "width", "height")},
-        *("top", "left", "width", "height"),
-    ),
-    "KeptFile": fields_schema(
-        {name: ENCODED_ANSWER[name] for name in ("success", "image", "size", "request_id")}
-        | {"mimetype": {"type": "string"}},
-        *("success", "image", "mimetype", "size", "request_id"),
-    ),
+SCHEMAS: dict[str, Schema] = model_schemas(EncodedImage, KeptFile) | {
     "ReadFileRequest": fields_schema(
         {"path": {"type": "string", "minLength": 1, "description": "Relative to UPLOAD_DIR or OUTPUT_DIR."}}, "path"
     ),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.errors import ServiceError
-from app.http.openapi.headers import HEADERS, RATE_LIMIT
+from app.http.headers import RATE_LIMIT, REQUEST_ID, RETRY_AFTER, ResponseHeader
 from app.http.parameters import Parameter
 
 __all__ = [
@@ -28,11 +28,11 @@ Schema = dict[str, Any]
 
 BINARY: Schema = {"type": "string", "format": "binary"}
 PAUSES = {429, 503}
-REQUEST_ID: Schema = {
-    "name": "X-Request-ID",
+REQUEST_ID_PARAMETER: Schema = {
+    "name": REQUEST_ID.name,
     "in": "header",
     "description": "An id of yours for this request, to find it in the log.",
-    "schema": HEADERS["X-Request-ID"][0],
+    "schema": REQUEST_ID.schema,
 }
 
 
@@ -42,7 +42,7 @@ class Answer:
 
     description: str
     content: Mapping[str, Schema]
-    headers: tuple[str, ...] = ()
+    headers: tuple[ResponseHeader, ...] = ()
     examples: Mapping[str, Schema] = field(default_factory=dict)
 
     def as_object(self) -> Schema:
@@ -50,7 +50,7 @@ class Answer:
         extra = {"examples": dict(self.examples)} if self.examples else {}
         return {
             "description": self.description,
-            "headers": {name: ref("headers", name) for name in ("X-Request-ID", *self.headers)},
+            "headers": {header.name: ref("headers", header.name) for header in (REQUEST_ID, *self.headers)},
             "content": {kind: {"schema": schema} | extra for kind, schema in self.content.items()},
         }
 
@@ -75,7 +75,7 @@ class Operation:
         written: Schema = {"operationId": self.name, "tags": [self.tag], "summary": self.summary}
         if self.description:
             written["description"] = self.description
-        written["parameters"] = [*self.parameters, REQUEST_ID]
+        written["parameters"] = [*self.parameters, REQUEST_ID_PARAMETER]
         if self.body:
             content = {kind: {"schema": schema} for kind, schema in self.body.items()}
             written["requestBody"] = {"required": True, "content": content}
@@ -148,6 +148,6 @@ def _failure(status: int, errors: list[type[ServiceError]]) -> Answer:
     return Answer(
         "\n".join(f"`{error.code}`: {error.default_message}" for error in errors),
         {"application/json": ref("schemas", "Error")},
-        (*RATE_LIMIT, "Retry-After") if status in PAUSES else RATE_LIMIT,
+        (*RATE_LIMIT, RETRY_AFTER) if status in PAUSES else RATE_LIMIT,
         {error.code: ref("examples", error.code) for error in errors},
     )

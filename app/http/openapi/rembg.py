@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app import errors
-from app.http.openapi.headers import NATIVE_PICTURE
+from app.http.headers import NATIVE_PICTURE
 from app.http.openapi.native import ANYWHERE, BODY, WORK
 from app.http.openapi.operations import (
     BINARY,

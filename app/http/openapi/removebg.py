@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator
 
 from app import errors
 from app.errors import ServiceError
-from app.http.openapi.headers import PICTURE, RATE_LIMIT
+from app.http.headers import RATE_LIMIT, REMOVEBG_PICTURE, RETRY_AFTER
 from app.http.openapi.native import ANYWHERE, REMOVAL
 from app.http.openapi.operations import BINARY, Answer, Dialect, Operation, Schema, fields_schema, ref, with_text
-from app.http.removebg.errors import OF_BACKGROUND, body_of, code_of, status_of
+from app.http.openapi.schemas import model_schemas
+from app.http.removebg.errors import OF_BACKGROUND, RemoveBgErrors, body_of, code_of, status_of
 from app.http.removebg.parameters import PARAMETERS, SOURCES
+from app.http.removebg.responses import RemoveBgAccount, RemoveBgResult
 
 __all__ = ["DIALECT", "EXAMPLES"]
 
@@ -23,27 +25,7 @@ FAILURES = (
     errors.RoiExceedsBounds,
     errors.RoiEmpty,
 )
-_COUNT: Schema = {"type": "integer", "minimum": 0}
-_SIDES = ("foreground_top", "foreground_left", "foreground_width", "foreground_height")
-_CREDITS = ("total", "subscription", "payg", "enterprise")
-SCHEMAS: dict[str, Schema] = {
-    "RemoveBgErrors": fields_schema({"errors": {"type": "array", "items": ref("schemas", "RemoveBgError")}}, "errors"),
-    "RemoveBgError": fields_schema(
-        {"title": {"type": "string"}, "code": {"type": "string"}, "detail": {"type": "string"}}, "title", "code"
-    ),
-    "RemoveBgResult": fields_schema({"data": ref("schemas", "RemoveBgData")}, "data"),
-    "RemoveBgData": fields_schema(
-        {"result_b64": {"type": "string", "contentEncoding": "base64"}} | dict.fromkeys(_SIDES, _COUNT),
-        *("result_b64", *_SIDES),
-    ),
-    "RemoveBgAccount": fields_schema({"data": ref("schemas", "RemoveBgAccountData")}, "data"),
-    "RemoveBgAccountData": fields_schema({"attributes": ref("schemas", "RemoveBgAttributes")}, "attributes"),
-    "RemoveBgAttributes": fields_schema(
-        {"credits": ref("schemas", "RemoveBgCredits"), "api": ref("schemas", "RemoveBgApi")}, "credits", "api"
-    ),
-    "RemoveBgCredits": fields_schema(dict.fromkeys(_CREDITS, _COUNT), *_CREDITS),
-    "RemoveBgApi": fields_schema({"free_calls": _COUNT, "sizes": {"type": "string"}}, "free_calls", "sizes"),
-}
+SCHEMAS = model_schemas(RemoveBgErrors, RemoveBgResult, RemoveBgAccount)
 
 
 def _cases(failures: Iterable[type[ServiceError]]) -> Iterator[ServiceError]:
@@ -67,7 +49,7 @@ def _answer(status: int, cases: dict[str, ServiceError]) -> Answer:
     return Answer(
         "\n".join(f"`{code}`: {error.message}" for code, error in cases.items()),
         {"application/json": ref("schemas", "RemoveBgErrors")},
-        (*RATE_LIMIT, "Retry-After") if status == 429 else RATE_LIMIT,
+        (*RATE_LIMIT, RETRY_AFTER) if status == 429 else RATE_LIMIT,
         {code: ref("examples", f"{TAG}.{code}") for code in cases},
     )
 
@@ -81,7 +63,7 @@ def _fields(*, files: bool) -> dict[str, Schema]:
 
 
 def _example(error: ServiceError) -> Schema:
-    return {"summary": error.message, "value": body_of(error)}
+    return {"summary": error.message, "value": body_of(error).model_dump(exclude_none=True)}
 
 
 EXAMPLES = {f"{TAG}.{code_of(error)}": _example(error) for error in _cases((*FAILURES, errors.NotImplementedHere))}
@@ -108,7 +90,7 @@ OPERATIONS = (
             200: Answer(
                 "The picture.",
                 dict.fromkeys(IMAGE_TYPES, BINARY) | {"application/json": ref("schemas", "RemoveBgResult")},
-                (*PICTURE, "X-Max-Width", "X-Max-Height", "X-Type", "X-Credits-Charged"),
+                REMOVEBG_PICTURE,
             )
         }
         | _failures(*FAILURES),

@@ -3,44 +3,14 @@
 from __future__ import annotations
 
 from app.errors import Forbidden, InternalError
-from app.http.openapi.operations import Answer, Dialect, Operation, Schema, fields_schema, native_failures, ref
+from app.http.answers import Alive, Health, NotReady, Ready
+from app.http.openapi.operations import Answer, Dialect, Operation, native_failures, ref
+from app.http.openapi.schemas import model_schemas
 
 __all__ = ["DIALECT"]
 
 TAG = "service"
-_TEXT: Schema = {"type": "string"}
-_COUNT: Schema = {"type": "integer", "minimum": 0}
-_OPTIONAL_BOOL: Schema = {"type": ["boolean", "null"]}
-_CHECKS = ("app", "engine", "model", "redis", "disk_space", "memory")
-
-SCHEMAS: dict[str, Schema] = {
-    "Health": fields_schema(
-        {
-            "status": {"type": "string", "enum": ["healthy", "degraded", "unhealthy"]},
-            "checks": ref("schemas", "Checks"),
-            "memory": ref("schemas", "Memory"),
-            "model": _TEXT,
-            "provider": {"type": ["string", "null"]},
-            "queue": ref("schemas", "Queue"),
-            "uptime_s": _COUNT,
-            "name": _TEXT,
-            "version": _TEXT,
-        },
-        *("status", "checks", "memory", "model", "provider", "queue", "uptime_s", "name", "version"),
-    ),
-    "Checks": fields_schema(dict.fromkeys(_CHECKS, _OPTIONAL_BOOL), *_CHECKS),
-    "Memory": fields_schema(
-        {"rss_mb": _COUNT, "limit_mb": _COUNT, "level": {"type": "string", "enum": ["OK", "WARNING", "CRITICAL"]}},
-        *("rss_mb", "limit_mb", "level"),
-    ),
-    "Queue": fields_schema({"depth": _COUNT, "capacity": _COUNT}, "depth", "capacity"),
-    "Alive": fields_schema({"status": {"type": "string", "enum": ["alive"]}}, "status"),
-    "Ready": fields_schema({"status": {"type": "string", "enum": ["ready"]}}, "status"),
-    "NotReady": fields_schema(
-        {"status": {"type": "string", "enum": ["unavailable"]}, "reason": _TEXT, "solution": _TEXT},
-        *("status", "reason", "solution"),
-    ),
-}
+SCHEMAS = model_schemas(Health, Alive, Ready, NotReady)
 _FAILURES = native_failures(InternalError)
 
 

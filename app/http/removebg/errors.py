@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from flask import Response, jsonify
+from flask import Response
 
 from app.errors import ServiceError
+from app.http.answers import JsonModel, json_response
+from app.http.headers import RETRY_AFTER
 from app.http.removebg.parameters import BACKGROUNDS, PARAMETERS
 
-__all__ = ["CODES", "OF_BACKGROUND", "body_of", "code_of", "render", "status_of"]
+__all__ = ["CODES", "OF_BACKGROUND", "RemoveBgErrors", "body_of", "code_of", "render", "status_of"]
 
 # Our code: its status and code in this dialect. What is not here keeps its status, and its code in small letters.
 CODES = {
@@ -43,21 +45,37 @@ TITLES = {
 }
 
 
+class RemoveBgError(JsonModel):
+    """A failure: its title, its stable code and what to do."""
+
+    title: str
+    code: str
+    detail: str | None = None
+
+
+class RemoveBgErrors(JsonModel):
+    """The body of every failed request."""
+
+    errors: list[RemoveBgError]
+
+
 def render(error: ServiceError) -> Response:
     """Render an error in this dialect's shape; Retry-After is for 429 only."""
-    response = jsonify(body_of(error))
-    response.status_code = status_of(error)
+    response = json_response(body_of(error), status_of(error))
     if error.retry_after is not None and response.status_code == 429:
-        response.headers["Retry-After"] = str(error.retry_after)
+        response.headers[RETRY_AFTER.name] = str(error.retry_after)
     return response
 
 
-def body_of(error: ServiceError) -> dict[str, list[dict[str, str]]]:
-    """Return what an error says in this dialect."""
-    entry = {"title": TITLES.get(error.code, error.message), "code": code_of(error)}
-    if error.code not in {"AUTH_REQUIRED", "AUTH_FAILED"}:  # these are compared whole by clients
-        entry["detail"] = _detail(error)
-    return {"errors": [entry]}
+def body_of(error: ServiceError) -> RemoveBgErrors:
+    """Return an error in this dialect's shape."""
+    compared_whole = error.code in {"AUTH_REQUIRED", "AUTH_FAILED"}  # by clients
+    entry = RemoveBgError(
+        title=TITLES.get(error.code, error.message),
+        code=code_of(error),
+        detail=None if compared_whole else _detail(error),
+    )
+    return RemoveBgErrors(errors=[entry])
 
 
 def status_of(error: ServiceError | type[ServiceError]) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Response, g, request
 
 from app.errors import NotImplementedHere
 from app.http import events, responses
+from app.http.answers import json_response
 from app.http.removebg import bodies
 from app.http.removebg.errors import render
 from app.http.removebg.parameters import parse
@@ -38,7 +39,7 @@ def remove_background() -> Response:
 @blueprint.get("/account")
 def account() -> Response:
     """Answer with a balance that never shrinks."""
-    return jsonify(ACCOUNT)
+    return json_response(ACCOUNT)
 
 
 @blueprint.post("/improve")

@@ -1,0 +1,190 @@
+"""The JSON answers of the service, as models from which OpenAPI derives its schemas."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from flask import Response
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
+
+from app.errors import ServiceError, error_codes
+from app.imaging.formats import ACCEPTED_FORMATS
+
+__all__ = [
+    "IMAGE_TYPES",
+    "Alive",
+    "Base64",
+    "Checks",
+    "Count",
+    "EncodedImage",
+    "Error",
+    "Foreground",
+    "Health",
+    "JsonModel",
+    "KeptFile",
+    "Memory",
+    "NotReady",
+    "Optimization",
+    "Queue",
+    "Ready",
+    "json_response",
+]
+
+# With `on_error=original` the answer has any accepted format.
+IMAGE_TYPES = ("application/zip", *(f"image/{name.lower()}" for name in ACCEPTED_FORMATS))
+Count = Annotated[int, Field(ge=0)]
+Base64 = Annotated[
+    str,
+    Field(
+        description="The image as base64.",
+        # `format` is the notation of OpenAPI before 3.1.
+        json_schema_extra={"contentEncoding": "base64", "format": "byte"},
+    ),
+]
+
+
+class JsonModel(BaseModel):
+    """Base of the answers; its fields are sent in the order in which they are declared.
+
+    An `enum` in a field's schema is description alone: a finished photo must not be lost to a check of its answer.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+
+def json_response(answer: JsonModel, status: int = 200, *, exclude_none: bool = True) -> Response:
+    """Return a response with this answer; fields that are None are left out, unless `exclude_none` is false."""
+    # Bytes at once: `model_dump_json` returns a str, one more copy of an image.
+    return Response(to_json(answer, exclude_none=exclude_none), status, mimetype="application/json")
+
+
+class Optimization(JsonModel):
+    """Encoding of the answer, compared with the upload."""
+
+    format: Annotated[str, Field(json_schema_extra={"enum": ["PNG", "JPEG", "WEBP", "ZIP"]})]
+    quality: Annotated[int, Field(ge=10, le=100)]
+    dimensions: Annotated[str, Field(pattern="^[0-9]+x[0-9]+$")]
+    original_size: Count
+    compression_ratio: Annotated[str, Field(pattern="^-?[0-9]+%$")]
+
+
+class Foreground(JsonModel):
+    """Box of the subject in the answer, px; all 0 when there is none."""
+
+    top: Count
+    left: Count
+    width: Count
+    height: Count
+
+
+class EncodedImage(JsonModel):
+    """An image without its background, or with `fallback` the image as it was sent."""
+
+    success: Annotated[bool, Field(description="false: this is the image as it was sent.")]
+    fallback: Literal["original"] | None = None
+    image: Base64
+    mimetype: Annotated[str, Field(json_schema_extra={"enum": list(IMAGE_TYPES)})]
+    size: Annotated[Count, Field(description="Bytes of the image.")]
+    optimization: Optimization | None = None
+    foreground: Foreground | None = None
+    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
+    model: str | None = None
+    request_id: str
+
+
+class KeptFile(JsonModel):
+    """An image that is kept under UPLOAD_DIR or OUTPUT_DIR."""
+
+    success: bool
+    image: Base64
+    mimetype: str
+    size: Annotated[Count, Field(description="Bytes of the image.")]
+    request_id: str
+
+
+class Error(JsonModel):
+    """A failure in the native shape."""
+
+    error: str
+    message: str
+    code: Annotated[str, Field(description="Stable, for programs.", json_schema_extra={"enum": sorted(error_codes())})]
+    statusCode: Annotated[
+        int, Field(json_schema_extra={"enum": sorted({error.status for error in error_codes().values()})})
+    ]
+    solution: str
+    details: str
+    request_id: str
+
+    @classmethod
+    def of(cls, error: ServiceError, request_id: str) -> Error:
+        """Return the public part of an error."""
+        return cls(
+            error=error.title,
+            message=error.message,
+            code=error.code,
+            statusCode=error.status,
+            solution=error.advice,
+            details=error.details,
+            request_id=request_id,
+        )
+
+
+class Checks(JsonModel):
+    """Checks of the parts of the service; null where a part is not in use."""
+
+    app: bool | None
+    engine: bool | None
+    model: bool | None
+    redis: bool | None
+    disk_space: bool | None
+    memory: bool | None
+
+
+class Memory(JsonModel):
+    """Resident memory of the service and its limit."""
+
+    rss_mb: Count
+    limit_mb: Count
+    level: Literal["OK", "WARNING", "CRITICAL"]
+
+
+class Queue(JsonModel):
+    """Requests that wait for an engine."""
+
+    depth: Count
+    capacity: Count
+
+
+class Health(JsonModel):
+    """State of the service."""
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    checks: Checks
+    memory: Memory
+    model: str
+    provider: str | None
+    queue: Queue
+    uptime_s: Count
+    name: str
+    version: str
+
+
+class Alive(JsonModel):
+    """The web process answers."""
+
+    status: Literal["alive"]
+
+
+class Ready(JsonModel):
+    """Photos can be processed."""
+
+    status: Literal["ready"]
+
+
+class NotReady(JsonModel):
+    """Photos cannot be processed now."""
+
+    status: Literal["unavailable"]
+    reason: str
+    solution: str

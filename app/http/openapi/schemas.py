@@ -1,0 +1,43 @@
+"""JSON schemas of the models of answers, as OpenAPI's components."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core import core_schema
+
+__all__ = ["model_schemas"]
+
+REF_TEMPLATE = "#/components/schemas/{model}"
+
+
+class _Generator(GenerateJsonSchema):
+    """Write no titles, one-value choices as `enum`, and null only for a field that is sent as null."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        return False
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Write a field with a default like any other; with the default None it is absent, and never null."""
+        inner = schema["schema"]
+        return self.generate_inner(inner["schema"] if inner["type"] == "nullable" else inner)
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        inner = self.generate_inner(schema["schema"])
+        return inner | {"type": [inner["type"], "null"]}
+
+    def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
+        return {"type": "string", "enum": list(schema["expected"])}
+
+
+def model_schemas(*models: type[BaseModel]) -> dict[str, Any]:
+    """Return the schemas of these models, and of the models in their fields, by name."""
+    _, written = models_json_schema(
+        [(model, "serialization") for model in models], ref_template=REF_TEMPLATE, schema_generator=_Generator
+    )
+    return {
+        name: {key: value for key, value in schema.items() if key != "title"}
+        for name, schema in written["$defs"].items()
+    }

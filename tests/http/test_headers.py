@@ -1,0 +1,137 @@
+"""Response headers: their values, and that no answer carries an undeclared one."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from app.errors import EngineCrashed, ModelUnavailable, ServiceError
+from app.http.headers import HEADERS, NATIVE_PICTURE, PICTURE, REMOVEBG_PICTURE, picture_headers
+from app.http.security import SECURITY_HEADERS
+from app.removal import Box, RemovalResult
+from app.settings import Settings
+from tests.conftest import encoded, jpeg, photo
+from tests.doubles import FakePool, failing
+
+RESULT = RemovalResult(
+    b"picture", "image/png", 30, 20, Box(1, 2, 3, 4), 0.98765, "lite", {"queue": 0.12, "infer": 2.0}, cache="hit"
+)
+EVERYWHERE = {
+    "X-Width": "30",
+    "X-Height": "20",
+    "X-Foreground-Top": "1",
+    "X-Foreground-Left": "2",
+    "X-Foreground-Width": "3",
+    "X-Foreground-Height": "4",
+    "X-Confidence": "0.988",
+    "X-Model": "lite",
+    "X-Cache": "hit",
+    "Server-Timing": "queue;dur=0.1, infer;dur=2.0",
+}
+
+
+def test_the_headers_of_a_result_in_every_dialect() -> None:
+    assert EVERYWHERE.items() <= picture_headers(RESULT).items()
+
+
+def test_the_headers_of_a_result_in_the_native_dialect() -> None:
+    solved = replace(RESULT, matting_scale=0.5)
+    own = {"X-Matting-Scale": "0.50", "X-Optimized-Size": "7"}
+    assert picture_headers(solved, NATIVE_PICTURE) == picture_headers(solved) | own
+
+
+def test_the_headers_of_a_result_in_the_dialect_of_removebg() -> None:
+    largest = replace(RESULT, max_size=(300, 200))
+    own = {"X-Max-Width": "300", "X-Max-Height": "200", "X-Credits-Charged": "0"}
+    assert picture_headers(largest, REMOVEBG_PICTURE) == picture_headers(largest) | own
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    sent = picture_headers(replace(RESULT, cache=""), NATIVE_PICTURE)
+    assert not sent.keys() & {"X-Cache", "X-Matting-Scale"}
+
+
+def test_every_header_is_declared_once() -> None:
+    declared = (*NATIVE_PICTURE, *REMOVEBG_PICTURE)
+    assert all(HEADERS[header.name] is header for header in declared)
+    assert {header.name for header in PICTURE} == {header.name for header in NATIVE_PICTURE} & {
+        header.name for header in REMOVEBG_PICTURE
+    }
+
+
+def own_headers(response: TestResponse) -> set[str]:
+    """Return the names of the service's own headers in an answer."""
+    names = set(response.headers.keys())
+    return {name for name in names if name.startswith("X-") or name in HEADERS} - SECURITY_HEADERS.keys()
+
+
+@pytest.fixture
+def client(make_client: Callable[..., FlaskClient], tmp_path: Path) -> FlaskClient:
+    """Client of a service with everything that adds headers: limits, a cache, a folder for results."""
+    (tmp_path / "kept.png").write_bytes(encoded(photo("cat").resize((32, 32))))
+    limits: dict[str, Any] = {name: 20 for name in Settings.model_fields if name.startswith("rate_limit_")}
+    del limits["rate_limit_storage"]
+    return make_client(cache_url="memory://", output_dir=tmp_path, upload_dir=tmp_path, **limits)
+
+
+NATIVE, PREVIEW, BASE64 = "/remove-background", "/remove-background-preview", "/remove-background-base64"
+REMOVEBG, REMBG, READ = "/v1.0/removebg", "/api/remove", "/read-file"
+# (method, path, field of the form that holds a photo, what else is sent)
+REQUESTS: list[tuple[str, str, str, dict[str, Any]]] = [
+    ("post", NATIVE, "file", {"query_string": {"save": "1", "unknown": "1"}}),
+    ("post", PREVIEW, "file", {}),
+    ("post", BASE64, "file", {"query_string": {"save": "1"}}),
+    *[("post", path, "", {"data": b"not an image"}) for path in (NATIVE, PREVIEW, BASE64, REMOVEBG, REMBG)],
+    ("post", REMOVEBG, "image_file", {"query_string": {"unknown": "1"}}),
+    ("post", REMOVEBG, "image_file", {"headers": {"Accept": "application/json"}}),
+    ("post", REMBG, "file", {"query_string": {"vm": "true"}}),
+    ("get", REMBG, "", {"query_string": {"url": "https://example.com/photo.jpg"}}),
+    ("post", READ, "", {"json": {"path": "kept.png"}}),
+    ("post", READ, "", {"json": {"path": "missing.png"}}),
+    ("get", "/v1.0/account", "", {}),
+    ("post", "/v1.0/improve", "", {}),
+    *[
+        ("get", path, "", {})
+        for path in ("/health", "/health/live", "/health/ready", "/openapi.json", "/docs", "/metrics")
+    ],
+]
+
+
+def ask(client: FlaskClient, method: str, path: str, field: str, sent: dict[str, Any]) -> TestResponse:
+    form: dict[str, Any] = {"data": {field: (io.BytesIO(jpeg()), "photo.jpg")}} if field else {}
+    return client.open(path, method=method, **form, **sent)
+
+
+@pytest.mark.parametrize("failure", [None, EngineCrashed(), ModelUnavailable()], ids=str)
+@pytest.mark.parametrize(("method", "path", "field", "sent"), REQUESTS)
+def test_no_answer_carries_a_header_that_is_not_declared_and_described(
+    client: FlaskClient,
+    fake_pool: FakePool,
+    failure: ServiceError | None,
+    method: str,
+    path: str,
+    field: str,
+    sent: dict[str, Any],
+) -> None:
+    if failure:
+        failing(fake_pool, failure)
+    response = ask(client, method, path, field, sent)
+    document: Any = client.get("/openapi.json").json
+    described = document["paths"][path][method]["responses"][str(response.status_code)]["headers"]
+    assert own_headers(response) <= described.keys() <= HEADERS.keys()
+
+
+def test_the_answers_above_carry_nearly_every_header(client: FlaskClient, fake_pool: FakePool) -> None:
+    seen = set().union(*(own_headers(ask(client, *request)) for request in REQUESTS))
+    failing(fake_pool, EngineCrashed())
+    seen |= own_headers(client.post(NATIVE + "?on_error=original", data=jpeg("cat")))
+    failing(fake_pool, ModelUnavailable())
+    seen |= own_headers(client.post(NATIVE, data=jpeg("coffee")))
+    assert HEADERS.keys() - seen == {"X-Matting-Scale"}, "the fake pool does no matting"
