@@ -55,10 +55,10 @@ def _add_parts(app: Flask, settings: Settings, pool: EnginePool | None) -> None:
     from app.engine.fetcher import WeightsFetcher
     from app.engine.pool import EnginePool
     from app.fetch.fetcher import Fetcher
+    from app.http import limits
     from app.http.admission import Admission
     from app.http.removal import RemovalService
     from app.layout import engine_layout
-    from app.limits.rates import RateLimits
     from app.observability.health import HealthMonitor
     from app.observability.metrics import Metrics
     from app.storage import Sweeper
@@ -67,16 +67,14 @@ def _add_parts(app: Flask, settings: Settings, pool: EnginePool | None) -> None:
     pool = pool or EnginePool(layout.config, layout.processes, settings.queue_size)
     admission = Admission(pool, layout.processes + settings.queue_size, settings.max_concurrent_uploads)
     cache = open_cache(settings, layout, pool)
-    rates = RateLimits(settings)
-    redis_users = (rates.storage_up, cache.up) if cache else (rates.storage_up,)
+    redis_users = (limits.storage_up, cache.up) if cache else (limits.storage_up,)
     monitor = HealthMonitor(settings, pool, lambda: admission.taken, *redis_users)
-    pool.observer = measured = Metrics(settings, pool, monitor.queue_depth, rates.storage_up)
+    pool.observer = measured = Metrics(settings, pool, monitor.queue_depth, limits.storage_up)
     if cache:
         cache.counted = measured.cache_asked
     app.extensions.update(
         pool=pool,
         cache=cache,
-        rates=rates,
         health=monitor,
         metrics=measured,
         removal=RemovalService(settings, cache or pool, admission),
@@ -88,12 +86,11 @@ def _add_parts(app: Flask, settings: Settings, pool: EnginePool | None) -> None:
 
 def _add_routes(app: Flask, settings: Settings) -> None:
     """Add what happens around each request, in the order in which it happens, and the routes."""
-    from app import auth
-    from app.http import cors, errors, files, health, metrics, native, rembg, removal, security
+    from app.http import auth, cors, errors, files, health, limits, metrics, native, rembg, removal, security
     from app.http.openapi import pages
     from app.http.presets import load_presets
     from app.http.removebg import views as removebg
-    from app.limits import hooks as limits
+    from app.keys import KeyRing
     from app.observability import logs, request_ids
 
     measured = app.extensions["metrics"]
@@ -107,9 +104,9 @@ def _add_routes(app: Flask, settings: Settings) -> None:
     native.init_app(app, load_presets(settings.presets_file))
     removebg.init_app(app)
     rembg.init_app(app)
-    auth.init_app(app, settings)  # after what starts the request's clock
+    auth.init_app(app, KeyRing(settings.api_keys, settings.api_keys_file))  # after what starts the request's clock
     files.init_app(app, settings)
-    limits.init_app(app, settings, app.extensions["rates"])  # after auth, which says whose request it is
+    limits.init_app(app, settings)  # after auth, which says whose request it is
     app.register_blueprint(health.blueprint)
     metrics.init_app(app, settings, measured.exposition)
     pages.init_app(app, settings, app.extensions["presets"])

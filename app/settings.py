@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.engine import models
@@ -138,7 +138,7 @@ class Settings(BaseSettings):
     )
     api_keys_file: Path | None = Field(
         None,
-        description="File of lines name:sha256hex:per_hour, reread on SIGHUP; an empty per_hour: the usual limits.",
+        description="File of lines name:sha256hex:per_hour, reread when changed; an empty per_hour: the usual limits.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Comma-separated origins of web pages and browser extensions that may call. Default: none."
@@ -204,11 +204,20 @@ class Settings(BaseSettings):
             raise ValueError("'*' means every origin and stands alone")
         return origins if origins == ("*",) else tuple(map(_origin, origins))
 
+    @field_validator("redis_url")
+    @classmethod
+    def _known_redis(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
+        if info.data.get("rate_limit_storage") == "redis":
+            _check_redis_url(
+                url.get_secret_value().replace("redis+unix://", "unix://"), "redis://…, rediss://… or redis+unix://…"
+            )
+        return url
+
     @field_validator("cache_url")
     @classmethod
     def _known_cache(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and url.get_secret_value() != MEMORY_CACHE:
-            _check_redis_url(url.get_secret_value())
+            _check_redis_url(url.get_secret_value(), "memory://, redis://…, rediss://… or unix://…")
         return url
 
     @field_validator("allowed_url_hosts")
@@ -258,14 +267,14 @@ def _origin(text: str) -> str:
     return f"{scheme}://{host}" if port in {0, DEFAULT_PORTS.get(scheme)} else f"{scheme}://{host}:{port}"
 
 
-def _check_redis_url(url: str) -> None:
+def _check_redis_url(url: str, schemes: str) -> None:
     """Raise ValueError, without a word of the URL itself, for what is not the address of a Redis."""
     from redis import Redis  # takes memory, so only where Redis is asked for
 
     try:
         Redis.from_url(url).connection_pool.make_connection()  # which connects to nothing yet
     except (ValueError, TypeError):  # TypeError: an option behind the ? that does not exist
-        raise ValueError("must be memory://, redis://…, rediss://… or unix://…") from None
+        raise ValueError(f"must be {schemes}") from None
 
 
 def _is_low(profile: str) -> bool:

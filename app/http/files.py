@@ -12,6 +12,7 @@ from flask import Blueprint, Flask, Response, current_app, g, request
 from app.errors import FileTooLarge, InvalidParameter, NotFound, UnsupportedFormat
 from app.http.bodies import read_json
 from app.http.connection import within_deadline
+from app.http.limits import limited_by
 from app.imaging.formats import sniff
 from app.jail import open_below
 from app.observability import request_ids
@@ -35,6 +36,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 @blueprint.post("/read-file")
+@limited_by("rate_limit_read_file_per_hour")
 def read_file() -> Response:
     """Answer with JSON that holds the image; it is read while it is sent, and never whole in memory."""
     settings = _settings()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, current_app, jsonify
 
+from app.http.auth import public
+from app.http.limits import limiter
 from app.observability.health import HealthMonitor
 
 __all__ = ["blueprint"]
@@ -12,6 +14,8 @@ blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/health")
+@limiter.exempt
+@public
 def health() -> tuple[Response, int]:
     """Report everything; 503 when unhealthy."""
     report = _monitor().report()
@@ -19,12 +23,16 @@ def health() -> tuple[Response, int]:
 
 
 @blueprint.get("/health/live")
+@limiter.exempt
+@public
 def live() -> Response:
     """Say that the web process answers; looks at nothing else."""
     return jsonify({"status": "alive"})
 
 
 @blueprint.get("/health/ready")
+@limiter.exempt
+@public
 def ready() -> tuple[Response, int]:
     """Say whether photos can be worked on now; 503 with the reason when not."""
     is_ready, reason, solution = _monitor().readiness()

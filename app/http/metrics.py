@@ -7,7 +7,9 @@ from collections.abc import Callable
 from flask import Blueprint, Flask, Request, Response, request
 
 from app.errors import Forbidden
+from app.http.auth import public
 from app.http.client import client_address, was_forwarded
+from app.http.limits import limiter
 from app.settings import Settings
 
 __all__ = ["init_app"]
@@ -21,6 +23,8 @@ def init_app(app: Flask, settings: Settings, exposition: Callable[[], bytes]) ->
     blueprint = Blueprint("metrics", __name__)
 
     @blueprint.get("/metrics")
+    @limiter.exempt
+    @public  # for the addresses in METRICS_ALLOWED_IPS
     def metrics() -> Response:
         """Answer with the metrics of all workers."""
         if not _is_allowed(request, settings):

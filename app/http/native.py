@@ -11,6 +11,7 @@ from app import storage
 from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory
 from app.http import responses
 from app.http.bodies import Upload, read_upload
+from app.http.limits import limited_by
 from app.http.params import PARAMETERS, parse_options
 from app.http.presets import Preset, apply_preset
 from app.http.removal import Turn, service
@@ -52,18 +53,21 @@ def init_app(app: Flask, presets: Mapping[str, Preset]) -> None:
 
 
 @blueprint.post("/remove-background")
+@limited_by("rate_limit_remove_bg_per_hour")
 def remove_background() -> Response:
     """Answer with the image as an attachment."""
     return _image(_remove(service().settings.max_dimension), attachment=True)
 
 
 @blueprint.post("/remove-background-preview")
+@limited_by("rate_limit_preview_per_hour")
 def remove_background_preview() -> Response:
     """Answer with a small image to be shown."""
     return _image(_remove(min(PREVIEW_SIDE, service().settings.max_dimension)), attachment=False)
 
 
 @blueprint.post("/remove-background-base64")
+@limited_by("rate_limit_base64_per_hour")
 def remove_background_base64() -> Response:
     """Answer with JSON that holds the image."""
     removal = _remove(service().settings.max_dimension)

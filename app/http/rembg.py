@@ -12,6 +12,7 @@ from app.errors import InvalidParameter, MissingImage, MultipleSources, UrlRefus
 from app.fetch.fetcher import USER_AGENT, Fetcher
 from app.http import responses, values
 from app.http.bodies import check_image, query_texts, read_parts
+from app.http.limits import limited_by
 from app.http.params import Parameter, parse_value
 from app.http.removal import Turn, service
 from app.observability import events
@@ -95,6 +96,7 @@ def init_app(app: Flask) -> None:
 
 
 @blueprint.post("/api/remove")
+@limited_by("rate_limit_remove_bg_per_hour")
 def remove_upload() -> Response:
     """Answer with the uploaded photo without its background."""
     with service().turn() as turn:
@@ -104,6 +106,7 @@ def remove_upload() -> Response:
 
 
 @blueprint.get("/api/remove")
+@limited_by("rate_limit_remove_bg_per_hour")
 def remove_url() -> Response:
     """Answer with the photo at a URL without its background."""
     with service().turn() as turn:

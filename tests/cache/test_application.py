@@ -58,7 +58,7 @@ def test_a_hit_is_saved_when_that_is_asked_for(make_client: MakeClient, tmp_path
 def test_health_knows_all_that_use_redis(
     limits_up: bool | None, cache_up: bool | None, check: bool | None, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.limits.rates.RateLimits.storage_up", lambda _: limits_up)
+    monkeypatch.setattr("app.http.limits.storage_up", lambda: limits_up)
     monkeypatch.setattr("app.cache.results.ResultCache.up", lambda _: cache_up)
     report = create_app(Settings(**NO_LIMITS, cache_url="memory://"), FakePool()).test_client().get("/health").json
     assert report is not None and (report["checks"]["redis"], report["status"]) == (check, status)

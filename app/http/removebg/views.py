@@ -8,12 +8,12 @@ from app.errors import NotImplementedHere
 from app.fetch.fetcher import Fetcher
 from app.http import responses
 from app.http.errors import render_below
+from app.http.limits import count_megapixels, limited_by, limiter
 from app.http.removal import service
 from app.http.removebg import bodies
 from app.http.removebg.errors import render
 from app.http.removebg.parameters import parse
 from app.http.removebg.responses import ACCOUNT, answer, wants_json
-from app.limits.hooks import count_megapixels
 from app.observability import events
 
 __all__ = ["init_app"]
@@ -29,6 +29,7 @@ def init_app(app: Flask) -> None:
 
 
 @blueprint.post("/removebg")
+@limited_by("rate_limit_megapixels_per_minute")
 def remove_background() -> Response:
     """Answer with the photo without its background."""
     settings = service().settings
@@ -45,12 +46,14 @@ def remove_background() -> Response:
 
 
 @blueprint.get("/account")
+@limiter.exempt
 def account() -> Response:
     """Answer with a balance that never shrinks."""
     return jsonify(ACCOUNT)
 
 
 @blueprint.post("/improve")
+@limited_by("rate_limit_megapixels_per_minute")
 def improve() -> Response:
     """Refuse: there is no model here that learns from photos that are sent in."""
     raise NotImplementedHere()
