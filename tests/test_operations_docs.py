@@ -30,7 +30,7 @@ CALLERS_OWN = {400, 404, 405, 422, 501}
 def logged_events() -> set[str]:
     """Return the names with which log calls begin; the circuit breaker puts its user's name in front."""
     users, of_each = re.findall(r'Circuit\("(\w+)"', SOURCE), re.findall(r'log\.\w+\(\s*"%s\.(\w+)', SOURCE)
-    named = re.findall(rf'log\.\w+\(\s*"({EVENT})[ "]', SOURCE)
+    named = re.findall(rf'(?<!\.)\blog\.\w+\(\s*"({EVENT})[ "]', SOURCE)
     return {*named, *(f"{user}.{event}" for user in users for event in of_each)}
 
 

@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial, wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from flask import Flask, Response, current_app, g, request
 from flask_limiter import HeaderNames, Limiter, RateLimitExceeded, RequestLimit
 from limits import RateLimitItemPerHour
 from limits.errors import StorageError
-from limits.storage import MemoryStorage, RedisStorage
+from limits.storage import MemoryStorage, RedisStorage, Storage
 from limits.strategies import RateLimiter
 
 from app.errors import RateLimited
@@ -39,56 +39,6 @@ R = TypeVar("R")
 MARGIN = 1.0
 # Flask-Limiter sends a Retry-After with every response: it is written to this header, which is removed.
 UNUSED_HEADER = "Unused-Retry-After"
-
-
-class LocalCounts(MemoryStorage):
-    """Counts in the memory of this worker, behind a lock: the library alone loses some of those that come together."""
-
-    STORAGE_SCHEME = ["local"]  # noqa: RUF012  # as the library declares it
-
-    def __init__(self, *_: object, **__: object) -> None:
-        self._lock = threading.RLock()
-        super().__init__()
-
-    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """Add to a count and return it."""
-        with self._lock:
-            return super().incr(key, expiry, amount)
-
-    def get(self, key: str) -> int:
-        """Return a count."""
-        with self._lock:
-            return super().get(key)
-
-
-class SharedCounts(RedisStorage):
-    """Counts in Redis behind a circuit breaker: one request waits for all its questions PATIENCE at most."""
-
-    STORAGE_SCHEME = ["shared"]  # noqa: RUF012  # as the library declares it
-
-    def __init__(self, _: str, *, url: str) -> None:
-        super().__init__(url, key_prefix=PREFIX, wrap_exceptions=True, **CLIENT_OPTIONS)
-        # A write, as counting is: a Redis that is full or a replica answers a ping.
-        probe = partial(self.incr, "probe", PROBE_LIFE)
-        self.circuit = Circuit("limits", self.get_connection(), probe, StorageError, _use_storage)
-        for name in ("incr", "get", "get_expiry"):
-            setattr(self, name, partial(self._ask, getattr(self, name)))
-
-    def check(self) -> bool:
-        """Return whether Redis answered when it was last asked."""
-        return self.circuit.up()
-
-    def _ask(self, question: Callable[..., R], *args: object, **options: object) -> R:
-        started, waited = time.monotonic(), g.get("redis_seconds", 0.0)
-        try:
-            return self.circuit.ask(partial(question, *args, **options), PATIENCE - waited)
-        finally:
-            g.redis_seconds = waited + time.monotonic() - started
-
-
-def _use_storage() -> None:
-    """End the fallback to memory: Flask-Limiter itself looks only after up to half a minute."""
-    limiter._storage_dead = False
 
 
 def _client() -> str:
@@ -111,13 +61,52 @@ def _refuse(limit: RequestLimit) -> None:
 
 
 class _Limiter(Limiter):
-    """Flask-Limiter, which raises where a second request finds that Redis is gone while a first one does."""
+    """Flask-Limiter with a circuit breaker in front of Redis, and a lock in front of memory."""
+
+    circuit: Circuit | None = None
+
+    def init_app(self, app: Flask) -> None:
+        super().init_app(app)
+        self._storage_recovered()
+        self.circuit, lock = None, threading.RLock()
+        if isinstance(self.storage, RedisStorage):
+            # A write, as counting is: a Redis that is full or a replica answers a ping.
+            probe = partial(self.storage.incr, "probe", PROBE_LIFE)
+            client = self.storage.get_connection()
+            self.circuit = Circuit("limits", client, probe, StorageError, self._storage_recovered)
+            _intercept(self.storage, partial(_within_patience, self.circuit))
+            vars(self.storage)["check"] = self.circuit.up
+        for storage in (self.storage, self._fallback_storage):
+            if isinstance(storage, MemoryStorage):  # which alone loses some counts of requests that come together
+                _intercept(storage, partial(_locked, lock))
+
+    def _storage_recovered(self) -> None:
+        self._storage_dead = False  # Flask-Limiter itself looks only after up to half a minute
 
     def _check_request_limit(self, callable_name: str | None = None, in_middleware: bool = True) -> None:
         try:
             super()._check_request_limit(callable_name, in_middleware)
-        except CircuitOpen:
-            super()._check_request_limit(callable_name, in_middleware)  # in memory now
+        except CircuitOpen:  # another request has found out first: this one is counted in memory, too
+            super()._check_request_limit(callable_name, in_middleware)
+
+
+def _intercept(storage: Storage, ask: Callable[..., Any]) -> None:
+    for name in ("incr", "get", "get_expiry"):
+        vars(storage)[name] = partial(ask, getattr(storage, name))
+
+
+def _locked(lock: threading.RLock, question: Callable[..., R], *args: Any, **options: Any) -> R:
+    with lock:
+        return question(*args, **options)
+
+
+def _within_patience(circuit: Circuit, question: Callable[..., R], *args: Any, **options: Any) -> R:
+    """Ask Redis; all questions of one request together wait for PATIENCE at most."""
+    started, waited = time.monotonic(), g.get("redis_seconds", 0.0)
+    try:
+        return circuit.ask(partial(question, *args, **options), PATIENCE - waited)
+    finally:
+        g.redis_seconds = waited + time.monotonic() - started
 
 
 limiter = _Limiter(
@@ -132,14 +121,13 @@ limiter = _Limiter(
 def init_app(app: Flask, settings: Settings) -> None:
     """Count the requests of an application; after the hooks that authenticate."""
     shared = settings.rate_limit_storage == "redis"
-    app.config["RATELIMIT_STORAGE_URI"] = "shared://" if shared else "local://"
-    app.config["RATELIMIT_STORAGE_OPTIONS"] = {"url": settings.redis_url.get_secret_value()} if shared else {}
+    app.config["RATELIMIT_STORAGE_URI"] = settings.redis_url.get_secret_value() if shared else "memory://"
+    app.config["RATELIMIT_STORAGE_OPTIONS"] = CLIENT_OPTIONS | {"key_prefix": PREFIX, "wrap_exceptions": True}
     app.extensions["limit_settings"] = settings
     app.register_error_handler(RateLimitExceeded, lambda _: app.handle_user_exception(g.rate_limited))
     app.after_request(_settle)  # runs after Flask-Limiter's, which adds the headers
     limiter.logger.setLevel(logging.WARNING)  # its INFO lines name clients
     limiter.init_app(app)
-    _use_storage()
 
 
 def limited_by(setting: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -168,13 +156,13 @@ def count_megapixels(pixels: int) -> None:
 
 def storage_up() -> bool | None:
     """Return whether Redis can be reached; None where it is not in use."""
-    return limiter.storage.check() if isinstance(limiter.storage, SharedCounts) else None
+    return limiter.circuit.up() if limiter.circuit else None
 
 
 def stop() -> None:
     """Stop the background probe of Redis."""
-    if isinstance(limiter.storage, SharedCounts):
-        limiter.storage.circuit.stop()
+    if limiter.circuit:
+        limiter.circuit.stop()
 
 
 def _limit(setting: str, window: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from flask import g
 from flask.testing import FlaskClient
 from limits.errors import StorageError
-from limits.storage import MemoryStorage
+from limits.storage import MemoryStorage, RedisStorage
 from werkzeug.test import TestResponse
 
 from app import create_app
@@ -380,7 +380,7 @@ class PretendedRedis:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.gone, self._counts = False, MemoryStorage()
         for name in ("incr", "get", "get_expiry"):
-            patch.setattr(limits.SharedCounts, name, self._answer(getattr(self._counts, name)))
+            patch.setattr(RedisStorage, name, self._answer(getattr(self._counts, name)))
 
     def _answer(self, count: Callable[..., Any]) -> Callable[..., Any]:
         def answer(_: object, *args: Any, **options: Any) -> Any:
