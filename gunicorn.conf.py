@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import mmap
 import os
 import signal
 import sys
@@ -11,21 +13,30 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
 
-from app import auth
+from app.capacity import web_threads
 from app.engine.allocator import keep_heap_small
 from app.http import request_log
-from app.http.presets import load_presets
-from app.layout import web_threads
+from app.keys import check_keys
 from app.observability import multiproc
-from app.settings import SettingsError, load_settings
+from app.options.presets import load_presets
+from app.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     from app.http.services import Services
 
+log = logging.getLogger("app.server")
+
+
+def _good_settings() -> Settings:
+    """Return the settings; raise SettingsError for a mistake in them, or in a file that they name."""
+    settings = load_settings()
+    load_presets(settings.presets_file)
+    check_keys(settings.api_keys, settings.api_keys_file)
+    return settings
+
+
 try:
-    _settings = load_settings()
-    load_presets(_settings.presets_file)
-    _keys = auth.KeyRing(_settings.api_keys, _settings.api_keys_file)
+    _settings = _good_settings()
     request_log.configure(_settings)
 except SettingsError as error:
     sys.exit(str(error))
@@ -72,18 +83,30 @@ logger_class = ServerLog
 
 
 def on_starting(server: Any) -> None:
-    """Make the folder in which workers count, and SIGHUP reread in place what can be reread.
+    """Make the folder in which workers count, and refuse a reload with bad settings: it would end the service."""
+    reload = server.handle_hup
 
-    gunicorn would start every worker anew beside the old ones: twice the engines in memory for a while, and a 503 for
-    who still asks an old worker. Workers get its SIGUSR1 instead, which they survive at any moment of their life.
-    """
+    def reload_good_settings() -> None:
+        try:
+            _good_settings()
+        except SettingsError as error:
+            log.error("reload.refused %s", " ".join(str(error).split()))
+        else:
+            reload()
 
-    def reread() -> None:
-        _keys.reread()
-        server.handle_usr1()
-
-    server.handle_hup = reread
+    server.handle_hup = reload_good_settings
     multiproc.prepare()
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Share a byte with a worker: whether another one takes its place."""
+    worker.replaced = mmap.mmap(-1, 1)
+
+
+def on_reload(server: Any) -> None:
+    """Let the workers of before finish the requests that they have accepted."""
+    for worker in server.WORKERS.values():
+        worker.replaced[0] = 1
 
 
 def child_exit(server: Any, worker: Any) -> None:
@@ -91,37 +114,17 @@ def child_exit(server: Any, worker: Any) -> None:
     multiproc.mark_dead(worker.pid)
 
 
-def post_fork(server: Any, worker: Any) -> None:
-    """Give the worker the keys that are in force: with a keys file gone bad meanwhile it could not start."""
-    auth.hand_down(_keys)
-
-
-def _reread_keys_on_signal(worker: Any) -> None:
-    """Read API_KEYS_FILE again on SIGUSR1, in the worker's main loop rather than in the middle of anything."""
-    keys = worker.wsgi.extensions["keys"]
-    reopen_logs = signal.getsignal(signal.SIGUSR1)
-
-    def reread(number: int, frame: Any) -> None:
-        if callable(reopen_logs):
-            reopen_logs(number, frame)
-        worker.method_queue.defer(keys.reread)
-
-    signal.signal(signal.SIGUSR1, reread)
-    signal.siginterrupt(signal.SIGUSR1, False)
-    keys.reread()  # what was changed while this worker started
-
-
 def post_worker_init(worker: Any) -> None:
     """Start the engines, after the fork and before the first request."""
     request_log.configure(_settings)
-    _reread_keys_on_signal(worker)
     keep_heap_small(own_pages=1 << 20, kept=2 << 20)  # the bodies of small photos, from one to the next
     services = _services(worker)
     services.start()
     graceful = signal.getsignal(signal.SIGTERM)
 
     def refuse_new_work(number: int, frame: Any) -> None:
-        services.queue.drain()
+        if not worker.replaced[0]:
+            services.queue.drain()
         if callable(graceful):
             graceful(number, frame)
 

@@ -1,4 +1,4 @@
-"""What all that use Redis share: how long a request waits for it, and what to do while it is away.
+"""Circuit breaker for every user of Redis.
 
 A request never waits for Redis longer than PATIENCE. The first that gets no answer opens the circuit: from then on
 nobody asks, until a thread that tries every few seconds finds Redis well again.
@@ -6,16 +6,15 @@ nobody asks, until a thread that tries every few seconds finds Redis well again.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+__all__ = ["CLIENT_OPTIONS", "PATIENCE", "PROBE_LIFE", "Circuit", "CircuitOpen"]
 
-__all__ = ["CLIENT_OPTIONS", "PROBE_LIFE", "Circuit", "CircuitOpen"]
-
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # Most seconds that a request waits in all: one errand may take several questions, and looking up a host's name, which
@@ -34,7 +33,7 @@ FAILURES = (OSError, ValueError, RuntimeError)
 CLIENT_OPTIONS: dict[str, Any] = {
     "socket_timeout": SOCKET_SECONDS,
     "socket_connect_timeout": SOCKET_SECONDS,
-    "retry": Retry(NoBackoff(), 0),  # the default: three times, with pauses
+    "retry": None,  # the default: three times, with pauses
     "protocol": 2,  # fewer questions per connection than the default, and all that is needed
 }
 
@@ -44,38 +43,40 @@ class CircuitOpen(Exception):
 
 
 class Circuit:
-    """The way to one Redis; used with the first question, never before.
+    """Circuit breaker of one client of Redis; connects with the first question, never before.
 
-    `probe` asks Redis for something like what is wanted of it, and raises `failure` when it says no or nothing.
-    `changed` is told once whenever Redis goes, with the reason, or is found, with None.
+    `probe` writes to Redis as its user does, and raises `failure` when that is refused or not answered. `recovered` is
+    called whenever Redis answers again. Both changes are logged, with `name` in front.
     """
 
     def __init__(
         self,
         name: str,
+        client: Any,
         probe: Callable[[], object],
         failure: type[Exception],
-        changed: Callable[[Exception | None], None],
+        recovered: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
+        self._client = client
         self._probe = probe
         self._failures = (failure, *FAILURES)
-        self._changed = changed
+        self._recovered = recovered
         self._questions = ThreadPoolExecutor(MOST_QUESTIONS, name)
         self._lock = threading.Lock()
         self._up: bool | None = None
         self._watcher: threading.Thread | None = None
         self._known, self._stopped = threading.Event(), threading.Event()
 
-    def ask(self, question: Callable[[], T]) -> T:
-        """Return the answer to a question; raise CircuitOpen."""
+    def ask(self, question: Callable[[], T], patience: float = PATIENCE) -> T:
+        """Return the answer to a question, waiting for `patience` seconds at most; raise CircuitOpen."""
         self._watch()
         if self._up is False:
             raise CircuitOpen
         try:
             answer = self._questions.submit(question)
             try:
-                return answer.result(PATIENCE)
+                return answer.result(max(0.0, patience))
             finally:
                 answer.cancel()  # one that has waited in line in vain must not be asked later
         except self._failures as error:
@@ -83,18 +84,18 @@ class Circuit:
             raise CircuitOpen from error
 
     def up(self) -> bool:
-        """Tell whether Redis answered when it was last asked, at most some seconds ago."""
+        """Return whether Redis answered when it was last asked, at most some seconds ago."""
         self._watch()
         self._known.wait(PATIENCE)
         return self._up is True
 
     def stop(self) -> None:
-        """Look after Redis no more."""
+        """Stop the background probe."""
         self._stopped.set()
         self._questions.shutdown(wait=False)
 
     def _watch(self) -> None:
-        """Start looking at Redis; not earlier than needed, so that no thread crosses gunicorn's fork."""
+        """Start the probe; not earlier than needed, so that no thread crosses gunicorn's fork."""
         if self._watcher is None:
             with self._lock:
                 if self._watcher is None:
@@ -114,5 +115,10 @@ class Circuit:
         with self._lock:
             before, self._up = self._up, up
         self._known.set()
-        if up is not before:
-            self._changed(reason)
+        if up and not before:
+            self._recovered()
+            log.info("%s.storage_up", self._name)
+        elif up is not before:
+            log.warning("%s.storage_down error=%s reason=%r", self._name, type(reason).__name__, str(reason))
+            # Idle connections may be as dead as the one that failed, and would each cost a timeout.
+            self._client.connection_pool.disconnect(inuse_connections=False)

@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.engine import models
 from app.engine.container import MEGABYTE, memory_limit
-from app.fetch.urls import parse_host_rule
+from app.urls import parse_host_rule
 
 __all__ = ["SettingProblem", "Settings", "SettingsError", "env_sample", "load_settings", "setting_rows"]
 
@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     )
     api_keys_file: Path | None = Field(
         None,
-        description="File of lines name:sha256hex:per_hour, reread on SIGHUP; an empty per_hour: the usual limits.",
+        description="File of lines name:sha256hex:per_hour, reread when changed; an empty per_hour: the usual limits.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Comma-separated origins of web pages and browser extensions that may call. Default: none."

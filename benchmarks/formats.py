@@ -24,8 +24,8 @@ from app.engine.container import cpu_quota
 from app.engine.messages import EngineConfig
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
-from app.http.parameters import parse_native
-from app.http.presets import BUILT_IN
+from app.options.parameters import parse_native
+from app.options.presets import BUILT_IN
 from app.removal import RemovalRequest, RemovalResult
 from app.settings import Settings
 from benchmarks.console import milliseconds, print_table

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from app.capacity import plan_capacity
 from app.engine.container import cpu_quota
-from app.layout import engine_layout
 from app.settings import load_settings
 from benchmarks.client import STAGES, Load, Post, run_load
 from benchmarks.console import (
@@ -108,14 +108,14 @@ def _measure(service: Service, arguments: argparse.Namespace) -> Report:
 
 
 def _machine(service: Service) -> Machine:
-    """Describe the layout as the service computes it, from the same environment and .env."""
+    """Describe the capacity as the service computes it, from the same environment and .env."""
     settings, health = load_settings(ROOT / ".env"), service.health()
-    layout = engine_layout(settings)
+    capacity = plan_capacity(settings)
     return Machine(
         cores=cpu_quota(),
         web_workers=settings.web_concurrency,
-        engines=settings.web_concurrency * layout.processes,
-        engine_threads=layout.config.threads,
+        engines=settings.web_concurrency * capacity.engines,
+        engine_threads=capacity.config.threads,
         model=str(health["model"]),
         provider=str(health["provider"]),
     )

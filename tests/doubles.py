@@ -12,7 +12,7 @@ from app.engine.pool import EnginePool, PoolStatus
 from app.engine.queue import EngineState, RemovalQueue
 from app.engine.submission import Deadline, Priority
 from app.errors import ServiceError
-from app.fetch.fetcher import Fetcher
+from app.fetch.url_fetcher import UrlFetcher
 from app.http.services import install, services_of
 from app.removal import Box, RemovalOptions, RemovalRequest, RemovalResult
 
@@ -78,6 +78,6 @@ def failing(pool: FakePool, error: ServiceError | Exception) -> FakePool:
     return pool
 
 
-def use_fetcher(app: Flask, fetcher: Fetcher) -> None:
+def use_fetcher(app: Flask, fetcher: UrlFetcher) -> None:
     """Make an application fetch URLs by this."""
     install(app, replace(services_of(app), url_fetcher=fetcher))

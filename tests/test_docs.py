@@ -10,12 +10,12 @@ from flask import Flask
 
 from app.engine.observer import RestartReason
 from app.errors import error_codes
-from app.http.client import FORWARDED
+from app.http.client_address import FORWARDED
 from app.http.cors import EXPOSED_HEADERS
-from app.http.parameters import PARAMETERS
-from app.http.presets import BUILT_IN
 from app.http.security import SECURITY_HEADERS
 from app.observability.metrics import METRICS, PREFIX
+from app.options.parameters import PARAMETERS
+from app.options.presets import BUILT_IN
 from app.settings import env_sample, setting_rows
 
 ROOT = Path(__file__).parent.parent

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
 from app.http.factory import build_app
+from app.http.limits import limiter
 from app.settings import Settings
 from tests.doubles import FakePool
 
@@ -85,6 +86,30 @@ def ask(client: FlaskClient, route: str, key: str = "") -> TestResponse:
 
 def test_every_route_was_decided_on(app: Flask) -> None:
     assert routes(app) == set(POLICIES)
+
+
+def undecided(app: Flask) -> set[str]:
+    """Return the endpoints with neither a limit nor an explicit exemption from limits."""
+    return {
+        rule.endpoint
+        for rule in app.url_map.iter_rules()
+        if not hasattr(app.view_functions[rule.endpoint], "limit_setting")
+        and not limiter.limit_manager.exemption_scope(app, rule.endpoint, None)
+    }
+
+
+def test_every_route_is_limited_or_exempt(app: Flask) -> None:
+    assert undecided(app) == set()
+
+
+def test_a_route_that_is_neither_limited_nor_exempt_is_noticed(app: Flask) -> None:
+    app.add_url_rule("/new", "new", lambda: "")
+    assert undecided(app) == {"new"}
+
+
+def test_every_limit_of_the_settings_is_used(app: Flask) -> None:
+    rates = {name for name in Settings.model_fields if name.endswith(("_per_hour", "_per_minute"))}
+    assert {getattr(view, "limit_setting", None) for view in app.view_functions.values()} - {None} == rates
 
 
 def test_a_new_route_without_a_decision_is_noticed(app: Flask) -> None:

@@ -101,3 +101,18 @@ def test_default_model_is_always_allowed_and_first(
 
 def test_every_setting_has_a_help() -> None:
     assert [name for name, _, help_text in setting_rows() if not help_text] == []
+
+
+@pytest.mark.parametrize("url", ["localhost:6379", "http://localhost", "redis://user:sesame@host:sesame/0"])
+def test_a_bad_address_of_redis_stops_the_start_and_shows_no_password(url: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(None, rate_limit_storage="redis", redis_url=url)
+    assert "REDIS_URL=(secret): must be redis://" in str(caught.value) and "sesame" not in str(caught.value)
+
+
+def test_an_address_of_redis_that_is_not_used_is_not_looked_at() -> None:
+    assert load_settings(None, redis_url="nowhere").rate_limit_storage == "memory"
+
+
+def test_redis_may_listen_on_a_socket() -> None:
+    load_settings(None, rate_limit_storage="redis", redis_url="redis+unix:///run/redis.sock")

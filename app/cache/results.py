@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,15 +12,17 @@ from enum import StrEnum
 
 from app.cache.flights import Flight, Flights
 from app.cache.keys import ResultKeys
-from app.cache.stores import Store, StoreDown, open_store
-from app.engine.container import MEGABYTE
+from app.cache.stores import MemoryStore, Store, StoreDown
+from app.capacity import Capacity, max_memory_mb
+from app.engine.container import MEGABYTE, memory_limit
 from app.engine.submission import Deadline, Priority, Submitter
 from app.errors import DeadlineExceeded, ServiceError
-from app.layout import Layout
 from app.removal import RemovalRequest, RemovalResult
 from app.settings import Settings
 
 __all__ = ["Lookup", "ResultCache", "open_cache"]
+
+log = logging.getLogger(__name__)
 
 # Largest share of the cache that one result may take: a few huge ones would displace all others.
 MAX_SHARE = 1 / 4
@@ -121,14 +124,32 @@ class ResultCache:
 
 
 def open_cache(
-    settings: Settings, layout: Layout, submitter: Submitter, on_lookup: Callable[[Lookup], None]
+    settings: Settings, capacity: Capacity, submitter: Submitter, on_lookup: Callable[[Lookup], None]
 ) -> ResultCache | None:
     """Return the cache that CACHE_URL asks for, None for none; connects to nothing."""
-    store = open_store(settings, layout)
+    store = _open_store(settings, capacity)
     if store is None:
         return None
     max_bytes = int(settings.cache_max_mb * MEGABYTE * MAX_SHARE)
-    return ResultCache(submitter, store, ResultKeys(layout.config), max_bytes, on_lookup)
+    return ResultCache(submitter, store, ResultKeys(capacity.config), max_bytes, on_lookup)
+
+
+def _open_store(settings: Settings, capacity: Capacity) -> Store | None:
+    """Return the store that CACHE_URL names, None for none; connects to nothing."""
+    if settings.cache_url is None:
+        return None
+    if settings.cache_in_memory:
+        _warn_if_too_large(settings, capacity)
+        return MemoryStore(settings.cache_max_mb * MEGABYTE, settings.cache_ttl)
+    from app.cache.redis_store import RedisStore  # only where it is in use: the client of Redis takes memory
+
+    return RedisStore(settings.cache_url.get_secret_value(), settings.cache_max_mb * MEGABYTE, settings.cache_ttl)
+
+
+def _warn_if_too_large(settings: Settings, capacity: Capacity) -> None:
+    most, limit = max_memory_mb(settings, capacity), memory_limit() // MEGABYTE
+    if most > limit:
+        log.warning("cache.too_large cache_mb=%d most_mb=%d limit_mb=%d", settings.cache_max_mb, most, limit)
 
 
 def _shared(flight: Flight, started: float) -> RemovalResult:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -10,14 +9,9 @@ from typing import Protocol
 
 from cachetools import TTLCache
 
-from app.engine.container import MEGABYTE, memory_limit
-from app.layout import Layout, most_memory_mb
 from app.removal import RemovalResult
-from app.settings import Settings
 
-__all__ = ["ENTRY_BYTES", "MemoryStore", "Store", "StoreDown", "open_store"]
-
-log = logging.getLogger(__name__)
+__all__ = ["ENTRY_BYTES", "MemoryStore", "Store", "StoreDown"]
 
 # What an entry takes beyond its picture, rounded up: 0.9 kB were measured here and 0.8 kB in Redis.
 ENTRY_BYTES = 1024
@@ -70,21 +64,3 @@ class MemoryStore:
 
 def _size(result: RemovalResult) -> int:
     return len(result.body) + ENTRY_BYTES
-
-
-def open_store(settings: Settings, layout: Layout) -> Store | None:
-    """Return the store that CACHE_URL names, None for none; connects to nothing."""
-    if settings.cache_url is None:
-        return None
-    if settings.cache_in_memory:
-        _warn_if_too_large(settings, layout)
-        return MemoryStore(settings.cache_max_mb * MEGABYTE, settings.cache_ttl)
-    from app.cache.shared import RedisStore  # only where it is in use: the client of Redis takes memory
-
-    return RedisStore(settings.cache_url.get_secret_value(), settings.cache_max_mb * MEGABYTE, settings.cache_ttl)
-
-
-def _warn_if_too_large(settings: Settings, layout: Layout) -> None:
-    most, limit = most_memory_mb(settings, layout), memory_limit() // MEGABYTE
-    if most > limit:
-        log.warning("cache.too_large cache_mb=%d most_mb=%d limit_mb=%d", settings.cache_max_mb, most, limit)

@@ -18,8 +18,9 @@ def limits() -> None:
 @click.argument("client")
 def reset(client: str) -> None:
     """Forget what a client has used up in Redis; CLIENT is an API key's name, or an address."""
-    from app.limits.clients import possible_clients
-    from app.limits.counts import StorageDown
+    from redis import RedisError
+
+    from app.limits import forget, possible_clients
 
     settings = load_settings()
     if settings.rate_limit_storage == "memory":
@@ -27,11 +28,8 @@ def reset(client: str) -> None:
             "RATE_LIMIT_STORAGE is memory: these counts lie in the web workers and cannot be reached from outside. "
             "They end with their hour, or when the service is started again."
         )
-    from app.limits.shared import SharedCounts
-
     try:
-        counts = SharedCounts(settings.redis_url.get_secret_value())
-        count = sum(counts.forget(name) for name in possible_clients(client))
-    except StorageDown as error:
+        count = sum(forget(settings.redis_url.get_secret_value(), name) for name in possible_clients(client))
+    except RedisError as error:
         raise click.ClickException(f"Redis cannot be reached: {error}") from None
     click.echo(f"{count} counts of {client} deleted in Redis; what workers counted while it was away stays.")

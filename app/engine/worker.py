@@ -23,6 +23,7 @@ from typing import Any
 import cv2
 from PIL import Image
 
+from app import log_format
 from app.engine import faults, wire
 from app.engine.allocator import keep_heap_small
 from app.engine.arena import give_back_memory
@@ -32,7 +33,6 @@ from app.engine.messages import EXIT_MEMORY, EXIT_TASKS, EngineConfig, request_f
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache, load_session
 from app.errors import InternalError, OutOfMemory, ServiceError
-from app.observability import lines
 from app.removal import RemovalRequest
 
 log = logging.getLogger("app.engine")
@@ -54,7 +54,7 @@ def main(descriptor: int, owner: int) -> None:
     with socket.socket(fileno=descriptor) as sock:
         header, _ = wire.receive(sock)
         config = EngineConfig(**header)
-        lines.configure(config.log_level, config.log_format, config.log_file)
+        log_format.configure(config.log_level, config.log_format, config.log_file)
         if config.rembg_home:
             os.environ["REMBG_HOME"] = config.rembg_home  # where rembg's own code looks
         cv2.setNumThreads(1)  # its pieces of work are small: a second thread costs more than it brings

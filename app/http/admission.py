@@ -22,7 +22,7 @@ from app.engine.queue import RemovalQueue
 from app.engine.submission import ClientGone, Deadline, Submitter
 from app.errors import ServiceError
 from app.http import events, request_ids
-from app.http.connection import discard_body, hang_up_detector, within_deadline
+from app.http.client_connection import discard_body, hang_up_detector, within_deadline
 from app.removal import RemovalOptions, RemovalRequest, RemovalResult
 from app.settings import Settings
 

@@ -5,14 +5,27 @@ from __future__ import annotations
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import auth
 from app.engine.pool import EnginePool
-from app.http import admission, cors, errors, files, health, metrics, native, rembg, request_ids, request_log, security
+from app.http import (
+    admission,
+    auth,
+    cors,
+    errors,
+    files,
+    health,
+    limits,
+    metrics,
+    native,
+    rembg,
+    request_ids,
+    request_log,
+    security,
+)
 from app.http.bodies import MemoryRequest
 from app.http.openapi import pages
 from app.http.removebg import views as removebg
 from app.http.services import PoolFactory, Services, build_services, install
-from app.limits import hooks as limits
+from app.keys import KeyRing
 from app.settings import Settings
 
 __all__ = ["build_app"]
@@ -52,8 +65,8 @@ def _add_hooks(app: Flask, services: Services) -> None:
     cors.init_app(app, settings)
     errors.init_app(app, {removebg.PREFIX: removebg.render})
     admission.init_app(app, settings)
-    auth.init_app(app, settings)  # after the hook that starts the request's clock
-    limits.init_app(app, settings, services.limits)  # after auth, which identifies the client
+    auth.init_app(app, KeyRing(settings.api_keys, settings.api_keys_file))  # after the request's clock is started
+    limits.init_app(app, settings)  # after auth, which identifies the client
 
 
 def _add_routes(app: Flask, services: Services) -> None:

@@ -13,7 +13,8 @@ from app.errors import FileTooLarge, InvalidParameter, NotFound, UnsupportedForm
 from app.http import request_ids
 from app.http.answers import KeptFile
 from app.http.bodies import read_json
-from app.http.connection import within_deadline
+from app.http.client_connection import within_deadline
+from app.http.limits import limited_by
 from app.http.services import services
 from app.imaging.formats import sniff
 from app.jail import open_below
@@ -31,6 +32,7 @@ CHUNK = 3 * 65_536
 
 
 @blueprint.post("/read-file")
+@limited_by("rate_limit_read_file_per_hour")
 def read_file() -> Response:
     """Answer with JSON that holds the image; it is read while it is sent, and never whole in memory."""
     settings = services().settings

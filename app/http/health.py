@@ -5,6 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from app.http.answers import Alive, Health, NotReady, Ready, json_response
+from app.http.auth import public
+from app.http.limits import limiter
 from app.http.services import services
 
 __all__ = ["blueprint"]
@@ -13,6 +15,8 @@ blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/health")
+@limiter.exempt
+@public
 def health() -> Response:
     """Report everything; 503 when unhealthy."""
     report = Health.model_validate(services().health.report())
@@ -20,12 +24,16 @@ def health() -> Response:
 
 
 @blueprint.get("/health/live")
+@limiter.exempt
+@public
 def live() -> Response:
     """Say that the web process answers; looks at nothing else."""
     return json_response(Alive(status="alive"))
 
 
 @blueprint.get("/health/ready")
+@limiter.exempt
+@public
 def ready() -> Response:
     """Say whether photos can be worked on now; 503 with the reason when not."""
     is_ready, reason, solution = services().health.readiness()

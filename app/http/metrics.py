@@ -7,7 +7,9 @@ import time
 from flask import Blueprint, Flask, Request, Response, g, request
 
 from app.errors import Forbidden
-from app.http.client import client_address, was_forwarded
+from app.http.auth import public
+from app.http.client_address import client_address, was_forwarded
+from app.http.limits import limiter
 from app.http.services import services
 from app.observability.metrics import Metrics
 from app.settings import Settings
@@ -21,6 +23,8 @@ blueprint = Blueprint("metrics", __name__)
 
 
 @blueprint.get("/metrics")
+@limiter.exempt
+@public  # for the addresses in METRICS_ALLOWED_IPS
 def metrics() -> Response:
     """Answer with the metrics of all workers."""
     if not _is_allowed(request, services().settings):

@@ -12,9 +12,10 @@ from app.http import events, request_ids, responses
 from app.http.admission import Slot
 from app.http.bodies import Upload, read_upload
 from app.http.headers import SAVED_AS
-from app.http.parameters import NativeRequest, parse_native
-from app.http.presets import apply_preset
+from app.http.limits import limited_by
 from app.http.services import services
+from app.options.parameters import NativeRequest, parse_native
+from app.options.presets import apply_preset
 from app.removal import RemovalResult
 
 __all__ = ["blueprint"]
@@ -43,18 +44,21 @@ class _Removal:
 
 
 @blueprint.post("/remove-background")
+@limited_by("rate_limit_remove_bg_per_hour")
 def remove_background() -> Response:
     """Answer with the image as an attachment."""
     return _image(_remove(services().settings.max_dimension), attachment=True)
 
 
 @blueprint.post("/remove-background-preview")
+@limited_by("rate_limit_preview_per_hour")
 def remove_background_preview() -> Response:
     """Answer with a small image to be shown."""
     return _image(_remove(min(PREVIEW_SIDE, services().settings.max_dimension)), attachment=False)
 
 
 @blueprint.post("/remove-background-base64")
+@limited_by("rate_limit_base64_per_hour")
 def remove_background_base64() -> Response:
     """Answer with JSON that holds the image."""
     removal = _remove(services().settings.max_dimension)

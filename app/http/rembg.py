@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable
 from flask import Blueprint, Response, g, request
 
 from app.errors import MissingImage, MultipleSources, UrlRefused
-from app.fetch.fetcher import USER_AGENT
-from app.http import events, responses, values
+from app.fetch.url_fetcher import USER_AGENT
+from app.http import events, responses
 from app.http.admission import Slot
 from app.http.bodies import check_image, query_texts, read_parts
-from app.http.parameters import (
+from app.http.limits import limited_by
+from app.http.services import services
+from app.options import values
+from app.options.parameters import (
     Fields,
     Parameter,
     ParsedRequest,
@@ -21,7 +24,6 @@ from app.http.parameters import (
     not_one_of,
     parse_fields,
 )
-from app.http.services import services
 from app.removal import RGBA, RemovalOptions, Trimap
 
 __all__ = ["PARAMETERS", "SUPPORT", "blueprint", "parse"]
@@ -93,6 +95,7 @@ SUPPORT = {"file": "same", "url": "partly"} | {name: parameter.support for name,
 
 
 @blueprint.post("/api/remove")
+@limited_by("rate_limit_remove_bg_per_hour")
 def remove_upload() -> Response:
     """Answer with the uploaded photo without its background."""
     with services().removals.slot() as slot:
@@ -102,6 +105,7 @@ def remove_upload() -> Response:
 
 
 @blueprint.get("/api/remove")
+@limited_by("rate_limit_remove_bg_per_hour")
 def remove_url() -> Response:
     """Answer with the photo at a URL without its background."""
     with services().removals.slot() as slot:

@@ -11,9 +11,9 @@ from typing import Any
 
 from flask import Flask, Response, g, has_request_context, request
 
+from app import log_format
 from app.http import request_ids
-from app.http.client import client_network
-from app.observability import lines
+from app.http.client_address import client_network
 from app.settings import SettingProblem, Settings, SettingsError
 
 __all__ = ["add_fields", "client_hash", "configure", "init_app"]
@@ -29,7 +29,7 @@ def configure(settings: Settings) -> None:
     """Send the log lines of this process to LOG_FILE, in LOG_FORMAT; raise SettingsError for a bad LOG_FILE."""
     file = str(settings.log_file.absolute()) if settings.log_file else ""
     try:
-        lines.configure(settings.log_level, settings.log_format, file, request_ids.current)
+        log_format.configure(settings.log_level, settings.log_format, file, request_ids.current)
     except OSError as error:
         raise SettingsError(SettingProblem.of("LOG_FILE", str(settings.log_file), error.strerror or "")) from None
 

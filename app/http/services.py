@@ -9,19 +9,19 @@ from typing import Protocol, cast
 from flask import Flask, current_app
 
 from app.cache.results import ResultCache, open_cache
-from app.engine.fetcher import WeightsFetcher
+from app.capacity import plan_capacity
 from app.engine.messages import EngineConfig
 from app.engine.observer import EngineObserver
 from app.engine.pool import EnginePool
 from app.engine.queue import RemovalQueue
-from app.fetch.fetcher import Fetcher
+from app.engine.weights_fetcher import WeightsFetcher
+from app.fetch.url_fetcher import UrlFetcher
+from app.http import limits
 from app.http.admission import RemovalService
-from app.http.presets import Preset, load_presets
-from app.layout import engine_layout
-from app.limits.rates import RateLimits
 from app.observability.health import HealthMonitor
 from app.observability.metrics import Metrics
 from app.observability.sampler import MetricsSampler
+from app.options.presets import Preset, load_presets
 from app.settings import Settings
 from app.storage import Sweeper
 
@@ -49,11 +49,10 @@ class Services:
     pool: EnginePool
     cache: ResultCache | None
     removals: RemovalService
-    limits: RateLimits
     health: HealthMonitor
     metrics: Metrics
     sampler: MetricsSampler
-    url_fetcher: Fetcher
+    url_fetcher: UrlFetcher
     weights_fetcher: WeightsFetcher
     sweeper: Sweeper
 
@@ -69,7 +68,7 @@ class Services:
         self.weights_fetcher.stop()
         self.sweeper.stop()
         self.sampler.stop()
-        self.limits.stop()
+        limits.stop()
         if self.cache is not None:
             self.cache.stop()
         self.pool.stop()
@@ -77,12 +76,11 @@ class Services:
 
 def build_services(settings: Settings, make_pool: PoolFactory = EnginePool) -> Services:
     """Build the services; connects to nothing. Raise SettingsError for files that the settings name."""
-    layout = engine_layout(settings)
+    capacity = plan_capacity(settings)
     metrics = Metrics(settings)
-    queue = RemovalQueue(layout.processes + settings.queue_size, settings.max_concurrent_uploads)
-    pool = make_pool(layout.config, layout.processes, queue, metrics)
-    cache = open_cache(settings, layout, pool, on_lookup=metrics.count_lookup)
-    limits = RateLimits(settings)
+    queue = RemovalQueue(capacity.places, settings.max_concurrent_uploads)
+    pool = make_pool(capacity.config, capacity.engines, queue, metrics)
+    cache = open_cache(settings, capacity, pool, on_lookup=metrics.count_lookup)
     redis_users = (limits.storage_up, cache.up) if cache else (limits.storage_up,)
     return Services(
         settings=settings,
@@ -91,11 +89,10 @@ def build_services(settings: Settings, make_pool: PoolFactory = EnginePool) -> S
         pool=pool,
         cache=cache,
         removals=RemovalService(queue, cache or pool),
-        limits=limits,
         health=HealthMonitor(settings, pool, *redis_users),
         metrics=metrics,
         sampler=MetricsSampler(metrics, settings, pool, limits.storage_up),
-        url_fetcher=Fetcher(settings),
+        url_fetcher=UrlFetcher(settings),
         weights_fetcher=WeightsFetcher(settings.allowed_models, settings.rembg_home),
         sweeper=Sweeper([settings.output_dir], settings.cleanup_max_age_hours * 3600),
     )

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 from flask.testing import FlaskClient
 
-from app import layout
+from app import capacity
+from app.capacity import max_memory_mb, plan_capacity
 from app.cli.doctor import configuration
 from app.cli.doctor.configuration import check_memory
 from app.cli.doctor.findings import Level
 from app.engine.container import MEGABYTE
 from app.http.factory import build_app
-from app.layout import engine_layout, most_memory_mb
 from app.settings import Settings, SettingsError, load_settings
 from tests.conftest import NO_LIMITS, jpeg
 from tests.doubles import FakePool
@@ -61,7 +61,7 @@ def test_a_hit_is_saved_when_that_is_asked_for(make_client: MakeClient, tmp_path
 def test_health_knows_all_that_use_redis(
     limits_up: bool | None, cache_up: bool | None, check: bool | None, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.limits.rates.RateLimits.storage_up", lambda _: limits_up)
+    monkeypatch.setattr("app.http.limits.storage_up", lambda: limits_up)
     monkeypatch.setattr("app.cache.results.ResultCache.up", lambda _: cache_up)
     report = (
         build_app(Settings(**NO_LIMITS, cache_url="memory://"), FakePool().attach).test_client().get("/health").json
@@ -85,28 +85,28 @@ def test_good_addresses(url: str) -> None:
 
 @pytest.mark.parametrize(("url", "more"), [(None, 0), ("redis://h", 0), ("memory://", 2 * 300)])
 def test_kept_results_count_for_the_memory_of_each_worker(url: str | None, more: int) -> None:
-    plain = Settings(web_concurrency=2, engine_processes=1, engine_memory_mb=500)
-    settings = Settings(web_concurrency=2, engine_processes=1, engine_memory_mb=500, cache_url=url, cache_max_mb=300)
-    engines = engine_layout(plain)
-    assert most_memory_mb(settings, engines) - most_memory_mb(plain, engines) == more
+    plain = Settings(web_concurrency=2, engine_engines=1, engine_memory_mb=500)
+    settings = Settings(web_concurrency=2, engine_engines=1, engine_memory_mb=500, cache_url=url, cache_max_mb=300)
+    engines = plan_capacity(plain)
+    assert max_memory_mb(settings, engines) - max_memory_mb(plain, engines) == more
 
 
 def test_engines_leave_room_for_kept_results(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "memory_limit", lambda: 4000 * MEGABYTE)
-    monkeypatch.setattr(layout, "cpu_quota", lambda: 16)
-    without = engine_layout(Settings(memory_profile="standard")).processes
+    monkeypatch.setattr(capacity, "memory_limit", lambda: 4000 * MEGABYTE)
+    monkeypatch.setattr(capacity, "cpu_quota", lambda: 16)
+    without = plan_capacity(Settings(memory_profile="standard")).engines
     assert (
-        engine_layout(Settings(memory_profile="standard", cache_url="memory://", cache_max_mb=1200)).processes < without
+        plan_capacity(Settings(memory_profile="standard", cache_url="memory://", cache_max_mb=1200)).engines < without
     )
 
 
 def test_the_doctor_says_when_it_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (configuration, layout):
+    for module in (configuration, capacity):
         monkeypatch.setattr(module, "memory_limit", lambda: 600 * MEGABYTE)
     settings = Settings(memory_profile="low", cache_url="memory://")
-    finding = check_memory(settings, engine_layout(settings))
+    finding = check_memory(settings, plan_capacity(settings))
     assert finding.level is Level.WARN
     assert finding.found.startswith("engines, uploads and kept results may take")
     assert finding.advice.startswith("Lower CACHE_MAX_MB, ")
     small = Settings(memory_profile="low", cache_url="memory://", cache_max_mb=32)
-    assert check_memory(small, engine_layout(small)).level is Level.OK
+    assert check_memory(small, plan_capacity(small)).level is Level.OK

@@ -6,12 +6,12 @@ import threading
 
 import pytest
 
-from app import layout
-from app.cache import stores
+from app import capacity
+from app.cache import results
 from app.cache.results import open_cache
-from app.cache.stores import ENTRY_BYTES, MemoryStore, open_store
+from app.cache.stores import ENTRY_BYTES, MemoryStore
+from app.capacity import plan_capacity
 from app.engine.container import MEGABYTE
-from app.layout import engine_layout
 from app.settings import Settings
 from tests.cache.results import result
 from tests.doubles import FakePool
@@ -125,12 +125,12 @@ def test_threads_may_use_it_at_the_same_time() -> None:
 
 
 def test_by_default_nothing_is_kept() -> None:
-    assert open_cache(Settings(), engine_layout(Settings()), FakePool(), lambda lookup: None) is None
+    assert open_cache(Settings(), plan_capacity(Settings()), FakePool(), lambda lookup: None) is None
 
 
 def test_memory_is_no_matter_of_redis() -> None:
     settings = Settings(cache_url="memory://")
-    cache = open_cache(settings, engine_layout(settings), FakePool(), lambda lookup: None)
+    cache = open_cache(settings, plan_capacity(settings), FakePool(), lambda lookup: None)
     assert cache is not None
     assert cache.up() is None
 
@@ -139,8 +139,8 @@ def test_memory_is_no_matter_of_redis() -> None:
 def test_a_cache_that_does_not_fit_is_said(
     memory_mb: int, warns: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for module in (layout, stores):
+    for module in (capacity, results):
         monkeypatch.setattr(module, "memory_limit", lambda: memory_mb * MEGABYTE)
     settings = Settings(cache_url="memory://", cache_max_mb=500)
-    open_store(settings, engine_layout(settings))
+    open_cache(settings, plan_capacity(settings), FakePool(), lambda lookup: None)
     assert ("cache.too_large cache_mb=500" in caplog.text) is warns

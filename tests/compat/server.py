@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from app import create_app
-from app.fetch.fetcher import Fetcher
+from app.fetch.url_fetcher import UrlFetcher
 from app.settings import load_settings
 from tests.doubles import use_fetcher
 
@@ -15,5 +15,5 @@ __all__ = ["create_lenient_app"]
 def create_lenient_app() -> Flask:
     """Build the application with a fetcher that takes every address for a public one."""
     app = create_app()
-    use_fetcher(app, Fetcher(load_settings(), is_public=lambda address: True))
+    use_fetcher(app, UrlFetcher(load_settings(), is_public=lambda address: True))
     return app

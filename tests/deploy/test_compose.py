@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app import layout
+from app import capacity
 from app.engine.container import MEGABYTE
 from app.settings import Settings
 from tests.deploy.dockerfile import stages
@@ -80,25 +80,25 @@ def test_it_waits_longer_than_the_service_needs_to_stop() -> None:
 
 def test_its_memory_is_what_the_service_reckons_with(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = in_mb(APP["mem_limit"])
-    monkeypatch.setattr(layout, "memory_limit", lambda: limit * MEGABYTE)
-    monkeypatch.setattr(layout, "cpu_quota", lambda: APP["cpus"])
-    chosen = layout.engine_layout(settings())
-    assert chosen.processes == APP["cpus"]
-    uploads = settings().max_concurrent_uploads * settings().max_content_length * layout.BODY_COPIES / MEGABYTE
-    assert chosen.processes * chosen.config.memory_mb + uploads + layout.WEB_MB <= limit
+    monkeypatch.setattr(capacity, "memory_limit", lambda: limit * MEGABYTE)
+    monkeypatch.setattr(capacity, "cpu_quota", lambda: APP["cpus"])
+    chosen = capacity.plan_capacity(settings())
+    assert chosen.engines == APP["cpus"]
+    uploads = settings().max_concurrent_uploads * settings().max_content_length * capacity.BODY_COPIES / MEGABYTE
+    assert chosen.engines * chosen.config.memory_mb + uploads + capacity.WEB_MB <= limit
     assert APP["memswap_limit"] == APP["mem_limit"]
 
 
 def test_the_memory_alert_knows_these_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     test_its_memory_is_what_the_service_reckons_with(monkeypatch)
-    chosen = layout.engine_layout(settings())
+    chosen = capacity.plan_capacity(settings())
     (rule,) = (
         rule
         for group in yaml_of("deploy/prometheus/alerts.yml")["groups"]
         for rule in group["rules"]
         if rule["alert"] == "BackgroundRemoverMemory"
     )
-    assert f"{layout.WARN_SHARE} * {chosen.processes} * {chosen.config.memory_mb} * 1024 * 1024" in rule["expr"]
+    assert f"{capacity.WARN_SHARE} * {chosen.engines} * {chosen.config.memory_mb} * 1024 * 1024" in rule["expr"]
 
 
 def test_prometheus_may_read_the_metrics_where_it_looks() -> None:

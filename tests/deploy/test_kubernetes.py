@@ -12,7 +12,7 @@ import pytest
 import yaml
 from flask import Flask
 
-from app import layout
+from app import capacity
 from app.engine.container import MEGABYTE
 from app.observability.metrics import METRICS, PREFIX
 from app.settings import Settings
@@ -194,9 +194,9 @@ def test_a_pod_has_time_to_stop() -> None:
 
 def test_its_memory_is_what_the_service_reckons_with(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = container()["resources"]["limits"]
-    monkeypatch.setattr(layout, "memory_limit", lambda: in_mb(limits["memory"]) * MEGABYTE)
-    monkeypatch.setattr(layout, "cpu_quota", lambda: int(limits["cpu"]))
-    assert layout.engine_layout(settings()).processes == int(limits["cpu"])
+    monkeypatch.setattr(capacity, "memory_limit", lambda: in_mb(limits["memory"]) * MEGABYTE)
+    monkeypatch.setattr(capacity, "cpu_quota", lambda: int(limits["cpu"]))
+    assert capacity.plan_capacity(settings()).engines == int(limits["cpu"])
 
 
 def test_redis_is_configured_as_everywhere() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app import layout
+from app import capacity
 from app.engine.container import MEGABYTE
 from app.settings import Settings
 from tests.deploy.files import ROOT, yaml_of
@@ -50,8 +50,8 @@ def test_it_stops_in_time() -> None:
 
 @pytest.mark.parametrize("machine_mb", [512, 64 * 1024])
 def test_it_fits_whatever_limit_the_platform_shows(machine_mb: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "memory_limit", lambda: machine_mb * MEGABYTE)
-    chosen = layout.engine_layout(settings())
-    uploads = settings().max_concurrent_uploads * settings().max_content_length * layout.BODY_COPIES / MEGABYTE
-    assert chosen.processes == 1
-    assert chosen.config.memory_mb + uploads + layout.WEB_MB <= FREE_MB
+    monkeypatch.setattr(capacity, "memory_limit", lambda: machine_mb * MEGABYTE)
+    chosen = capacity.plan_capacity(settings())
+    uploads = settings().max_concurrent_uploads * settings().max_content_length * capacity.BODY_COPIES / MEGABYTE
+    assert chosen.engines == 1
+    assert chosen.config.memory_mb + uploads + capacity.WEB_MB <= FREE_MB

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from app.fetch.fetcher import USER_AGENT, Fetcher
+from app.fetch.url_fetcher import USER_AGENT, UrlFetcher
 from app.settings import Settings
 from tests.conftest import jpeg
 from tests.doubles import use_fetcher
@@ -16,7 +16,7 @@ from tests.doubles import use_fetcher
 URL = "http://img.example/photo.jpg"
 
 
-class Canned(Fetcher):
+class Canned(UrlFetcher):
     """Remember what was asked for, and return a photo."""
 
     def __init__(self) -> None:

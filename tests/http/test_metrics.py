@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from pydantic import SecretStr
 
-from app.http.client import FORWARDED
+from app.http.client_address import FORWARDED
 from tests.doubles import FakePool
 
 Make = Callable[..., FlaskClient]

@@ -10,8 +10,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory, ServiceError, error_codes
-from app.http.parameters import PARAMETERS
 from app.http.security import SECURITY_HEADERS
+from app.options.parameters import PARAMETERS
 from app.removal import Length, RemovalOptions
 from tests.conftest import encoded, jpeg, opened, photo
 from tests.doubles import FakePool, failing

@@ -17,10 +17,10 @@ from app.errors import error_codes
 from app.http import rembg
 from app.http.cors import EXPOSED_HEADERS
 from app.http.factory import build_app
-from app.http.parameters import PARAMETERS
 from app.http.removebg import parameters as removebg
 from app.http.removebg.errors import CODES, OF_BACKGROUND
-from app.http.values import Kind
+from app.options.parameters import PARAMETERS
+from app.options.values import Kind
 from app.settings import Settings
 from tests.conftest import NO_LIMITS, jpeg
 from tests.doubles import FakePool, failing

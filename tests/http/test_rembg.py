@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app.errors import DownloadFailed, ServiceError, UrlRefused
-from app.fetch.fetcher import Fetcher
+from app.fetch.url_fetcher import UrlFetcher
 from app.http.rembg import PARAMETERS, SUPPORT
 from app.removal import RemovalOptions, Trimap
 from tests.conftest import jpeg, opened
@@ -69,13 +69,13 @@ def fetching(monkeypatch: pytest.MonkeyPatch, outcome: bytes | ServiceError) -> 
     """Have the fetcher answer so, and return the URLs it is asked for."""
     asked: list[str] = []
 
-    def fetch(_: Fetcher, url: str, deadline: float) -> bytes:
+    def fetch(_: UrlFetcher, url: str, deadline: float) -> bytes:
         asked.append(url)
         if isinstance(outcome, ServiceError):
             raise outcome
         return outcome
 
-    monkeypatch.setattr(Fetcher, "fetch", fetch)
+    monkeypatch.setattr(UrlFetcher, "fetch", fetch)
     return asked
 
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
 from app.errors import DownloadFailed, ServiceError, UrlRefused, error_codes
-from app.fetch.fetcher import Fetcher
+from app.fetch.url_fetcher import UrlFetcher
 from app.http.removebg.errors import CODES
 from app.http.removebg.parameters import PARAMETERS
 from app.removal import Canvas, Length, RemovalOptions
@@ -282,7 +282,7 @@ def test_a_raw_body_is_no_source(client: FlaskClient) -> None:
 # Addresses
 
 
-class FakeFetcher(Fetcher):
+class FakeFetcher(UrlFetcher):
     """Answer with a photo or an error, whatever the address."""
 
     def __init__(self, answer: bytes | Exception) -> None:

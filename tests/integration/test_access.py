@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import os
 import signal
+import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.conftest import jpeg, wait_until
@@ -63,15 +67,19 @@ def log_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def everywhere(service: Service, key: str, status: int) -> bool:
-    """Tell whether every worker answers so: a kept key must not depend on which one is met."""
+    """Return whether every worker answers so: a kept key must not depend on which one is met."""
     return {service.request("/read-file", b"{}", headers={"X-Api-Key": key}).status for _ in range(12)} == {status}
 
 
-def hang_up(service: Service, said: str) -> None:
-    """Send SIGHUP to the master and wait until it and both workers have said something."""
-    before = service.log.read_text().count(said)
+def workers(service: Service) -> set[int]:
+    return {process.pid for process in psutil.Process(service.process.pid).children()}
+
+
+def hang_up(service: Service) -> None:
+    """Send SIGHUP to the master and wait until two other workers have taken over."""
+    before = workers(service)
     service.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: service.log.read_text().count(said) >= before + 3)
+    wait_until(lambda: len(workers(service)) == 2 and not workers(service) & before)
 
 
 def test_keys_open_and_nothing_else_does(service: Service) -> None:
@@ -128,31 +136,60 @@ class Traffic(threading.Thread):
         return set(self.seen)
 
 
-def test_sighup_rereads_the_keys_and_loses_no_request(service: Service, keys_file: Path) -> None:
-    workers = {worker.pid for worker in service.tree()}
-    traffic = Traffic(service)
+def test_a_changed_file_is_read_again_in_every_worker(service: Service, keys_file: Path) -> None:
+    before, traffic = workers(service), Traffic(service)
     keys_file.write_text(key_line("shop", "other-key"))
-    for _ in range(3):
-        hang_up(service, "keys.reread")
-    assert everywhere(service, "other-key", 400) and everywhere(service, "shop-key", 403)
+    wait_until(lambda: everywhere(service, "other-key", 400) and everywhere(service, "shop-key", 403))
     assert traffic.stop() == {200}
-    assert {worker.pid for worker in service.tree()} == workers
+    assert workers(service) == before
 
 
-def test_a_bad_file_keeps_the_keys_even_for_a_new_worker(service: Service, keys_file: Path) -> None:
+def test_sighup_replaces_the_workers_and_loses_no_request(service: Service, keys_file: Path) -> None:
+    keys_file.write_text(key_line("shop", "other-key"))
+    traffic = [Traffic(service) for _ in range(4)]
+    for _ in range(3):
+        hang_up(service)
+    assert [each.stop() for each in traffic] == [{200}] * 4
+    assert everywhere(service, "other-key", 400)
+
+
+def test_a_request_that_is_being_read_during_a_reload_is_answered(service: Service) -> None:
+    before = workers(service)
+    head = f"POST {URL} HTTP/1.1\r\nHost: x\r\nX-Api-Key: env-key\r\nContent-Length: {len(jpeg())}\r\n"
+    with socket.create_connection(("127.0.0.1", service.port), 30) as connection:
+        connection.sendall(head.encode())
+        assert service.answers()  # on a later connection: this one has been accepted
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: len(workers(service) - before) == 2 and len(workers(service)) < 4)
+        time.sleep(1)  # for the other old worker, which has this connection, to be told as well
+        connection.sendall(b"Connection: close\r\n\r\n" + jpeg())
+        assert connection.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
+    wait_until(lambda: not workers(service) & before)
+
+
+def test_a_bad_file_keeps_the_keys_and_refuses_a_reload(service: Service, keys_file: Path) -> None:
     keys_file.write_text(key_line("shop", "good-key"))
-    hang_up(service, "keys.reread")
-    keys_file.write_text("oops, a-plain-key\n")
-    hang_up(service, "keys.kept")
-    assert everywhere(service, "good-key", 400)
-    before = service.log.read_text().count("keys.kept")
-    workers = [process for process in service.tree() if process.ppid() == service.process.pid]
-    workers[0].kill()
-    wait_until(lambda: service.log.read_text().count("keys.kept") > before)
     wait_until(lambda: everywhere(service, "good-key", 400))
+    before = workers(service)
+    keys_file.write_text("oops, a-plain-key\n")
+    wait_until(lambda: everywhere(service, "good-key", 400) and service.log.read_text().count("keys.kept") == 2)
+    service.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "reload.refused" in service.log.read_text())
+    assert workers(service) == before
     said = service.log.read_text()
     assert f"API_KEYS_FILE='{keys_file}', line 1: " in said
     assert "a-plain-key" not in said
+
+
+def test_a_worker_that_starts_beside_a_bad_file_is_not_open(service: Service, keys_file: Path) -> None:
+    for pid in workers(service):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: service.log.read_text().count("keys.kept") == 4)
+    wait_until(lambda: service.answers("/health/ready"))
+    assert everywhere(service, "env-key", 400)
+    assert everywhere(service, "good-key", 403) and everywhere(service, "", 401)
+    keys_file.write_text(key_line("shop", "good-key"))
+    wait_until(lambda: everywhere(service, "good-key", 400))
 
 
 def test_every_line_is_json_and_nothing_private_is_in_it(service: Service) -> None:
@@ -169,15 +206,16 @@ def test_every_line_is_json_and_nothing_private_is_in_it(service: Service) -> No
     assert [word for word in ("env-key", "shop-key", "other-key", "127.0.0.1") if word in text] == []
 
 
-def test_a_rotated_file_is_opened_anew(service: Service) -> None:
+def test_a_rotated_file_is_opened_anew(service: Service, keys_file: Path) -> None:
     old = service.log.rename(service.log.with_suffix(".1"))
     ask(service, "env-key")
     wait_until(lambda: service.log.exists() and "image.succeeded" in service.log.read_text())
     size = old.stat().st_size
     ask(service, "env-key")
     assert old.stat().st_size == size
+    keys_file.write_text("nonsense\n")
     service.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "keys.kept" in service.log.read_text())
+    wait_until(lambda: "reload.refused" in service.log.read_text())
 
 
 def test_engines_log_in_the_same_form_to_the_same_file(start: Start, tmp_path: Path) -> None:

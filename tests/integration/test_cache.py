@@ -10,8 +10,8 @@ from itertools import count
 
 import pytest
 
-from app.cache import shared
-from app.cache.shared import PREFIX, RedisStore
+from app.cache import redis_store
+from app.cache.redis_store import PREFIX, RedisStore
 from app.cache.stores import ENTRY_BYTES, StoreDown
 from app.engine.container import MEGABYTE
 from tests.cache.results import result
@@ -143,7 +143,7 @@ def test_a_key_of_another_kind_is_no_result(store: RedisStore, redis: RedisServe
     assert store.get("b") is None
 
 
-@pytest.mark.parametrize("lost", [[shared.SIZES], [shared.USES], [shared.SIZES, shared.USES]])
+@pytest.mark.parametrize("lost", [[redis_store.SIZES], [redis_store.USES], [redis_store.SIZES, redis_store.USES]])
 def test_it_goes_on_without_its_index(lost: list[str], store: RedisStore, redis: RedisServer) -> None:
     for key in range(8):
         store.put(str(key), result(100_000))

@@ -13,10 +13,10 @@ import pytest
 from flask.testing import FlaskClient
 from pydantic import SecretStr
 
+from app import log_format
+from app.capacity import plan_capacity
 from app.errors import EngineCrashed
 from app.http import request_log
-from app.layout import engine_layout
-from app.observability import lines
 from app.settings import Settings
 from tests.conftest import jpeg
 from tests.doubles import FakePool, failing
@@ -154,7 +154,7 @@ def test_a_client_has_one_hash_and_no_two_have_the_same(configured: Callable[...
 
 
 def test_a_moved_file_is_opened_anew(log_file: Path) -> None:
-    lines.configure("INFO", "text", str(log_file))
+    log_format.configure("INFO", "text", str(log_file))
     logging.getLogger("test").info("before")
     log_file.rename(log_file.with_suffix(".1"))
     logging.getLogger("test").info("after")
@@ -162,7 +162,7 @@ def test_a_moved_file_is_opened_anew(log_file: Path) -> None:
 
 
 def test_an_engine_names_the_request_itself(log_file: Path) -> None:
-    lines.configure("INFO", "json", str(log_file))
+    log_format.configure("INFO", "json", str(log_file))
     logging.getLogger("app.engine").info("engine.recycled reason=%s", "tasks")
     logging.getLogger("app.engine").error("request failed", extra={"request_id": "abc"})
     assert [(line["message"], line["request_id"]) for line in json_lines(log_file)] == [
@@ -172,5 +172,5 @@ def test_an_engine_names_the_request_itself(log_file: Path) -> None:
 
 
 def test_engines_are_told_where_to_log_and_how(tmp_path: Path) -> None:
-    config = engine_layout(Settings(log_format="json", log_file=tmp_path / "log")).config
+    config = plan_capacity(Settings(log_format="json", log_file=tmp_path / "log")).config
     assert (config.log_format, config.log_file) == ("json", str(tmp_path / "log"))

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from app.capacity import MIN_HEADROOM_MB, WEB_MB, Capacity, max_memory_mb
 from app.cli.doctor.findings import Finding, Level
 from app.engine import weights
 from app.engine.container import MEGABYTE, cpu_quota, memory_limit
 from app.engine.models import REGISTRY
-from app.layout import LEAST_HEADROOM_MB, WEB_MB, Layout, most_memory_mb
 from app.settings import Settings, SettingsError
 
 __all__ = [
     "bad_settings",
+    "check_capacity",
     "check_default_model",
-    "check_layout",
     "check_memory",
     "check_other_models",
     "check_settings",
@@ -43,31 +43,31 @@ def check_settings(env_file: str) -> Finding:
     return Finding(Level.OK, "settings", f"valid; {len(names)} in {env_file}" if names else "valid")
 
 
-def check_layout(settings: Settings, layout: Layout) -> Finding:
+def check_capacity(settings: Settings, capacity: Capacity) -> Finding:
     """Show cores, memory and what follows from them."""
     cores = cpu_quota()
     profile = "low" if settings.low_memory else "standard"
     found = (
         f"{_count(cores, 'core')}, {memory_limit() // MEGABYTE} MB: {_count(settings.web_concurrency, 'web worker')} "
-        f"with {_count(layout.processes, 'engine')} of {_count(layout.config.threads, 'thread')}, "
-        f"at most {layout.config.memory_mb} MB each; memory profile {profile}"
+        f"with {_count(capacity.engines, 'engine')} of {_count(capacity.config.threads, 'thread')}, "
+        f"at most {capacity.config.memory_mb} MB each; memory profile {profile}"
     )
-    if settings.web_concurrency * layout.processes * layout.config.threads > cores:
+    if settings.web_concurrency * capacity.engines * capacity.config.threads > cores:
         advice = "More threads than cores make every photo slower: lower ENGINE_PROCESSES, ENGINE_THREADS or "
-        return Finding(Level.WARN, "layout", found, advice + "WEB_CONCURRENCY, or leave them empty.")
-    return Finding(Level.OK, "layout", found)
+        return Finding(Level.WARN, "capacity", found, advice + "WEB_CONCURRENCY, or leave them empty.")
+    return Finding(Level.OK, "capacity", found)
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def check_memory(settings: Settings, layout: Layout) -> Finding:
+def check_memory(settings: Settings, capacity: Capacity) -> Finding:
     """Add up all that may be in memory at once, and compare it with the limit."""
     limit = memory_limit() // MEGABYTE
     model_mb = max(REGISTRY[name].memory_mb for name in settings.allowed_models)
-    least = settings.web_concurrency * (WEB_MB + layout.processes * model_mb)
-    most = most_memory_mb(settings, layout)
+    least = settings.web_concurrency * (WEB_MB + capacity.engines * model_mb)
+    most = max_memory_mb(settings, capacity)
     if least > limit:
         advice = "Choose a smaller model (MODEL_NAME, MODELS_ALLOWED) or fewer engines (ENGINE_PROCESSES)."
         return Finding(Level.FAIL, "memory", f"idle engines alone take {least} MB of {limit} MB", advice)
@@ -75,15 +75,13 @@ def check_memory(settings: Settings, layout: Layout) -> Finding:
         cache = "CACHE_MAX_MB, " if settings.cache_in_memory else ""
         advice = f"Lower {cache}ENGINE_PROCESSES, ENGINE_MEMORY_MB, MAX_CONCURRENT_UPLOADS or MAX_CONTENT_LENGTH."
         return Finding(Level.WARN, "memory", f"{_takers(settings)} may take {most} MB of {limit} MB", advice)
-    if layout.config.memory_mb < model_mb + LEAST_HEADROOM_MB:
-        advice = f"Set ENGINE_MEMORY_MB to {model_mb + LEAST_HEADROOM_MB} or more, or leave it empty."
-        found = f"a cap of {layout.config.memory_mb} MB leaves an engine with a {model_mb} MB model no room for photos"
+    if (cap_mb := capacity.config.memory_mb) < model_mb + MIN_HEADROOM_MB:
+        advice = f"Set ENGINE_MEMORY_MB to {model_mb + MIN_HEADROOM_MB} or more, or leave it empty."
+        found = f"a cap of {cap_mb} MB leaves an engine with a {model_mb} MB model no room for photos"
         return Finding(Level.WARN, "memory", found, advice)
-    if layout.config.memory_warn_mb <= model_mb:
+    if (warn_mb := capacity.config.memory_warn_mb) <= model_mb:
         advice = f"Set MEMORY_WARN_MB to more than {model_mb}, or leave it empty."
-        found = (
-            f"the mark of {layout.config.memory_warn_mb} MB replaces an engine with a {model_mb} MB model all the time"
-        )
+        found = f"the mark of {warn_mb} MB replaces an engine with a {model_mb} MB model all the time"
         return Finding(Level.WARN, "memory", found, advice)
     return Finding(Level.OK, "memory", f"{_takers(settings)} take at most {most} MB of {limit} MB")
 

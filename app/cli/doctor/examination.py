@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from app.capacity import plan_capacity
 from app.cli.doctor import configuration, installation, runtime
 from app.cli.doctor.findings import Finding
-from app.http.presets import load_presets
-from app.layout import engine_layout
+from app.options.presets import load_presets
 from app.settings import SettingsError, load_settings
 
 __all__ = ["examine"]
@@ -28,10 +28,10 @@ def examine(env_file: str = ".env") -> Iterator[Finding]:
         yield installation.check_decoders()
         yield installation.check_protections()
         return
-    layout = engine_layout(settings)
+    capacity = plan_capacity(settings)
     yield configuration.check_settings(env_file)
-    yield configuration.check_layout(settings, layout)
-    yield configuration.check_memory(settings, layout)
+    yield configuration.check_capacity(settings, capacity)
+    yield configuration.check_memory(settings, capacity)
     yield configuration.check_default_model(settings)
     yield configuration.check_other_models(settings)
     yield installation.check_rembg(settings, ROOT / "requirements-rembg.txt")
@@ -39,4 +39,4 @@ def examine(env_file: str = ".env") -> Iterator[Finding]:
     yield installation.check_protections()
     yield runtime.check_output(settings.output_dir)
     yield runtime.check_port(settings)
-    yield runtime.check_engine(layout.config)
+    yield runtime.check_engine(capacity.config)

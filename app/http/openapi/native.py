@@ -21,7 +21,7 @@ from app.http.openapi.operations import (
     with_text,
 )
 from app.http.openapi.schemas import model_schemas
-from app.http.parameters import PARAMETERS
+from app.options.parameters import PARAMETERS
 
 __all__ = ["ANYWHERE", "BODY", "REMOVAL", "WORK", "dialect"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.errors import ServiceError
 from app.http.headers import RATE_LIMIT, REQUEST_ID, RETRY_AFTER, ResponseHeader
-from app.http.parameters import Parameter
+from app.options.parameters import Parameter
 
 __all__ = [
     "BINARY",

@@ -13,6 +13,8 @@ from typing import Any
 from flask import Blueprint, Flask, Response, render_template
 from markupsafe import Markup, escape
 
+from app.http.auth import public
+from app.http.limits import limiter
 from app.http.openapi.document import describe
 from app.settings import Settings
 
@@ -44,11 +46,15 @@ def init_app(app: Flask, settings: Settings, presets: Collection[str]) -> None:
         return describe(settings, presets)
 
     @blueprint.get("/openapi.json")
+    @limiter.exempt
+    @public
     def openapi() -> Response:
         """Answer with the description for programs."""
         return Response(json.dumps(document(), ensure_ascii=False), mimetype="application/json")
 
     @blueprint.get("/docs")
+    @limiter.exempt
+    @public
     def docs() -> Response:
         """Answer with the description for people."""
         page = render_template("docs.html", document=document(), style=Markup(STYLE))  # noqa: S704  # our own text

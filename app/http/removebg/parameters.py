@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.http import values
-from app.http.parameters import Fields, Parameter, ParsedRequest, by_name, names_without_effect, parse_fields
 from app.http.removebg import placement
+from app.options import values
+from app.options.parameters import Fields, Parameter, ParsedRequest, by_name, names_without_effect, parse_fields
 from app.removal import Canvas, RemovalOptions
 
 __all__ = ["BACKGROUNDS", "PARAMETERS", "SOURCES", "RemoveBgRequest", "parse"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from app.http.values import Kind, choice
+from app.options.values import Kind, choice
 from app.removal import Length, Lengths
 
 __all__ = ["SIZES", "position", "region", "scale", "size"]

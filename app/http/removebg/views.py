@@ -7,12 +7,12 @@ from flask import Blueprint, Response, g, request
 from app.errors import NotImplementedHere
 from app.http import events, responses
 from app.http.answers import json_response
+from app.http.limits import count_megapixels, limited_by, limiter
 from app.http.removebg import bodies
 from app.http.removebg.errors import render
 from app.http.removebg.parameters import parse
 from app.http.removebg.responses import ACCOUNT, answer, wants_json
 from app.http.services import services
-from app.limits.hooks import count_megapixels
 
 __all__ = ["PREFIX", "blueprint", "render"]
 
@@ -21,6 +21,7 @@ blueprint = Blueprint("removebg", __name__, url_prefix=PREFIX)
 
 
 @blueprint.post("/removebg")
+@limited_by("rate_limit_megapixels_per_minute")
 def remove_background() -> Response:
     """Answer with the photo without its background."""
     settings = services().settings
@@ -37,12 +38,14 @@ def remove_background() -> Response:
 
 
 @blueprint.get("/account")
+@limiter.exempt
 def account() -> Response:
     """Answer with a balance that never shrinks."""
     return json_response(ACCOUNT)
 
 
 @blueprint.post("/improve")
+@limited_by("rate_limit_megapixels_per_minute")
 def improve() -> Response:
     """Refuse: there is no model here that learns from photos that are sent in."""
     raise NotImplementedHere()

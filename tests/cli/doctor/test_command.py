@@ -26,7 +26,7 @@ def test_the_whole_round_with_a_real_engine(monkeypatch: pytest.MonkeyPatch) -> 
     names = [line.split()[1] for line in lines[:-2]]
     assert code == 0, lines
     assert names == (
-        "python packages settings layout memory model models rembg decoders protections output port engine".split()
+        "python packages settings capacity memory model models rembg decoders protections output port engine".split()
     )
     assert "lite on CPUExecutionProvider: ready in" in lines[-3]
 

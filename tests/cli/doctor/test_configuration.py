@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app import layout
+from app import capacity
 from app.cli.doctor import configuration
 from app.cli.doctor.findings import Level
 from app.engine.container import MEGABYTE
@@ -23,7 +23,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Pretend to be on a machine of given cores and MB."""
 
     def pretend(cores: int, memory_mb: int) -> None:
-        for module in (configuration, layout):
+        for module in (configuration, capacity):
             monkeypatch.setattr(module, "cpu_quota", lambda: cores)
             monkeypatch.setattr(module, "memory_limit", lambda: memory_mb * MEGABYTE)
         monkeypatch.setattr("app.settings.memory_limit", lambda: memory_mb * MEGABYTE)
@@ -52,7 +52,7 @@ def test_a_typing_error_in_the_env_file_is_noticed(tmp_path: Path) -> None:
 def test_layout(settings: dict[str, Any], level: Level, found: str, machine: Machine) -> None:
     machine(2, 4000)
     chosen = Settings(**settings)
-    finding = configuration.check_layout(chosen, layout.engine_layout(chosen))
+    finding = configuration.check_capacity(chosen, capacity.plan_capacity(chosen))
     assert finding.level is level and found.replace("std", "standard") in finding.found
 
 
@@ -71,7 +71,7 @@ def test_layout(settings: dict[str, Any], level: Level, found: str, machine: Mac
 def test_memory(memory_mb: int, settings: dict[str, Any], level: Level, found: str, machine: Machine) -> None:
     machine(2, memory_mb)
     chosen = Settings(**settings)
-    finding = configuration.check_memory(chosen, layout.engine_layout(chosen))
+    finding = configuration.check_memory(chosen, capacity.plan_capacity(chosen))
     assert finding.level is level and found in finding.found and bool(finding.advice) == (level is not OK)
 
 

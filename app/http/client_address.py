@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from flask import Request
+
+from app.limits import network
 
 __all__ = ["client_address", "client_network", "was_forwarded"]
 
@@ -26,11 +28,8 @@ def client_address(request: Request) -> IPv4Address | IPv6Address | None:
 
 
 def client_network(request: Request) -> str:
-    """Return what counts as one client: an IPv4 address, or the /64 that one IPv6 subscriber has to itself."""
-    address = client_address(request)
-    if isinstance(address, IPv6Address):
-        return str(IPv6Network((address, 64), strict=False))
-    return str(address or "local")
+    """Return the address or network of the client that a request counts for; a Unix socket's is "local"."""
+    return network(request.remote_addr or "local")
 
 
 def was_forwarded(request: Request) -> bool:

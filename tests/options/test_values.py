@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.http import values
+from app.options import values
 from app.removal import Length
 
 L = Length

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from app.errors import UrlRefused
-from app.fetch.urls import Target, is_allowed, parse_host_rule, parse_url, redirected
 from app.settings import SettingsError, load_settings
+from app.urls import Target, is_allowed, parse_host_rule, parse_url, redirected
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,13 @@ from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
 from app.errors import CorruptImage, EngineCrashed, QueueFull, ServiceError, UnknownForeground
-from app.limits.counts import MINUTE, LocalCounts
+from app.removal import RemovalResult
 from tests.conftest import jpeg
 from tests.doubles import FakePool, failing
-from tests.test_limits import Clock, clock, left
+from tests.http.test_limits import Clock, clock, left
 
 __all__ = ["clock"]
 
-NAMES = ("ip:192.0.2.1", "removebg.remove_background")
 MakeClient = Callable[..., FlaskClient]
 
 
@@ -45,7 +44,7 @@ def test_who_has_used_them_up_waits_for_the_next_minute(client: FlaskClient, fak
     answers = [ask(client) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert [left(answer)[1] for answer in answers] == ["4", "0", "0"]
-    assert {answer.headers["X-RateLimit-Reset"] for answer in answers} == {str(int(clock.now) + 60)}
+    assert {answer.headers["X-RateLimit-Reset"] for answer in answers} == {str(int(clock.now) + 61)}
     assert [answer.headers.get("Retry-After") for answer in answers] == [None, None, "60"]
     assert answers[2].json == {
         "errors": [
@@ -61,12 +60,19 @@ def test_who_has_used_them_up_waits_for_the_next_minute(client: FlaskClient, fak
     assert left(ask(client)) == ("10", "4")
 
 
-def test_what_is_known_after_its_minute_counts_in_the_next(clock: Clock) -> None:
-    local = LocalCounts(1)
-    count = local.enter(10, NAMES, MINUTE)
-    clock.now += 61
-    assert local.charge(count, 5).remaining == 5
-    assert local.enter(10, NAMES, MINUTE).remaining == 4
+def test_what_is_known_after_its_minute_counts_in_the_next(
+    client: FlaskClient, fake_pool: FakePool, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = fake_pool.submit
+
+    def slowly(*args: Any) -> RemovalResult:
+        clock.now += 61
+        return submit(*args)
+
+    monkeypatch.setattr(fake_pool, "submit", slowly)
+    fake_pool.input_size = (3000, 2000)
+    assert left(ask(client))[1] == "5"
+    monkeypatch.undo()
 
 
 @pytest.mark.parametrize("error", [CorruptImage(), UnknownForeground(), QueueFull(), EngineCrashed(), RuntimeError()])

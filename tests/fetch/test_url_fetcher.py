@@ -22,7 +22,7 @@ from hypothesis import given, settings, strategies
 
 from app.errors import DownloadFailed, FileTooLarge, ServiceError, UrlRefused
 from app.fetch.addresses import IPAddress
-from app.fetch.fetcher import MOST_LOOKUPS, USER_AGENT, Fetcher
+from app.fetch.url_fetcher import MOST_LOOKUPS, USER_AGENT, UrlFetcher
 from app.settings import Settings
 from tests.fetch.servers import Script, answer, serving
 
@@ -50,12 +50,12 @@ class Names:
         return self.addresses[host]
 
 
-def fetcher(*ports: int, names: Callable[[str], Sequence[str]] | None = None, **options: Any) -> Fetcher:
+def fetcher(*ports: int, names: Callable[[str], Sequence[str]] | None = None, **options: Any) -> UrlFetcher:
     hosts = ("img.example", "other.example", "inside.example", INSIDE)
     allowed = tuple(f"{host}:{port}" for host in hosts for port in ports)
     known = names or Names(img_example=["127.0.0.1"], other_example=["127.0.0.1"], inside_example=[INSIDE])
     defaults: dict[str, Any] = {"resolve": known, "is_public": is_internet}
-    return Fetcher(
+    return UrlFetcher(
         Settings(allow_url_fetch=True, max_image_bytes=MOST, allowed_url_hosts=allowed), **defaults | options
     )
 
@@ -71,7 +71,7 @@ def soon() -> float:
 
 def test_it_is_off_by_default() -> None:
     with pytest.raises(UrlRefused, match="fetches no URLs"):
-        Fetcher(Settings()).fetch("http://8.8.8.8/", soon())
+        UrlFetcher(Settings()).fetch("http://8.8.8.8/", soon())
 
 
 def test_an_image_is_fetched() -> None:
@@ -148,14 +148,14 @@ def test_addresses_in_the_url_are_checked_like_those_of_names() -> None:
 )
 def test_the_real_check_is_the_one_in_force(host: str) -> None:
     with pytest.raises(UrlRefused):
-        Fetcher(Settings(allow_url_fetch=True)).fetch(f"http://{host}/", soon())
+        UrlFetcher(Settings(allow_url_fetch=True)).fetch(f"http://{host}/", soon())
 
 
 def test_an_unknown_host_and_an_inner_one_look_alike() -> None:
     errors = []
     for host in ("unknown.example", "inside.example"):
         settings = Settings(allow_url_fetch=True)
-        ours = Fetcher(settings, resolve=Names(inside_example=["10.0.0.7"]))
+        ours = UrlFetcher(settings, resolve=Names(inside_example=["10.0.0.7"]))
         with pytest.raises(UrlRefused) as caught:
             ours.fetch(f"http://{host}/", soon())
         errors.append((str(caught.value), caught.value.details, caught.value.advice))
@@ -527,6 +527,6 @@ def test_no_answer_whatever_breaks_it(start: bytes, rest: bytes) -> None:
 
 @given(strategies.text(max_size=40), strategies.sampled_from(["", "http://", "https://[", "http://img.example"]))
 def test_no_url_whatever_breaks_it(text: str, start: str) -> None:
-    ours = Fetcher(Settings(allow_url_fetch=True), resolve=Names())
+    ours = UrlFetcher(Settings(allow_url_fetch=True), resolve=Names())
     with pytest.raises(UrlRefused):
         ours.fetch(start + text, soon())

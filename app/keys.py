@@ -1,7 +1,7 @@
-"""API keys: who may ask.
+"""API keys: their names, digests and limits. No Flask.
 
 Only digests are kept. Keys come from API_KEYS, where they are called key-1, key-2, …, and from API_KEYS_FILE, which is
-read again on SIGHUP. As soon as either is set a key is needed, even while the file lists none.
+read again when it changes. As soon as either is set a key is needed, even while the file lists none.
 """
 
 from __future__ import annotations
@@ -10,26 +10,22 @@ import hashlib
 import hmac
 import logging
 import re
+import threading
+import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from flask import Flask, Request, g, request
 from pydantic import SecretStr
 
-from app.errors import AuthFailed, AuthRequired
-from app.settings import SettingProblem, Settings, SettingsError
+from app.settings import SettingProblem, SettingsError
 
-__all__ = ["ApiKey", "KeyRing", "hand_down", "init_app", "needs_key"]
+__all__ = ["ApiKey", "KeyRing", "check_keys"]
 
 log = logging.getLogger(__name__)
 
-# Whatever is not named here needs a key. Metrics have METRICS_ALLOWED_IPS instead.
-OPEN_ENDPOINTS = frozenset(
-    {"health.health", "health.live", "health.ready", "metrics.metrics", "openapi.openapi", "openapi.docs"}
-)
-
-_handed_down: KeyRing | None = None
+# Seconds between two looks at the file.
+LOOK_SECONDS = 1.0
 
 _NAME = re.compile(r"[\w.@-]{1,64}", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
@@ -46,21 +42,29 @@ class ApiKey:
 
 
 class KeyRing:
-    """The keys that open the service."""
+    """The keys that open the service.
+
+    A file with a mistake is logged once, and the keys that were read before stay in force: of a ring that has never
+    read a good one, those of API_KEYS alone.
+    """
 
     def __init__(self, keys: Iterable[SecretStr] = (), file: Path | None = None) -> None:
-        """Read the keys; raise SettingsError that names the file and the line where something is wrong."""
         self._fixed = tuple(_from_setting(keys))
+        self._keys = self._fixed
         self._file = file
-        self._keys = self._read()
+        self._version: tuple[int, ...] | None = ()
+        self._next_look = time.monotonic()
+        self._lock = threading.Lock()
+        self._look()
 
     @property
     def required(self) -> bool:
-        """Tell whether a key is needed at all."""
+        """Return whether a key is needed at all."""
         return bool(self._fixed) or self._file is not None
 
     def find(self, key: str) -> ApiKey | None:
-        """Return the key that was sent, None when it is none of ours; takes as long for one as for the other."""
+        """Return the key that was sent, None for an unknown one; takes the same time for both."""
+        self._look()
         digest = _digest(key.encode("latin-1", "replace"))  # a header's bytes, as WSGI hands them over
         found = None
         for known in self._keys:
@@ -68,62 +72,42 @@ class KeyRing:
                 found = known
         return found
 
-    def reread(self) -> None:
-        """Read API_KEYS_FILE again; what is wrong with it is logged, and the keys stay as they were."""
-        if self._file is None:
+    def _look(self) -> None:
+        """Read the file again if it has changed; one thread at a time, the others go on with the keys as they are."""
+        if self._file is None or time.monotonic() < self._next_look or not self._lock.acquire(blocking=False):
             return
         try:
-            self._keys = self._read()
+            self._next_look = time.monotonic() + LOOK_SECONDS
+            version = _version(self._file)  # before reading: a change in between is found by the next look
+            if version != self._version:
+                self._read(self._file, is_first=self._version == ())
+                self._version = version
+        finally:
+            self._lock.release()
+
+    def _read(self, file: Path, *, is_first: bool) -> None:
+        try:
+            self._keys = (*self._fixed, *_from_file(file, self._fixed))
         except SettingsError as error:
-            log.error("keys.kept: the old keys stay in force. %s", error)
-        else:
+            log.error("keys.kept keys=%d %s", len(self._keys), " ".join(str(error).split()))
+            return
+        if not is_first:
             log.info("keys.reread keys=%d", len(self._keys))
 
-    def _read(self) -> tuple[ApiKey, ...]:
-        return self._fixed if self._file is None else (*self._fixed, *_from_file(self._file, self._fixed))
+
+def check_keys(keys: Iterable[SecretStr], file: Path | None) -> None:
+    """Raise SettingsError that names the file and the line of a mistake."""
+    if file is not None:
+        _from_file(file, tuple(_from_setting(keys)))
 
 
-def hand_down(ring: KeyRing) -> None:
-    """Have the next applications of this process use a ring that a parent process has read."""
-    global _handed_down
-    _handed_down = ring
-
-
-def init_app(app: Flask, settings: Settings) -> None:
-    """Ask for a key where one is needed; raise SettingsError when the keys can't be read."""
-    ring = _handed_down or KeyRing(settings.api_keys, settings.api_keys_file)
-    app.extensions["keys"] = ring
-
-    @app.before_request
-    def authenticate() -> None:
-        g.api_key_name = g.api_key_limit = None
-        if ring.required and needs_key(request):
-            key = _authenticated(ring, _sent_key(request))
-            g.api_key_name, g.api_key_limit = key.name, key.per_hour
-
-
-def needs_key(request: Request) -> bool:
-    """Tell whether what is asked for is behind a key; a browser sends none with its preflight (Fetch, 4.8)."""
-    if request.method == "OPTIONS" or request.routing_exception is not None:
-        return False
-    return request.endpoint not in OPEN_ENDPOINTS
-
-
-def _authenticated(ring: KeyRing, sent: str) -> ApiKey:
-    if not sent:
-        raise AuthRequired()
-    key = ring.find(sent)
-    if key is None:
-        raise AuthFailed()
-    return key
-
-
-def _sent_key(request: Request) -> str:
-    """Return what was sent as key; X-Api-Key wins, since a proxy may use Authorization for itself."""
-    if key := request.headers.get("X-Api-Key", "").strip():
-        return key
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
+def _version(file: Path) -> tuple[int, ...] | None:
+    """Return what changes with the file's content, None for a file that cannot be found."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _digest(key: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""How many engines, with how many threads, and what each is told."""
+"""Capacity of one web worker: engines, threads and memory, from the settings and the container's limits."""
 
 from __future__ import annotations
 
@@ -10,43 +10,49 @@ from app.engine.messages import EngineConfig
 from app.engine.models import REGISTRY
 from app.settings import Settings
 
-__all__ = ["Layout", "engine_layout", "most_memory_mb", "web_threads"]
+__all__ = ["Capacity", "max_memory_mb", "plan_capacity", "web_threads"]
 
 # MB of gunicorn and one web worker, and how many copies of a body live while it is read and taken apart.
 WEB_MB, BODY_COPIES = 70, 2.5
 # An engine needs at least this many MB on top of its model to be of any use.
-LEAST_HEADROOM_MB = 64
+MIN_HEADROOM_MB = 64
 WARN_SHARE = 0.8
 # More threads than this bring an inference of 320 x 320 px next to nothing.
-MOST_THREADS_ALONE = 8
+MAX_THREADS_ALONE = 8
 # What MEMORY_PROFILE=low is made for, whatever the machine has.
 LOW_LIMIT = 512 * MEGABYTE
-# Threads of a web worker beyond those that wait for an engine, so that /health and refusals never wait.
+# Threads beyond those of admitted photos, so that /health and refusals never wait.
 SPARE_THREADS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """The engines of one web worker."""
+class Capacity:
+    """Engines of one web worker, and the number of photos that may wait for them."""
 
-    processes: int
+    engines: int
+    waiting: int
     config: EngineConfig
 
+    @property
+    def places(self) -> int:
+        """Return the number of photos that are admitted at once."""
+        return self.engines + self.waiting
 
-def engine_layout(settings: Settings) -> Layout:
+
+def plan_capacity(settings: Settings) -> Capacity:
     """Choose from the cores and the memory of the container what the settings leave open."""
     cores = max(1, cpu_quota() // settings.web_concurrency)
     neediest = max((REGISTRY[name] for name in settings.allowed_models), key=lambda model: model.cap_mb)
     room = _room_for_engines(settings)
-    processes = settings.engine_processes or choose_processes(cores, room, neediest.cap_mb)
+    engines = settings.engine_processes or choose_processes(cores, room, neediest.cap_mb)
     heavy = not all(REGISTRY[name].light for name in settings.allowed_models)
-    threads = choose_threads(cores, processes, heavy=heavy)
-    least = neediest.memory_mb + LEAST_HEADROOM_MB
-    cap = settings.engine_memory_mb or max(least, min(neediest.cap_mb, room // processes))
+    threads = choose_threads(cores, engines, heavy=heavy)
+    least = neediest.memory_mb + MIN_HEADROOM_MB
+    cap = settings.engine_memory_mb or max(least, min(neediest.cap_mb, room // engines))
     config = EngineConfig(
         model=settings.model_name,
         threads=settings.engine_threads or threads,
-        threads_alone=settings.engine_threads or min(cores, MOST_THREADS_ALONE),
+        threads_alone=settings.engine_threads or min(cores, MAX_THREADS_ALONE),
         max_pixels=settings.max_pixels,
         max_pixels_hard=settings.max_pixels_hard,
         memory_mb=cap,
@@ -58,30 +64,27 @@ def engine_layout(settings: Settings) -> Layout:
         log_format=settings.log_format,
         log_file=str(settings.log_file.absolute()) if settings.log_file else "",
     )
-    return Layout(processes, config)
+    return Capacity(engines, settings.queue_size, config)
 
 
 def _room_for_engines(settings: Settings) -> int:
     """Return the MB of one web worker's share that are left for its engines beside uploads and kept results."""
     limit = min(memory_limit(), LOW_LIMIT) if settings.memory_profile == "low" else memory_limit()
     share = limit // settings.web_concurrency // MEGABYTE
-    return max(0, int(share - _most_of_the_web_mb(settings)))
+    return max(0, int(share - _max_web_mb(settings)))
 
 
-def most_memory_mb(settings: Settings, layout: Layout) -> int:
+def max_memory_mb(settings: Settings, capacity: Capacity) -> int:
     """Return the MB of all that may be in memory at once, in all web workers and their engines."""
-    engines = layout.processes * layout.config.memory_mb
-    return settings.web_concurrency * int(_most_of_the_web_mb(settings) + engines)
+    engines = capacity.engines * capacity.config.memory_mb
+    return settings.web_concurrency * int(_max_web_mb(settings) + engines)
 
 
-def _most_of_the_web_mb(settings: Settings) -> float:
+def _max_web_mb(settings: Settings) -> float:
     uploads = settings.max_concurrent_uploads * settings.max_content_length * BODY_COPIES / MEGABYTE
     return WEB_MB + uploads + (settings.cache_max_mb if settings.cache_in_memory else 0)
 
 
 def web_threads(settings: Settings) -> int:
-    """Return the threads of a web worker: all that may wait for an engine, and some to answer the others."""
-    return (
-        settings.web_threads
-        or engine_layout(settings).processes + settings.queue_size + settings.max_concurrent_uploads + SPARE_THREADS
-    )
+    """Return the threads of a web worker: one for each admitted photo, and some to answer all other requests."""
+    return settings.web_threads or plan_capacity(settings).places + SPARE_THREADS

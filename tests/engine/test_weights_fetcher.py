@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from app.engine import fetcher
-from app.engine.fetcher import WeightsFetcher
+from app.engine import weights_fetcher
 from app.engine.models import REGISTRY
+from app.engine.weights_fetcher import WeightsFetcher
 from tests.conftest import wait_until
 from tests.engine.onnx_models import write_model
 
@@ -19,7 +19,7 @@ def test_nothing_is_fetched_for_the_embedded_model() -> None:
 
 
 def test_a_failed_fetch_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetcher, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(weights_fetcher, "FIRST_WAIT", 0.01)
     attempts: list[str] = []
     done = threading.Event()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.cache.shared import RedisStore
+from app.cache.redis_store import RedisStore
 from app.cache.stores import StoreDown
 from app.settings import Settings
 from tests.cache.results import result

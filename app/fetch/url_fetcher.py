@@ -20,11 +20,11 @@ from ipaddress import ip_address
 
 from app.errors import DownloadFailed, FileTooLarge, UrlRefused
 from app.fetch.addresses import IPAddress, is_public
-from app.fetch.connection import Wire, connect, seconds_left, send_get
-from app.fetch.urls import Target, is_allowed, parse_host_rule, parse_url, redirected
+from app.fetch.pinned_connection import Wire, connect, seconds_left, send_get
 from app.settings import Settings, package_version
+from app.urls import Target, is_allowed, parse_host_rule, parse_url, redirected
 
-__all__ = ["USER_AGENT", "Fetcher", "look_up"]
+__all__ = ["USER_AGENT", "UrlFetcher", "look_up"]
 
 log = logging.getLogger("app.fetch")
 
@@ -48,7 +48,7 @@ def look_up(host: str) -> Sequence[str]:
     return [str(entry[4][0]) for entry in found]
 
 
-class Fetcher:
+class UrlFetcher:
     """Fetch images as ALLOW_URL_FETCH, ALLOWED_URL_HOSTS and MAX_IMAGE_BYTES allow; safe to be used by many threads."""
 
     def __init__(

@@ -11,7 +11,7 @@ from http.client import HTTPConnection, HTTPResponse
 from typing import Any, cast
 
 from app.fetch.addresses import IPAddress
-from app.fetch.urls import Target
+from app.urls import Target
 
 __all__ = ["Wire", "connect", "send_get"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from app.errors import InvalidParameter
-from app.http.parameters import PARAMETERS, not_one_of, parse_fields
+from app.options.parameters import PARAMETERS, not_one_of, parse_fields
 from app.settings import SettingProblem, SettingsError
 
 __all__ = ["BUILT_IN", "apply_preset", "load_presets"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from app.errors import InvalidParameter
-from app.http import values
+from app.options import values
 from app.removal import RemovalOptions
 
 __all__ = [

@@ -76,7 +76,7 @@ class RedisStore:
         self._keep = self._redis.register_script(KEEP)
         self._most_bytes = most_bytes
         self._ttl_ms = ttl * 1000
-        self._circuit = Circuit("cache", self._probe, RedisError, self._changed)
+        self._circuit = Circuit("cache", self._redis, self._probe, RedisError)
 
     def get(self, key: str) -> RemovalResult | None:
         """Return what is kept under a key, None also for what cannot be read; raise StoreDown."""
@@ -98,11 +98,11 @@ class RedisStore:
             self._ask(lambda: self._keep(keys, (value, size, self._most_bytes, self._ttl_ms)))
 
     def up(self) -> bool:
-        """Tell whether Redis answered when it was last asked, at most some seconds ago."""
+        """Return whether Redis answered when it was last asked, at most some seconds ago."""
         return self._circuit.up()
 
     def stop(self) -> None:
-        """Look after Redis no more."""
+        """Stop the background probe."""
         self._circuit.stop()
 
     def _ask(self, question: Any) -> Any:
@@ -114,14 +114,6 @@ class RedisStore:
     def _probe(self) -> None:
         # A write, as keeping is: a Redis that is full or a replica answers a ping.
         self._redis.set(PROBE, 1, ex=PROBE_LIFE)
-
-    def _changed(self, reason: Exception | None) -> None:
-        if reason is None:
-            log.info("cache.storage_up")
-            return
-        log.warning("cache.storage_down error=%s reason=%r", type(reason).__name__, str(reason))
-        # Idle connections may be as dead as the one that failed, and would each cost a timeout.
-        self._redis.connection_pool.disconnect(inuse_connections=False)
 
 
 def _encode(result: RemovalResult) -> bytes:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from app.errors import InvalidParameter
-from app.http.parameters import PARAMETERS, parse_native
-from app.http.presets import BUILT_IN, apply_preset, load_presets
+from app.options.parameters import PARAMETERS, parse_native
+from app.options.presets import BUILT_IN, apply_preset, load_presets
 from app.settings import SettingsError
 
 

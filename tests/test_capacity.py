@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from app import layout
+from app import capacity
+from app.capacity import plan_capacity, web_threads
 from app.engine.container import MEGABYTE
-from app.layout import engine_layout, web_threads
 from app.settings import Settings
 
 Machine = Callable[[int, int], None]
@@ -20,8 +20,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Pretend to be on a machine of given cores and MB."""
 
     def pretend(cores: int, memory_mb: int) -> None:
-        monkeypatch.setattr(layout, "cpu_quota", lambda: cores)
-        monkeypatch.setattr(layout, "memory_limit", lambda: memory_mb * MEGABYTE)
+        monkeypatch.setattr(capacity, "cpu_quota", lambda: cores)
+        monkeypatch.setattr(capacity, "memory_limit", lambda: memory_mb * MEGABYTE)
         monkeypatch.setattr("app.settings.memory_limit", lambda: memory_mb * MEGABYTE)
 
     return pretend
@@ -50,8 +50,8 @@ def test_layout(
     cores: int, memory_mb: int, settings: dict[str, Any], processes: int, threads: int, cap: int, machine: Machine
 ) -> None:
     machine(cores, memory_mb)
-    chosen = engine_layout(Settings(**settings))
-    assert (chosen.processes, chosen.config.threads, chosen.config.memory_mb) == (processes, threads, cap)
+    chosen = plan_capacity(Settings(**settings))
+    assert (chosen.engines, chosen.config.threads, chosen.config.memory_mb) == (processes, threads, cap)
     assert chosen.config.memory_warn_mb == int(cap * 0.8)
 
 
@@ -69,7 +69,7 @@ def test_an_engine_that_works_alone_borrows_the_other_cores(
     cores: int, settings: dict[str, Any], threads: int, alone: int, machine: Machine
 ) -> None:
     machine(cores, 64_000)
-    config = engine_layout(Settings(**settings)).config
+    config = plan_capacity(Settings(**settings)).config
     assert (config.threads, config.threads_alone) == (threads, alone)
 
 
@@ -100,5 +100,5 @@ def test_an_explicit_setting_wins_over_the_profile(machine: Machine) -> None:
 
 def test_threads_outnumber_all_that_can_wait(machine: Machine) -> None:
     machine(2, 24_000)
-    assert web_threads(Settings()) == 2 + 32 + 16 + 16
+    assert web_threads(Settings()) == 2 + 32 + 16
     assert web_threads(Settings(web_threads=9)) == 9

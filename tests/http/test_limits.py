@@ -1,0 +1,461 @@
+"""Rate limits in memory: who is counted, what counts, what is given back, what the headers say."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import pytest
+from flask import g
+from flask.testing import FlaskClient
+from limits.errors import StorageError
+from limits.storage import MemoryStorage, RedisStorage
+from werkzeug.test import TestResponse
+
+from app.errors import DeadlineExceeded, EngineCrashed, InternalError, OutOfMemory, QueueFull, ServiceError
+from app.http import limits
+from app.http.factory import build_app
+from app.redis_link import CircuitOpen
+from app.settings import Settings
+from tests.conftest import jpeg
+from tests.doubles import FakePool, failing
+
+URL, PREVIEW = "/remove-background", "/remove-background-preview"
+MakeClient = Callable[..., FlaskClient]
+
+
+class Clock:
+    """A time that stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.25
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for module in ("limits.storage.memory", "flask_limiter._extension", "app.http.limits"):
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(time=clock.time))
+    return clock
+
+
+@pytest.fixture
+def client(make_client: MakeClient) -> FlaskClient:
+    """A client that may ask twice an hour."""
+    return make_client(rate_limit_remove_bg_per_hour=2)
+
+
+def ask(client: FlaskClient, url: str = URL, address: str = "192.0.2.1", **headers: str) -> TestResponse:
+    return client.post(url, data=jpeg(), headers=headers, environ_overrides={"REMOTE_ADDR": address})
+
+
+def statuses(client: FlaskClient, requests: int = 3, **more: str) -> list[int]:
+    return [ask(client, **more).status_code for _ in range(requests)]
+
+
+def left(response: TestResponse) -> tuple[str, str]:
+    return response.headers["X-RateLimit-Limit"], response.headers["X-RateLimit-Remaining"]
+
+
+# What counts
+
+
+def test_a_limit_lets_as_many_through(client: FlaskClient) -> None:
+    assert statuses(client, 4) == [200, 200, 429, 429]
+
+
+def test_the_refusal_says_what_the_limit_is(client: FlaskClient, clock: Clock) -> None:
+    statuses(client, 2)
+    body = ask(client).json
+    assert body is not None
+    assert (body["error"], body["code"], body["statusCode"]) == ("Rate limit exceeded", "RATE_LIMITED", 429)
+    assert body["details"] == "limit: 2 per hour at /remove-background; it starts anew in 3600 seconds"
+
+
+def test_a_refused_request_reaches_no_engine(client: FlaskClient, fake_pool: FakePool) -> None:
+    statuses(client, 4)
+    assert len(fake_pool.requests) == 2
+
+
+def test_after_an_hour_the_limit_starts_anew(client: FlaskClient, clock: Clock) -> None:
+    statuses(client, 3)
+    clock.now += 3599
+    assert ask(client).status_code == 429
+    clock.now += 1
+    assert statuses(client, 3) == [200, 200, 429]
+
+
+def test_every_endpoint_has_its_own_count(make_client: MakeClient) -> None:
+    client = make_client(rate_limit_remove_bg_per_hour=1, rate_limit_preview_per_hour=1)
+    assert statuses(client, 2) == [200, 429]
+    assert statuses(client, 2, url=PREVIEW) == [200, 429]
+
+
+def test_zero_is_no_limit_and_sends_no_headers(fast_client: FlaskClient) -> None:
+    assert statuses(fast_client, 50) == [200] * 50
+    assert not any(name.startswith("X-RateLimit") for name, _ in ask(fast_client).headers)
+
+
+def test_exempt_are_health_and_preflights(client: FlaskClient) -> None:
+    for response in [client.get("/health"), client.options(URL), client.get(URL), client.get("/nothing")]:
+        assert "X-RateLimit-Limit" not in response.headers
+    assert statuses(client) == [200, 200, 429]
+
+
+def test_exactly_as_many_of_parallel_requests_pass(make_client: MakeClient) -> None:
+    client = make_client(rate_limit_remove_bg_per_hour=5)
+    with ThreadPoolExecutor(9) as threads:
+        codes = list(threads.map(lambda _: client.application.test_client().post(URL).status_code, range(45)))
+    assert sorted(codes) == [400] * 5 + [429] * 40
+
+
+def test_it_counts_before_the_body_is_read(client: FlaskClient) -> None:
+    for expected in [415, 415, 429]:
+        assert client.post(URL, data=b"no image").status_code == expected
+
+
+# What is given back
+
+
+@pytest.mark.parametrize(
+    "error", [QueueFull(), EngineCrashed(), InternalError(), DeadlineExceeded(), RuntimeError("unforeseen")]
+)
+def test_what_fails_through_our_fault_costs_nothing(error: Exception, client: FlaskClient, fake_pool: FakePool) -> None:
+    failing(fake_pool, error)
+    assert {left(ask(client)) for _ in range(4)} == {("2", "2")}
+    fake_pool.failure = None
+    assert statuses(client) == [200, 200, 429]
+
+
+@pytest.mark.parametrize("error", [OutOfMemory()])
+def test_what_fails_through_the_clients_fault_counts(
+    error: ServiceError, client: FlaskClient, fake_pool: FakePool
+) -> None:
+    failing(fake_pool, error)
+    assert statuses(client) == [413, 413, 429]
+
+
+def test_a_refused_request_gets_nothing_back(client: FlaskClient) -> None:
+    assert statuses(client, 5) == [200, 200, 429, 429, 429]
+
+
+def meanwhile(pool: FakePool, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Have a request fail through our fault after something else has happened; the requests after it work."""
+
+    def submit(*_: object) -> NoReturn:
+        monkeypatch.undo()
+        with ThreadPoolExecutor(1) as thread:  # a request inside a request would share its `g`
+            thread.submit(act).result()
+        raise EngineCrashed()
+
+    monkeypatch.setattr(pool, "submit", submit)
+
+
+def test_a_refused_request_is_not_counted_against_what_is_given_back(
+    make_client: MakeClient, fake_pool: FakePool
+) -> None:
+    client = make_client(rate_limit_remove_bg_per_hour=1)
+    with pytest.MonkeyPatch.context() as patch:
+        meanwhile(fake_pool, patch, lambda: refused.extend(statuses(client.application.test_client())))
+        refused: list[int] = []
+        assert (ask(client).status_code, refused) == (500, [429] * 3)
+    assert statuses(client, 2) == [200, 429]
+
+
+def passing(clock: Clock, seconds: float, client: FlaskClient) -> Callable[[], object]:
+    """Return what lets time pass and asks once more."""
+
+    def act() -> object:
+        clock.now += seconds
+        return ask(client.application.test_client())
+
+    return act
+
+
+def test_nothing_is_given_back_to_the_next_hour(client: FlaskClient, clock: Clock, fake_pool: FakePool) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        meanwhile(fake_pool, patch, passing(clock, 3600, client))
+        assert ask(client).status_code == 500
+    assert left(ask(client)) == ("2", "0")
+
+
+@pytest.mark.parametrize(("seconds", "remaining"), [(3598.5, "1"), (3599.5, "0")])
+def test_nothing_is_given_back_in_the_last_second(
+    seconds: float, remaining: str, make_client: MakeClient, clock: Clock, fake_pool: FakePool
+) -> None:
+    client = make_client(rate_limit_remove_bg_per_hour=3)
+    with pytest.MonkeyPatch.context() as patch:
+        meanwhile(fake_pool, patch, passing(clock, seconds, client))
+        assert ask(client).status_code == 500
+    assert left(ask(client)) == ("3", remaining)
+
+
+def test_a_count_that_is_gone_is_not_given_back(client: FlaskClient, fake_pool: FakePool) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        meanwhile(fake_pool, patch, limits.limiter.storage.reset)
+        assert left(ask(client)) == ("2", "2")
+    assert left(ask(client)) == ("2", "1")
+
+
+def test_giving_back_and_entering_together_lose_nothing(make_client: MakeClient, fake_pool: FakePool) -> None:
+    client, barrier = make_client(rate_limit_remove_bg_per_hour=8), threading.Barrier(8)
+    failing(fake_pool, EngineCrashed())
+
+    def enter_and_leave() -> set[int]:
+        own = client.application.test_client()
+        barrier.wait()
+        return {ask(own).status_code for _ in range(20)}
+
+    with ThreadPoolExecutor(8) as threads:
+        done = [threads.submit(enter_and_leave) for _ in range(8)]
+        assert [each.result() for each in done] == [{500}] * 8
+    fake_pool.failure = None
+    assert left(ask(client)) == ("8", "7")
+
+
+# What the headers say
+
+
+def test_headers_count_down_to_one_end(client: FlaskClient, clock: Clock) -> None:
+    answers = [ask(client) for _ in range(3)]
+    assert [left(answer) for answer in answers] == [("2", "1"), ("2", "0"), ("2", "0")]
+    assert {answer.headers["X-RateLimit-Reset"] for answer in answers} == {str(int(clock.now) + 3601)}
+
+
+def test_retry_after_is_on_the_refusal_alone(client: FlaskClient, clock: Clock) -> None:
+    answers = [ask(client) for _ in range(2)]
+    clock.now += 600.5
+    answers.append(ask(client))
+    assert [answer.headers.get("Retry-After") for answer in answers] == [None, None, "3000"]
+
+
+def test_retry_after_of_a_full_queue_stays(client: FlaskClient, fake_pool: FakePool) -> None:
+    failing(fake_pool, QueueFull(retry_after=7))
+    answer = ask(client)
+    assert (answer.headers["Retry-After"], left(answer)) == ("7", ("2", "2"))
+
+
+def test_errors_carry_the_headers_too(client: FlaskClient) -> None:
+    answer = client.post(URL)
+    assert (answer.status_code, left(answer)) == (400, ("2", "1"))
+
+
+# Who is counted
+
+
+@pytest.mark.parametrize(
+    ("other", "is_same"),
+    [
+        ("2001:db8:1:2::1", True),
+        ("2001:db8:1:2:ffff:ffff:ffff:ffff", True),
+        ("2001:db8:1:3::1", False),
+        ("192.0.2.1", False),
+    ],
+)
+def test_an_ipv6_client_is_its_network(other: str, is_same: bool, make_client: MakeClient) -> None:
+    client = make_client(rate_limit_remove_bg_per_hour=1)
+    ask(client, address="2001:db8:1:2::abcd")
+    assert ask(client, address=other).status_code == (429 if is_same else 200)
+
+
+def test_a_mapped_address_is_the_ipv4_one(make_client: MakeClient) -> None:
+    client = make_client(rate_limit_remove_bg_per_hour=1)
+    assert [ask(client, address=name).status_code for name in ("192.0.2.1", "::ffff:192.0.2.1")] == [200, 429]
+
+
+@pytest.mark.parametrize(("proxies", "expected"), [(0, [200, 429]), (1, [200, 200])])
+def test_a_forwarded_address_counts_only_through_a_proxy(
+    proxies: int, expected: list[int], make_client: MakeClient
+) -> None:
+    client = make_client(rate_limit_remove_bg_per_hour=1, trusted_proxies=proxies)
+    answers = [ask(client, **{"X-Forwarded-For": f"198.51.100.{number}"}) for number in range(2)]
+    assert [answer.status_code for answer in answers] == expected
+
+
+def test_behind_a_proxy_what_the_client_wrote_itself_does_not_help(make_client: MakeClient) -> None:
+    client = make_client(rate_limit_remove_bg_per_hour=1, trusted_proxies=1)
+    answers = [ask(client, **{"X-Forwarded-For": f"203.0.113.{number}, 198.51.100.1"}) for number in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
+
+
+class Callers:
+    """An application whose callers are whoever the test says."""
+
+    def __init__(self, pool: FakePool, **settings: int) -> None:
+        self.name: str | None = None
+        self.limit: int | None = None
+        app = build_app(Settings(**settings), lambda *_: pool)  # type: ignore[arg-type]
+        app.before_request_funcs[None].insert(0, self._introduce)
+        self._client = app.test_client()
+
+    def _introduce(self) -> None:
+        g.api_key_name, g.api_key_limit = self.name, self.limit
+
+    def ask(self, name: str | None, limit: int | None = None, requests: int = 3) -> list[int]:
+        self.name, self.limit = name, limit
+        return statuses(self._client, requests)
+
+
+@pytest.fixture
+def callers(fake_pool: FakePool, monkeypatch: pytest.MonkeyPatch) -> Callers:
+    monkeypatch.setattr("app.http.auth.init_app", lambda *_: None)
+    return Callers(fake_pool, rate_limit_remove_bg_per_hour=1)
+
+
+def test_each_key_is_a_client_and_so_is_the_address(callers: Callers) -> None:
+    assert [callers.ask(name, requests=2) for name in ("shop", "blog", None)] == [[200, 429]] * 3
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(2, [200, 200, 429]), (0, [200] * 3), (None, [200, 429, 429])])
+def test_a_keys_own_limit_replaces_the_endpoints(limit: int | None, expected: list[int], callers: Callers) -> None:
+    assert callers.ask("shop", limit) == expected
+
+
+def test_a_key_named_like_an_address_is_not_that_address(callers: Callers) -> None:
+    assert callers.ask("192.0.2.1", requests=1) == callers.ask(None, requests=1) == [200]
+
+
+# Where it is counted
+
+
+@pytest.mark.parametrize(("limit", "workers", "part"), [(10, 1, 10), (10, 4, 2), (3, 4, 1), (1, 64, 1)])
+def test_each_worker_has_its_part_of_a_limit(limit: int, workers: int, part: int, make_client: MakeClient) -> None:
+    client = make_client(rate_limit_remove_bg_per_hour=limit, web_concurrency=workers)
+    assert statuses(client, part + 1) == [200] * part + [429]
+
+
+def test_the_headers_name_the_workers_part(make_client: MakeClient) -> None:
+    assert left(ask(make_client(rate_limit_remove_bg_per_hour=10, web_concurrency=2))) == ("5", "4")
+
+
+def test_memory_has_no_storage_that_could_be_down(fast_client: FlaskClient) -> None:
+    report = fast_client.get("/health").json
+    assert report is not None and report["checks"]["redis"] is None
+
+
+@pytest.fixture
+def make_shared(make_client: MakeClient) -> Iterator[MakeClient]:
+    """Build a client of an application that counts in a Redis."""
+    yield lambda **settings: make_client(rate_limit_storage="redis", redis_url="redis://redis.invalid/0", **settings)
+    limits.stop()
+
+
+def test_no_request_waits_for_a_name_to_be_found(stalled_names: list[str], make_shared: MakeClient) -> None:
+    assert statuses(make_shared(rate_limit_remove_bg_per_hour=2)) == [200, 200, 429]
+    assert limits.storage_up() is False
+    assert len(stalled_names) <= 2  # the first request and the one that watches: nobody asks after that
+
+
+def test_building_the_application_asks_nobody(stalled_names: list[str], make_shared: MakeClient) -> None:
+    make_shared()
+    assert "redis.invalid" not in stalled_names
+
+
+def test_while_redis_is_away_each_worker_has_its_part(
+    stalled_names: list[str], make_shared: MakeClient, fake_pool: FakePool
+) -> None:
+    client = make_shared(rate_limit_remove_bg_per_hour=5, web_concurrency=2)
+    failing(fake_pool, EngineCrashed())
+    assert {left(ask(client)) for _ in range(4)} == {("2", "2")}
+    fake_pool.failure = None
+    answers = [ask(client) for _ in range(3)]
+    assert [(answer.status_code, left(answer)) for answer in answers] == [
+        (200, ("2", "1")),
+        (200, ("2", "0")),
+        (429, ("2", "0")),
+    ]
+    report = client.get("/health").json
+    assert report is not None and report["checks"]["redis"] is False
+
+
+class PretendedRedis:
+    """What a Redis does with counts, until it is gone."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.gone, self._counts = False, MemoryStorage()
+        for name in ("incr", "get", "get_expiry"):
+            patch.setattr(RedisStorage, name, self._answer(getattr(self._counts, name)))
+
+    def _answer(self, count: Callable[..., Any]) -> Callable[..., Any]:
+        def answer(_: object, *args: Any, **options: Any) -> Any:
+            if self.gone:
+                raise StorageError(OSError("gone"))
+            return count(*args, **options)
+
+        return answer
+
+
+@pytest.fixture
+def redis(monkeypatch: pytest.MonkeyPatch) -> PretendedRedis:
+    return PretendedRedis(monkeypatch)
+
+
+def test_workers_share_the_whole_limit_in_redis(
+    redis: PretendedRedis, make_shared: MakeClient, fake_pool: FakePool
+) -> None:
+    workers = [make_shared(rate_limit_remove_bg_per_hour=3, web_concurrency=2) for _ in range(2)]
+    failing(fake_pool, EngineCrashed())
+    assert left(ask(workers[1])) == ("3", "3")
+    fake_pool.failure = None
+    assert [left(ask(workers[number % 2]))[1] for number in range(4)] == ["2", "1", "0", "0"]
+    assert limits.storage_up() is True
+
+
+def test_a_count_in_a_redis_that_has_gone_is_let_go(
+    redis: PretendedRedis, make_shared: MakeClient, fake_pool: FakePool
+) -> None:
+    client = make_shared(rate_limit_remove_bg_per_hour=3)
+    with pytest.MonkeyPatch.context() as patch:
+        meanwhile(fake_pool, patch, lambda: setattr(redis, "gone", True))
+        answer = ask(client)
+    assert (answer.status_code, left(answer)) == (500, ("3", "2"))
+    assert statuses(client, 4) == [200] * 3 + [429]
+
+
+def test_a_request_waits_for_redis_only_so_long_in_all(
+    redis: PretendedRedis, make_shared: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patiences: list[float] = []
+
+    def answer(_: object, question: Callable[[], Any], patience: float) -> Any:
+        patiences.append(patience)
+        return question()
+
+    monkeypatch.setattr("app.redis_link.Circuit.ask", answer)
+    ask(make_shared(rate_limit_remove_bg_per_hour=3))
+    assert patiences[0] == 0.5 and patiences == sorted(set(patiences), reverse=True)
+
+
+def test_no_line_names_the_client_that_is_refused(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    statuses(client)
+    assert "192.0.2.1" not in caplog.text
+
+
+def test_a_windows_last_second_is_still_a_second(client: FlaskClient, clock: Clock) -> None:
+    statuses(client)
+    clock.now += 3599.9
+    assert ask(client).headers["Retry-After"] == "1"
+
+
+def test_two_requests_that_find_redis_gone_are_both_counted_in_memory(
+    redis: PretendedRedis, make_shared: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_shared(rate_limit_remove_bg_per_hour=3)
+    assert left(ask(client)) == ("3", "2")
+    both = threading.Barrier(2)
+
+    def ask_circuit(*_: object) -> NoReturn:
+        both.wait()
+        raise CircuitOpen
+
+    monkeypatch.setattr("app.redis_link.Circuit.ask", ask_circuit)
+    with ThreadPoolExecutor(2) as threads:
+        done = [threads.submit(ask, client.application.test_client()) for _ in range(2)]
+        assert [each.result().status_code for each in done] == [200, 200]
