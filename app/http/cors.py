@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from flask import Flask
+from flask import Flask, Response
 from flask_cors import CORS
 
 from app.http.headers import HEADERS, REQUEST_ID
@@ -27,6 +27,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     """
     if not settings.cors_origins:
         return
+    app.after_request(_list_allowed_headers_once)  # runs after Flask-CORS
     everyone = settings.cors_origins == ("*",)
     # Flask-CORS takes some texts for regular expressions, and matches those at the start only.
     origins = [re.compile(re.escape(origin) + r"\Z", re.IGNORECASE) for origin in settings.cors_origins]
@@ -41,3 +42,11 @@ def init_app(app: Flask, settings: Settings) -> None:
         expose_headers=list(EXPOSED_HEADERS),
         max_age=PREFLIGHT_SECONDS,
     )
+
+
+def _list_allowed_headers_once(response: Response) -> Response:
+    """Remove repetitions: Flask-CORS returns each name as often as the request lists it."""
+    name = "Access-Control-Allow-Headers"
+    if names := response.headers.get(name):
+        response.headers[name] = ", ".join(sorted(set(names.lower().split(", "))))
+    return response

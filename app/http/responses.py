@@ -1,4 +1,4 @@
-"""Results to responses: bodies and headers."""
+"""Responses with results: bodies and headers."""
 
 from __future__ import annotations
 
@@ -31,13 +31,15 @@ __all__ = [
 ]
 
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "application/zip": "zip"}
-MOST_IGNORED_NAMES = 20
+# Some proxies buffer all headers of a response in 4 kB.
+MAX_IGNORED_BYTES = 1000
+MAX_NAME_LENGTH = 64
 NO_STORE = {"Cache-Control": "no-store"}
 ORIGINAL = {FALLBACK.name: "original"} | NO_STORE
 
 
 def image_response(result: RemovalResult, options: RemovalOptions, original_size: int, *, attachment: bool) -> Response:
-    """Answer with the image itself, to be saved or to be shown."""
+    """Return a response with the image itself, as an attachment or inline."""
     response = Response(result.body, mimetype=result.mimetype)
     kind = "attachment" if attachment else "inline"
     response.headers["Content-Disposition"] = f"{kind}; filename=background-removed.{EXTENSIONS[result.mimetype]}"
@@ -46,7 +48,7 @@ def image_response(result: RemovalResult, options: RemovalOptions, original_size
 
 
 def base64_response(result: RemovalResult, options: RemovalOptions, original_size: int, request_id: str) -> Response:
-    """Answer with JSON that holds the image as base64."""
+    """Return a JSON response with the image as base64."""
     box = result.foreground
     answer = EncodedImage(
         success=True,
@@ -71,7 +73,7 @@ def base64_response(result: RemovalResult, options: RemovalOptions, original_siz
 
 
 def original_response(image: bytes, *, attachment: bool) -> Response:
-    """Answer with the original image, where the caller prefers it to an error."""
+    """Return a response with the original image, for callers that prefer it to an error."""
     name = sniff(image) or "PNG"
     response = Response(image, mimetype=f"image/{name.lower()}")
     kind = "attachment" if attachment else "inline"
@@ -81,7 +83,7 @@ def original_response(image: bytes, *, attachment: bool) -> Response:
 
 
 def original_base64_response(image: bytes, request_id: str) -> Response:
-    """Answer with JSON that holds the original image."""
+    """Return a JSON response with the original image as base64."""
     answer = EncodedImage(
         success=False,
         fallback="original",
@@ -105,8 +107,19 @@ def _native_headers(result: RemovalResult, options: RemovalOptions, original_siz
 
 
 def name_ignored(response: Response, names: Iterable[str]) -> Response:
-    """List the parameters that were not known, so that a typing error is noticed."""
-    quoted = [quote(name[:64], safe="") for name in sorted(set(names))]
-    if quoted:
-        response.headers[IGNORED_PARAMS.name] = ", ".join(quoted[:MOST_IGNORED_NAMES])
+    """List parameters without effect in a header; "…" (percent-encoded) stands for names that do not fit."""
+    ignored = _header_list(sorted(set(names)))
+    if ignored:
+        response.headers[IGNORED_PARAMS.name] = ignored
     return response
+
+
+def _header_list(names: Iterable[str]) -> str:
+    listed, length = [], 0
+    for name in names:
+        encoded = quote(name[:MAX_NAME_LENGTH], safe="", errors="replace")
+        length += len(encoded) + len(", ")
+        if length > MAX_IGNORED_BYTES:
+            return ", ".join([*listed, quote("…")])
+        listed.append(encoded)
+    return ", ".join(listed)

@@ -1,4 +1,4 @@
-"""The shipped nginx.conf: nginx takes it, and its numbers and words are those of the service."""
+"""The shipped nginx.conf: nginx accepts it, and its numbers and texts are those of the service."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from app.errors import error_codes
 from app.http.security import SECURITY_HEADERS
 from app.settings import Settings
+from tests.http.test_header_bounds import MAX_HEADER_BYTES
 from tests.integration.conftest import free_port
 from tests.integration.services import NginxServer, binary
 
@@ -18,12 +19,12 @@ ROOT = Path(__file__).parent.parent.parent
 CONF = (ROOT / "nginx.conf").read_text(encoding="utf-8")
 API = (ROOT / "docs/api.md").read_text(encoding="utf-8")
 DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
-# What only a proxy has to say; docs/api.md knows them.
-PROXYS_OWN = {"BAD_GATEWAY": 502, "UNAVAILABLE": 503}
+# Codes that only a proxy sends; docs/api.md lists them.
+PROXY_CODES = {"BAD_GATEWAY": 502, "UNAVAILABLE": 503}
 
 
 def value(directive: str) -> str:
-    """Return the value of a directive that stands once."""
+    """Return the value of a directive that occurs once."""
     (found,) = re.findall(rf"^\s*{directive}\s+(.+?);", CONF, re.MULTILINE)
     return str(found)
 
@@ -39,14 +40,14 @@ def table(variable: str) -> dict[str, str]:
     return dict(re.findall(r'(\d{3}) "?([^";]+)"?;', lines[1]))
 
 
-def test_nginx_takes_it(tmp_path: Path) -> None:
+def test_nginx_accepts_it(tmp_path: Path) -> None:
     server = NginxServer(tmp_path, free_port(), free_port(), (5001, 5002))
     server.prepare()
     done = subprocess.run([binary("nginx"), "-t", "-c", server.configuration], capture_output=True, text=True)
     assert done.returncode == 0 and "warn" not in done.stderr, done.stderr
 
 
-def test_bodies_are_as_large_as_the_service_takes() -> None:
+def test_maximum_of_a_body_is_that_of_the_service() -> None:
     assert int(value("client_max_body_size")) == DEFAULTS["max_content_length"]
 
 
@@ -57,7 +58,7 @@ def test_nginx_waits_longer_than_the_service_works() -> None:
 
 
 def test_the_first_instance_is_where_the_service_listens() -> None:
-    ports = re.findall(r"server 127\.0\.0\.1:(\d+) max_fails=\d+ fail_timeout=\d+s;", CONF)
+    ports = re.findall(r"server 127\.0\.0\.1:(\d+) max_fails=0;", CONF)
     assert len(ports) > 1 and int(ports[0]) == DEFAULTS["port"]
 
 
@@ -70,6 +71,15 @@ def test_a_photo_that_was_sent_is_not_sent_again() -> None:
     assert value("proxy_next_upstream") == "error timeout"
 
 
+def test_a_failed_answer_does_not_count_as_a_failed_instance() -> None:
+    servers = re.findall(r"^\s+server [\d.:]+ (.*);", CONF, re.MULTILINE)
+    assert servers and set(servers) == {"max_fails=0"}
+
+
+def test_buffer_for_headers_is_larger_than_any_headers_of_the_service() -> None:
+    assert int(value("proxy_buffer_size").removesuffix("k")) * 1024 >= 2 * MAX_HEADER_BYTES
+
+
 def test_tls_is_not_older_than_1_2() -> None:
     assert value("ssl_protocols") == "TLSv1.2 TLSv1.3"
 
@@ -80,24 +90,24 @@ def test_the_instances_own_errors_pass() -> None:
 
 @pytest.mark.parametrize(("status", "code"), table("error_code").items())
 def test_every_code_is_one_of_the_api(status: str, code: str) -> None:
-    statuses = {name: error.status for name, error in error_codes().items()} | PROXYS_OWN
+    statuses = {name: error.status for name, error in error_codes().items()} | PROXY_CODES
     assert statuses[code] == int(status)
 
 
 @pytest.mark.parametrize(
     "code", ["FILE_TOO_LARGE", "FORBIDDEN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "DEADLINE_EXCEEDED"]
 )
-def test_an_error_is_called_what_the_service_calls_it(code: str) -> None:
+def test_titles_are_those_of_the_service(code: str) -> None:
     error = error_codes()[code]
     assert table("error_title")[str(error.status)] == error.title
 
 
 @pytest.mark.parametrize("variable", ["error_title", "error_message", "error_solution"])
-def test_every_code_has_its_words(variable: str) -> None:
+def test_every_code_has_its_texts(variable: str) -> None:
     assert table(variable).keys() == table("error_code").keys()
 
 
-@pytest.mark.parametrize("code", PROXYS_OWN)
+@pytest.mark.parametrize("code", PROXY_CODES)
 def test_a_proxys_own_codes_are_documented(code: str) -> None:
     assert f"`{code}`" in API
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import http.server
 import json
 import re
 import socket
@@ -399,3 +400,37 @@ def test_an_instance_that_is_restarted_in_order_costs_nothing(
     outcome = load.stop()
     assert outcome.keys() <= {200, 503}, outcome  # 503: accepted, and then told SHUTTING_DOWN
     assert outcome[503] <= 6
+
+
+class BadAnswers(http.server.BaseHTTPRequestHandler):
+    """An instance with a good answer, one that is too large for nginx, and none."""
+
+    def do_GET(self) -> None:
+        if self.path == "/none":
+            self.close_connection = True
+            return
+        self.send_response(200)
+        self.send_header("X-Long", "a" * (100_000 if self.path == "/long" else 10_000))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+@pytest.fixture
+def with_bad_answers(make_nginx: MakeNginx) -> Iterator[NginxServer]:
+    """Nginx in front of two instances of `BadAnswers`."""
+    servers = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), BadAnswers) for _ in range(2)]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield make_nginx(*(server.server_port for server in servers))
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_bad_answers_to_one_client_do_not_take_instances_out(with_bad_answers: NginxServer) -> None:
+    for path in ("/long", "/none") * 5:
+        assert ask(with_bad_answers, path, client=new_client()).status == 502
+        assert ask(with_bad_answers, "/good", client=new_client()).status == 200
