@@ -1,34 +1,30 @@
-"""What a request carries: images and text fields, however they were sent."""
+"""Body of a request: images and text fields, in any of the accepted forms."""
 
 from __future__ import annotations
 
-import base64
 import binascii
-import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import IO, Any
 
 from flask import Request
-from werkzeug.datastructures import FileStorage, MultiDict
+from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from app.errors import (
     EmptyFile,
     FileTooLarge,
     InvalidBase64,
-    InvalidJson,
     InvalidParameter,
     MissingImage,
     MultipleSources,
-    TooManyParts,
     UnsupportedFormat,
 )
+from app.http.body_parsers import Multipart, Pair, parse_json, parse_urlencoded
 from app.imaging.formats import sniff
 
 __all__ = [
-    "MemoryRequest",
     "Parts",
     "Upload",
     "check_image",
@@ -42,24 +38,15 @@ __all__ = [
 
 SOURCES = ("file", "image")
 BACKGROUND = "background_file"
-
-
-class MemoryRequest(Request):
-    """A request whose uploads stay in memory, where MAX_CONTENT_LENGTH bounds them: no temporary file to leak."""
-
-    def _get_file_stream(
-        self,
-        total_content_length: int | None,
-        content_type: str | None,
-        filename: str | None = None,
-        content_length: int | None = None,
-    ) -> IO[bytes]:
-        return BytesIO()
+PIECE = 65_536
+WHITESPACE = {ord("\r"): None, ord("\n"): None, ord("\t"): None, ord(" "): "+"}
+_OBJECT = re.compile(rb"\s*+\{")
+_SPACE = re.compile(r"\s*+")
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """The image and what else came with it; `fields` are texts, absent ones left out."""
+    """An image and the rest of its request; `fields` are the texts that are not empty."""
 
     image: bytes = field(repr=False)
     fields: dict[str, str]
@@ -69,7 +56,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A body taken apart: its texts, absent ones left out, its files by field, and `raw` where it is neither."""
+    """Contents of a body: texts that are not empty, files by field, or `raw`."""
 
     texts: dict[str, str] = field(default_factory=dict)
     files: list[tuple[str, FileStorage]] = field(default_factory=list)
@@ -77,9 +64,9 @@ class Parts:
 
 
 def read_parts(request: Request) -> Parts:
-    """Take apart a multipart form, JSON, a urlencoded form or a raw body, told apart by the bytes first.
+    """Parse a multipart form, JSON, a urlencoded form or a raw body; the bytes decide before Content-Type does.
 
-    Raises FileTooLarge, TooManyParts, InvalidJson and InvalidParameter (a repeated field).
+    Raises FileTooLarge, TooManyParts, InvalidJson, InvalidBase64 and InvalidParameter (a repeated field).
     """
     try:
         return _from_multipart(request) if request.mimetype == "multipart/form-data" else _from_body(request)
@@ -90,8 +77,8 @@ def read_parts(request: Request) -> Parts:
 def read_upload(request: Request, max_image_bytes: int) -> Upload:
     """Read an upload of the native dialect.
 
-    Raises MissingImage, MultipleSources, EmptyFile, FileTooLarge, UnsupportedFormat, InvalidBase64 and what
-    `read_parts` raises.
+    Raises MissingImage, MultipleSources, EmptyFile, FileTooLarge, UnsupportedFormat, InvalidBase64 and the errors of
+    `read_parts`.
     """
     query, parts = query_texts(request), read_parts(request)
     texts = dict(parts.texts)
@@ -110,40 +97,44 @@ def read_upload(request: Request, max_image_bytes: int) -> Upload:
 
 
 def query_texts(request: Request) -> dict[str, str]:
-    """Return the query's fields that are present; raise InvalidParameter for one that comes twice."""
-    return _texts(request.args)
+    """Return the query's fields that are not empty; raise InvalidParameter for a repeated one."""
+    return _present(request.args.items(multi=True))
 
 
-def too_large(request: Request) -> FileTooLarge | TooManyParts:
-    """Tell too many bytes from too many form fields; Werkzeug raises the same for both."""
-    most = request.max_content_length or 0
-    announced = request.content_length
-    read = request.stream.tell() if announced is None else announced
-    if read < most:
-        return TooManyParts(solution=f"Send at most {request.max_form_parts} fields.")
+def too_large(request: Request) -> FileTooLarge:
+    """Return the error for a body over the limit of this request."""
+    limit = request.max_content_length or 0
     return FileTooLarge(
-        f"The request's body has more than {most} bytes.", solution=f"Send a body of at most {most} bytes."
+        f"The request's body has more than {limit} bytes.", solution=f"Send a body of at most {limit} bytes."
     )
 
 
 def _from_multipart(request: Request) -> Parts:
-    files = [(name, part) for name, part in request.files.items(multi=True) if part.filename or _size(part)]
-    return Parts(_texts(request.form), files)
+    form = Multipart()
+    try:
+        form.read(request.stream, request.mimetype_params.get("boundary", ""))
+    except ValueError:
+        return Parts()
+    files = [(name, part) for name, part in form.files if part.filename or _size(part)]
+    return Parts(_joined(form.texts), files)
 
 
 def _from_body(request: Request) -> Parts:
     body = _whole_body(request)
     if sniff(body):
         return Parts(raw=body)
-    if request.is_json or body.lstrip()[:1] == b"{":
-        return Parts(_json_texts(body)) if body else Parts()
-    if request.mimetype == "application/x-www-form-urlencoded":
-        return Parts(_texts(request.form))
-    return Parts(raw=body)
+    if request.is_json or _OBJECT.match(body):
+        pairs = parse_json(body) if body else []
+    elif request.mimetype == "application/x-www-form-urlencoded":
+        pairs = parse_urlencoded(body)
+    else:
+        return Parts(raw=body)
+    del body  # before the pieces of its texts are joined
+    return Parts(_joined(pairs))
 
 
 def _nothing(request: Request, texts: dict[str, str]) -> MissingImage | EmptyFile:
-    """Return what to say where no image came."""
+    """Return the error for a request without an image."""
     if "file" in texts:
         return MissingImage(
             "The field 'file' holds text, not a file.", solution="With curl, write -F file=@photo.jpg (with the @)."
@@ -159,15 +150,15 @@ def _background(parts: Parts) -> bytes:
 
 
 def read_json(request: Request) -> dict[str, str]:
-    """Read a body that is a flat JSON object; raise InvalidJson, or InvalidParameter for a field that is no text."""
-    return _json_texts(_whole_body(request))
+    """Read a flat JSON object; raise InvalidJson, or InvalidParameter for a field that is not a text."""
+    return _joined(parse_json(_whole_body(request)))
 
 
 def _whole_body(request: Request) -> bytes:
-    # Read before Flask parses: `curl --data-binary @photo.jpg` declares a urlencoded form.
-    body = request.get_data(cache=True, parse_form_data=False)
+    # Not parsed by Content-Type: `curl --data-binary @photo.jpg` declares a urlencoded form.
+    body = request.get_data(cache=False, parse_form_data=False)
     if request.content_length is None and body:
-        request.stream.read(1)  # Werkzeug cuts a chunked body at the limit in silence; this raises then
+        request.stream.read(1)  # raises at the limit, where Werkzeug ends a chunked body without an error
     if len(body) < (request.content_length or 0):
         raise ClientDisconnected
     return body
@@ -180,7 +171,7 @@ def _only(images: list[bytes]) -> bytes:
 
 
 def check_image(image: bytes, max_bytes: int) -> None:
-    """Raise EmptyFile, FileTooLarge or UnsupportedFormat for bytes that can't be an image."""
+    """Raise EmptyFile, FileTooLarge or UnsupportedFormat for bytes that cannot be an image."""
     if not image:
         raise EmptyFile()
     if len(image) > max_bytes:
@@ -197,59 +188,52 @@ def _size(part: FileStorage) -> int:
     return position
 
 
-def _texts(values: MultiDict[str, str]) -> dict[str, str]:
-    """Return the fields that are present; raise InvalidParameter for one that comes twice."""
-    return _present((name, values.getlist(name)) for name in values)
+def _joined(pairs: Iterable[Pair]) -> dict[str, str]:
+    return _present((name, "".join(pieces)) for name, pieces in pairs)
 
 
-def _present(pairs: Iterable[tuple[str, list[str]]]) -> dict[str, str]:
-    fields = {}
-    for name, texts in pairs:
-        if len(texts) > 1:
+def _present(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return fields that are not empty; raise InvalidParameter for a repeated one."""
+    fields: dict[str, str] = {}
+    for name, text in pairs:
+        if name in fields:
             raise InvalidParameter(f"Field {name[:100]!r} was sent more than once.", parameter=name)
-        if texts[0] != "":
-            fields[name] = texts[0]
-    return fields
-
-
-def _json_texts(body: bytes) -> dict[str, str]:
-    try:
-        pairs = json.loads(body, object_pairs_hook=_Pairs)
-    except (ValueError, RecursionError):
-        raise InvalidJson() from None
-    if not isinstance(pairs, _Pairs):
-        raise InvalidJson("The JSON body is not an object.")
-    texts: dict[str, list[str]] = {}
-    for name, value in pairs:
-        texts.setdefault(name, []).append(_json_text(name, value))
-    return _present(texts.items())
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """A JSON object as read: names that come twice are kept, to be refused."""
-
-
-def _json_text(name: str, value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str | int | float):
-        return str(value)
-    raise InvalidParameter(f"Field {name[:100]!r} must be a text, a number or a bool.", parameter=name)
+        fields[name] = text
+    return {name: text for name, text in fields.items() if text}
 
 
 def decode_base64(text: str, name: str) -> bytes:
-    """Decode standard base64, with or without a data URI's prefix, line breaks and padding; raise InvalidBase64.
+    """Decode standard base64, with or without data URI prefix, line breaks and padding; raise InvalidBase64.
 
-    A space is a '+' that a client forgot to escape in a form. `name` is the field's, for the error.
+    A space is a '+' that a client did not escape in a form. `name` is the name of the field, for the error.
     """
-    if text[:5].lower() == "data:":
-        head, _, text = text.partition(",")
-        if not head.lower().endswith(";base64"):
+    start, end = _end_of_space(text, 0), len(text.rstrip())
+    if text[start : start + 5].lower() == "data:":
+        comma = text.find(",", start)
+        if not text[start:comma].lower().endswith(";base64"):
             raise InvalidBase64(f"The data URI in {name!r} is not base64.")
-    compact = text.strip().translate({ord("\r"): None, ord("\n"): None, ord("\t"): None, ord(" "): "+"})
+        start = _end_of_space(text, comma + 1)
     try:
-        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
-    except (binascii.Error, ValueError):
+        return _decoded(text, start, end)
+    except ValueError:  # binascii.Error is one
         raise InvalidBase64(f"The field {name!r} is not valid base64.") from None
+
+
+def _end_of_space(text: str, start: int) -> int:
+    match = _SPACE.match(text, start)
+    return match.end() if match else start
+
+
+def _decoded(text: str, start: int, end: int) -> bytes:
+    """Decode piece by piece, since the text without line breaks would be another copy."""
+    decoded, rest = BytesIO(), ""
+    for at in range(start, end, PIECE):
+        rest += text[at : min(at + PIECE, end)].translate(WHITESPACE)
+        if at + PIECE < end:
+            whole = len(rest) - len(rest) % 4
+            if "=" in rest[:whole]:
+                raise ValueError("padding before the end")
+            decoded.write(binascii.a2b_base64(rest[:whole], strict_mode=True))
+            rest = rest[whole:]
+    decoded.write(binascii.a2b_base64(rest + "=" * (-len(rest) % 4), strict_mode=True))
+    return decoded.getvalue()

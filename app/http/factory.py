@@ -21,7 +21,6 @@ from app.http import (
     request_log,
     security,
 )
-from app.http.bodies import MemoryRequest
 from app.http.openapi import pages
 from app.http.removebg import views as removebg
 from app.http.services import PoolFactory, Services, build_services, install
@@ -44,14 +43,10 @@ def build_app(settings: Settings, make_pool: PoolFactory = EnginePool) -> Flask:
 def _bare_app(settings: Settings) -> Flask:
     app = Flask("app", static_folder=None)
     app.debug = False  # whatever FLASK_DEBUG says: a debugger runs code that a caller sends
-    app.request_class = MemoryRequest
     app.url_map.merge_slashes = False  # its redirects return the query percent-encoded: 36 kB of headers
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
-    app.config.update(
-        MAX_CONTENT_LENGTH=settings.max_content_length,
-        MAX_FORM_MEMORY_SIZE=settings.max_content_length,  # base64 comes as a text field too
-    )
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the order of the documentation reads better
     return app
 

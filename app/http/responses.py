@@ -115,7 +115,7 @@ def name_ignored(response: Response, names: Iterable[str]) -> Response:
 
 
 def _header_list(names: Iterable[str]) -> str:
-    listed, length = [], 0
+    listed, length = list[str](), 0
     for name in names:
         encoded = quote(name[:MAX_NAME_LENGTH], safe="", errors="replace")
         length += len(encoded) + len(", ")

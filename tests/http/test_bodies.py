@@ -1,4 +1,4 @@
-"""Every way to send a photo, and every way to get it wrong."""
+"""All forms of a request with a photo, and their errors."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_bad_body_is_one_clear_error(
     assert fake_pool.requests == []
 
 
-def test_curl_without_the_at_sign_is_told_so(fast_client: FlaskClient) -> None:
+def test_curl_without_the_at_sign_gets_advice(fast_client: FlaskClient) -> None:
     response = fast_client.post(URL, data={"file": "photo.jpg"}, content_type="multipart/form-data")
     assert "-F file=@photo.jpg" in response.json["solution"]  # type: ignore[index]
 
