@@ -48,6 +48,7 @@ soak: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz.fuzz_decode
+	$(BIN)/python -m tests.fuzz.fuzz_bodies
 
 clean:
 	rm -rf $(VENV) .venv-rembg bench.json .mypy_cache .pytest_cache .ruff_cache .hypothesis

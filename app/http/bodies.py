@@ -39,6 +39,8 @@ __all__ = [
 SOURCES = ("file", "image")
 BACKGROUND = "background_file"
 PIECE = 65_536
+# Characters at the end of base64 that are decoded together: the last group of data and its padding.
+MAX_PADDED = 8
 WHITESPACE = {ord("\r"): None, ord("\n"): None, ord("\t"): None, ord(" "): "+"}
 _OBJECT = re.compile(rb"\s*+\{")
 _SPACE = re.compile(r"\s*+")
@@ -230,7 +232,7 @@ def _decoded(text: str, start: int, end: int) -> bytes:
     for at in range(start, end, PIECE):
         rest += text[at : min(at + PIECE, end)].translate(WHITESPACE)
         if at + PIECE < end:
-            whole = len(rest) - len(rest) % 4
+            whole = max(0, len(rest) // 4 * 4 - MAX_PADDED)
             if "=" in rest[:whole]:
                 raise ValueError("padding before the end")
             decoded.write(binascii.a2b_base64(rest[:whole], strict_mode=True))

@@ -231,7 +231,12 @@ class Multipart:
             raise ValueError("no boundary")
         decoder = MultipartDecoder(boundary.encode("ascii"))
         while decoder.state is not State.EPILOGUE:
-            decoder.receive_data(stream.read(PIECE) or None)
+            piece = stream.read(PIECE)
+            if piece.endswith(
+                b"-"
+            ):  # of "--" behind the last boundary: werkzeug would leave "\r" in the part before it
+                piece += stream.read(PIECE)
+            decoder.receive_data(piece or None)
             while not isinstance(event := decoder.next_event(), NeedData):
                 self._take(event)
             if decoder.state in {State.PREAMBLE, State.PART} and len(decoder.buffer) > MAX_PART_HEADER_BYTES:

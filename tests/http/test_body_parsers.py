@@ -14,7 +14,9 @@ from urllib.parse import quote, quote_plus
 import pytest
 from flask.testing import FlaskClient
 
-from app.http.body_parsers import MAX_FIELD_BYTES, MAX_TEXT_BYTES, Multipart, parse_json, parse_urlencoded
+from app.errors import InvalidBase64
+from app.http.bodies import decode_base64
+from app.http.body_parsers import MAX_FIELD_BYTES, MAX_TEXT_BYTES, PIECE, Multipart, parse_json, parse_urlencoded
 from tests.conftest import jpeg
 from tests.doubles import FakePool
 
@@ -144,6 +146,27 @@ def test_most_fields_that_fit_are_read() -> None:
     assert len(parse_urlencoded("&".join(names).encode())) == 999
     text = "x" * (MAX_TEXT_BYTES - 2)
     assert parse_json(json.dumps(dict.fromkeys("abc", text)).encode()) == [(name, [text]) for name in "abc"]
+
+
+def test_a_piece_that_ends_inside_the_last_boundary_leaves_the_part_unchanged() -> None:
+    head = HEAD + b"a\r\n\r\n"
+    value = b"x" * (PIECE - len(head) - len(b"\r\n--X-"))
+    form = Multipart()
+    form.read(BytesIO(head + value + END), "X")
+    assert form.texts == [("a", [value.decode()])]
+
+
+@pytest.mark.parametrize("end", ["QUE=", "QQ==", "QQ", "QUE", "QUFB===="])
+@pytest.mark.parametrize("shift", range(12))
+def test_padding_at_any_place_of_a_piece_is_accepted(end: str, shift: int) -> None:
+    text = "QUFB" * (PIECE // 4 - 2) + "\n" * shift + end
+    assert decode_base64(text, "image").startswith(b"AAA")
+
+
+@pytest.mark.parametrize("shift", range(12))
+def test_padding_inside_a_text_is_refused(shift: int) -> None:
+    with pytest.raises(InvalidBase64):
+        decode_base64("QUFB" * (PIECE // 4 - 2) + "\n" * shift + "QUE=QUFB" + "QUFB" * 4, "image")
 
 
 # (JSON text, the name or text that is read)
