@@ -39,8 +39,7 @@ __all__ = [
 SOURCES = ("file", "image")
 BACKGROUND = "background_file"
 PIECE = 65_536
-# Characters at the end of base64 that are decoded together: the last group of data and its padding.
-MAX_PADDED = 8
+PADDING = "= \t\r\n"
 WHITESPACE = {ord("\r"): None, ord("\n"): None, ord("\t"): None, ord(" "): "+"}
 _OBJECT = re.compile(rb"\s*+\{")
 _SPACE = re.compile(r"\s*+")
@@ -209,7 +208,7 @@ def decode_base64(text: str, name: str) -> bytes:
 
     A space is a '+' that a client did not escape in a form. `name` is the name of the field, for the error.
     """
-    start, end = _end_of_space(text, 0), len(text.rstrip())
+    start, end = _end_of_space(text, 0), len(text.rstrip().rstrip(PADDING))
     if text[start : start + 5].lower() == "data:":
         comma = text.find(",", start)
         if not text[start:comma].lower().endswith(";base64"):
@@ -227,15 +226,14 @@ def _end_of_space(text: str, start: int) -> int:
 
 
 def _decoded(text: str, start: int, end: int) -> bytes:
-    """Decode piece by piece, since the text without line breaks would be another copy."""
+    """Decode piece by piece, since the text without line breaks would be another copy; the padding is cut off."""
     decoded, rest = BytesIO(), ""
     for at in range(start, end, PIECE):
         rest += text[at : min(at + PIECE, end)].translate(WHITESPACE)
-        if at + PIECE < end:
-            whole = max(0, len(rest) // 4 * 4 - MAX_PADDED)
-            if "=" in rest[:whole]:
-                raise ValueError("padding before the end")
-            decoded.write(binascii.a2b_base64(rest[:whole], strict_mode=True))
-            rest = rest[whole:]
+        if "=" in rest:
+            raise ValueError("padding before the end")
+        whole = len(rest) - len(rest) % 4
+        decoded.write(binascii.a2b_base64(rest[:whole], strict_mode=True))
+        rest = rest[whole:]
     decoded.write(binascii.a2b_base64(rest + "=" * (-len(rest) % 4), strict_mode=True))
     return decoded.getvalue()

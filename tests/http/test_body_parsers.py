@@ -156,7 +156,7 @@ def test_a_piece_that_ends_inside_the_last_boundary_leaves_the_part_unchanged() 
     assert form.texts == [("a", [value.decode()])]
 
 
-@pytest.mark.parametrize("end", ["QUE=", "QQ==", "QQ", "QUE", "QUFB===="])
+@pytest.mark.parametrize("end", ["QUE=", "QQ==", "QQ", "QUE", "QUFB====", "QUE=====", "QQ=\n=\n"])
 @pytest.mark.parametrize("shift", range(12))
 def test_padding_at_any_place_of_a_piece_is_accepted(end: str, shift: int) -> None:
     text = "QUFB" * (PIECE // 4 - 2) + "\n" * shift + end
