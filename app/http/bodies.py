@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
+import string
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -39,7 +40,7 @@ __all__ = [
 SOURCES = ("file", "image")
 BACKGROUND = "background_file"
 PIECE = 65_536
-PADDING = "= \t\r\n"
+PADDING = "=" + string.whitespace
 WHITESPACE = {ord("\r"): None, ord("\n"): None, ord("\t"): None, ord(" "): "+"}
 _OBJECT = re.compile(rb"\s*+\{")
 _SPACE = re.compile(r"\s*+")
@@ -208,7 +209,7 @@ def decode_base64(text: str, name: str) -> bytes:
 
     A space is a '+' that a client did not escape in a form. `name` is the name of the field, for the error.
     """
-    start, end = _end_of_space(text, 0), len(text.rstrip().rstrip(PADDING))
+    start, end = _end_of_space(text, 0), len(text.rstrip(PADDING))
     if text[start : start + 5].lower() == "data:":
         comma = text.find(",", start)
         if not text[start:comma].lower().endswith(";base64"):

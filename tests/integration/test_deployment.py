@@ -40,7 +40,7 @@ _addresses = count(2)
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer with its headers as they came, repeated ones included."""
+    """An answer with its headers in their order, repeated ones included."""
 
     status: int
     headers: Message
@@ -52,7 +52,7 @@ class Reply:
 
 
 def new_client() -> str:
-    """Return a loopback address that has not asked before: nginx sees it as the client's."""
+    """Return an unused loopback address: nginx sees it as the client's."""
     number = next(_addresses)
     return f"127.0.{number // 250}.{number % 250 + 1}"
 
@@ -69,7 +69,7 @@ def reply(connection: http.client.HTTPConnection) -> Reply:
 
 
 def ask(nginx: NginxServer, path: str, body: bytes | None = None, client: str = "127.0.0.1", **headers: str) -> Reply:
-    """Ask through TLS; `X_Request_ID` among the headers stands for X-Request-ID."""
+    """Send a request through TLS; `X_Request_ID` among the headers stands for X-Request-ID."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     with closing(connect(nginx, client)) as connection:
         connection.request("POST" if body else "GET", path, body, named)
@@ -90,7 +90,7 @@ def ask_slowly(nginx: NginxServer, path: str, body: bytes, client: str, announce
 
 @pytest.fixture(scope="module")
 def make_nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeNginx]:
-    """Start nginx in front of given ports, with other timeouts where they are given."""
+    """Start nginx in front of given ports, with changed timeouts."""
     running: list[NginxServer] = []
 
     def make(*instances: int, **changes: str) -> NginxServer:
@@ -106,7 +106,7 @@ def make_nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeNginx]:
 
 @pytest.fixture(scope="module")
 def settings(redis: RedisServer) -> dict[str, object]:
-    """Settings of an instance behind nginx; whoever asks it directly may read its metrics."""
+    """Settings of an instance behind nginx; metrics are open to direct clients."""
     return {
         "ENGINE_PROCESSES": 1,
         "TRUSTED_PROXIES": 1,
@@ -128,19 +128,19 @@ def nginx(make_nginx: MakeNginx, instances: tuple[Service, Service]) -> NginxSer
 
 
 @pytest.fixture(scope="module")
-def deserted(make_nginx: MakeNginx) -> NginxServer:
-    """Nginx in front of nothing."""
+def without_instances(make_nginx: MakeNginx) -> NginxServer:
+    """Nginx whose instances do not exist."""
     return make_nginx(free_port(), free_port())
 
 
 @pytest.fixture(scope="module")
 def mute(make_nginx: MakeNginx) -> Iterator[NginxServer]:
-    """Nginx in front of an instance that accepts and says nothing, and with little patience."""
+    """Nginx with a short timeout, in front of an instance that accepts and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield make_nginx(server.getsockname()[1], proxy_read_timeout="1s")
 
 
-def test_a_photo_in_its_subject_out(nginx: NginxServer) -> None:
+def test_a_photo_is_processed(nginx: NginxServer) -> None:
     answer = ask(nginx, URL, jpeg(), new_client())
     assert (answer.status, opened(answer.body).mode) == (200, "RGBA")
 
@@ -169,7 +169,7 @@ def test_a_request_id_is_the_same_everywhere(nginx: NginxServer, instances: tupl
 
 
 def is_logged(nginx: NginxServer, instances: tuple[Service, Service], request_id: str) -> bool:
-    """Tell whether nginx and one of its instances have each a line about a request."""
+    """Return whether nginx and one of its instances have logged a request."""
     line = f"request_id={request_id} "
     served = any(line in instance.log.read_text() for instance in instances)
     return served and line in (nginx.folder / "access.log").read_text()
@@ -240,11 +240,11 @@ def test_a_slow_uploader_reads_its_413(nginx: NginxServer) -> None:
     assert answer.json["request_id"] == answer.headers["X-Request-ID"]
 
 
-def test_who_sends_all_of_it_reads_its_413(nginx: NginxServer) -> None:
+def test_a_client_that_sends_the_whole_body_reads_its_413(nginx: NginxServer) -> None:
     assert ask(nginx, URL, bytes(TOO_MANY_BYTES), new_client()).json["code"] == "FILE_TOO_LARGE"
 
 
-def test_who_does_not_say_how_much_it_sends_reads_its_413(nginx: NginxServer) -> None:
+def test_a_chunked_body_that_is_too_large_gets_413(nginx: NginxServer) -> None:
     with closing(connect(nginx, new_client())) as connection:
         chunks = (bytes(1_000_000) for _ in range(18))
         connection.request("POST", URL, chunks, encode_chunked=True)
@@ -267,7 +267,7 @@ def test_a_slow_uploader_reads_its_429(nginx: NginxServer) -> None:
 
 
 def hold(nginx: NginxServer, client: str) -> http.client.HTTPSConnection:
-    """Begin an upload and leave it at that."""
+    """Send the beginning of an upload."""
     connection = connect(nginx, client)
     connection.putrequest("POST", URL)
     connection.putheader("Content-Length", "1000000")
@@ -275,13 +275,13 @@ def hold(nginx: NginxServer, client: str) -> http.client.HTTPSConnection:
     return connection
 
 
-def test_one_address_holds_so_many_requests_and_no_more(nginx: NginxServer) -> None:
+def test_open_requests_of_one_address_are_limited(nginx: NginxServer) -> None:
     client = new_client()
     held = [hold(nginx, client) for _ in range(63)]
     assert ask(nginx, "/health/live", client=client).status == 200
 
     def is_full() -> bool:
-        held.append(hold(nginx, client))  # nginx ends those that it has waited for too long
+        held.append(hold(nginx, client))  # nginx closes connections that are idle for too long
         return ask(nginx, "/health/live", client=client).status == 429
 
     wait_until(is_full)
@@ -293,7 +293,7 @@ def test_one_address_holds_so_many_requests_and_no_more(nginx: NginxServer) -> N
 
 
 @pytest.mark.parametrize(
-    ("server", "status", "code"), [("deserted", 502, "BAD_GATEWAY"), ("mute", 504, "DEADLINE_EXCEEDED")]
+    ("server", "status", "code"), [("without_instances", 502, "BAD_GATEWAY"), ("mute", 504, "DEADLINE_EXCEEDED")]
 )
 def test_nginxs_own_errors_are_in_both_dialects(
     server: str, status: int, code: str, request: pytest.FixtureRequest
@@ -309,7 +309,7 @@ def test_nginxs_own_errors_are_in_both_dialects(
 
 
 class Load:
-    """Clients that post one photo after the other, each in a thread."""
+    """Clients that post one photo after another, each in a thread."""
 
     def __init__(self, nginx: NginxServer, clients: int) -> None:
         self._nginx = nginx
@@ -328,12 +328,12 @@ class Load:
                 self.replies.append(error)
 
     def answered(self, more: int) -> None:
-        """Wait for so many more answers."""
+        """Wait for a number of further answers."""
         enough = len(self.replies) + more
         wait_until(lambda: len(self.replies) >= enough)
 
     def stop(self) -> Counter[object]:
-        """Return how often each status came; an error by its type."""
+        """Return the number of answers by status, or of errors by type."""
         self._stop.set()
         for thread in self.threads:
             thread.join(60)
@@ -341,7 +341,7 @@ class Load:
 
 
 def connections(port: int) -> int:
-    """Return how many connections an instance has, those it has not accepted yet included."""
+    """Return the number of an instance's connections, including those in its backlog."""
     return sum(
         connection.status == psutil.CONN_ESTABLISHED and tuple(connection.laddr)[1:] == (port,)
         for connection in psutil.net_connections("tcp4")
@@ -381,7 +381,7 @@ def test_a_killed_instance_costs_only_what_it_held(
 
 
 def was_held(nginx: NginxServer, reply: Reply, port: int) -> bool:
-    """Tell by nginx's log whether a request had reached this instance when it failed, and was sent to no other."""
+    """Return whether nginx logged that a request failed at this instance and was not sent to another."""
     request_id = reply.headers["X-Request-ID"]
     log = (nginx.folder / "access.log").read_text()
     return (
@@ -389,7 +389,7 @@ def was_held(nginx: NginxServer, reply: Reply, port: int) -> bool:
     )
 
 
-def test_an_instance_that_is_restarted_in_order_costs_nothing(
+def test_an_orderly_restart_of_an_instance_costs_nothing(
     start: Start, settings: dict[str, object], make_nginx: MakeNginx
 ) -> None:
     leaving, staying = start(**settings), start(**settings)
