@@ -1,4 +1,4 @@
-"""Bad input over HTTP to a real server: each with its exact answer, and a good photo afterwards."""
+"""Bad input over HTTP to a real server: the exact answer to each, its memory, and a good photo afterwards."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import base64
 import io
 import struct
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image
 
-from tests.conftest import encoded, jpeg, photo
+from app.capacity import BODY_COPIES
+from tests.conftest import encoded, jpeg, photo, wait_until
 from tests.http.test_real_errors import png_claiming
 from tests.integration.conftest import Service
 
@@ -98,3 +101,32 @@ def test_bad_input(body: bytes, headers: dict[str, str], status: int, code: str,
     assert status == 200 or answer.json["code"] == code
     assert b"passwd" not in str(answer.headers).encode() and "aaaa" not in str(answer.headers)
     assert service.request(URL, jpeg("coffee")).status == 200
+
+
+SIZE = 16_700_000
+MB = 1 << 20
+LARGE = {
+    "JSON objects": (b'{"a":[' + b"{}," * (SIZE // 3 - 10) + b"{}]}", JSON, "INVALID_JSON"),
+    "form fields": (b"a&" * (SIZE // 2), {"Content-Type": "application/x-www-form-urlencoded"}, "TOO_MANY_PARTS"),
+    "header lines": (b"--b\r\n" + b"a:\n" * (SIZE // 3 - 10) + b"\n\n--b--\r\n", MULTIPART, "TOO_MANY_PARTS"),
+    "escaped base64": (b'{"image":"' + b"\\/9j" * (SIZE // 4 - 10) + b'"}', JSON, "CORRUPT_IMAGE"),
+    "base64": (b'{"image":"' + b"/9j/" * (SIZE // 4 - 10) + b'"}', JSON, "FILE_TOO_LARGE"),
+}
+
+
+def memory(process: psutil.Process, key: str) -> int:
+    """Return a line of /proc/PID/status, in bytes."""
+    text = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+    return 1024 * int(text.partition(f"{key}:")[2].split()[0])
+
+
+@pytest.mark.parametrize(("body", "headers", "code"), LARGE.values(), ids=LARGE.keys())
+def test_a_large_body_takes_the_planned_memory_and_returns_it(
+    body: bytes, headers: dict[str, str], code: str, service: Service
+) -> None:
+    worker = service.worker()
+    before = memory(worker, "VmRSS")
+    Path(f"/proc/{worker.pid}/clear_refs").write_text("5", encoding="ascii")  # resets the peak
+    assert service.request(URL, body, headers=headers).json["code"] == code
+    assert memory(worker, "VmHWM") - before < BODY_COPIES * SIZE + 8 * MB
+    wait_until(lambda: memory(worker, "VmRSS") - before < 16 * MB)
