@@ -1,4 +1,4 @@
-"""Rate-limited clients as the keys of their counts name them, and the reset of a client's counts in Redis. No Flask."""
+"""Names of clients in the keys of their counts, and reset of a client's counts in Redis. No Flask."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _WITH_PORT = re.compile(r"\[([^\[\]]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}", 
 
 
 def key_client(name: str) -> str:
-    """Return the client of an API key."""
+    """Return the name of the client with an API key."""
     return f"key:{quote(name, safe='')}"
 
 
 def address_client(network: str) -> str:
-    """Return the client of an IPv4 address, or of the IPv6 network of one subscriber."""
+    """Return the name of the client at an IPv4 address, or in the IPv6 network of one subscriber."""
     return f"ip:{quote(network, safe='')}"
 
 
@@ -43,20 +43,20 @@ def possible_clients(text: str) -> list[str]:
 
 
 def storage_uri(url: str) -> str:
-    """Return a REDIS_URL as the storage wants it, which has another name for Unix sockets."""
+    """Return a REDIS_URL in the form of the storage, which has another scheme for Unix sockets."""
     return re.sub("^unix://", "redis+unix://", url)
 
 
 def forget(url: str, client: str) -> int:
     """Delete the counts of a client in Redis and return their number; raise RedisError."""
-    # Typed as a protocol that lacks most of it.
+    # Its declared type lacks most methods.
     redis: Any = RedisStorage(storage_uri(url), **CLIENT_OPTIONS).get_connection()
     keys = list(redis.scan_iter(match=f"{PREFIX}:LIMITER/{client}/*", count=1000))
     return int(redis.delete(*keys)) if keys else 0
 
 
 def network(text: str) -> str:
-    """Return one client's network: an IPv4 address, or the /64 of one IPv6 subscriber; any other text as it is."""
+    """Return a client's network: an IPv4 address, or the /64 of an IPv6 subscriber; any other text unchanged."""
     address = parse_address(text.partition("/")[0])
     if isinstance(address, IPv6Address):
         return str(IPv6Network((address, 64), strict=False))

@@ -34,7 +34,7 @@ def defaults() -> dict[str, str]:
     ("name", "value"),
     [
         ("workers", "1"),
-        ("threads", "66"),  # 2 engines, QUEUE_SIZE, MAX_CONCURRENT_UPLOADS, and 16 that /health may have
+        ("threads", "50"),  # 2 engines, QUEUE_SIZE, and 16 for all other requests
         ("max_requests", "0"),  # engines are replaced one by one, not the worker with all of them
         ("preload_app", "False"),
         ("control_socket_disable", "True"),
