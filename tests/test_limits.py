@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.limits import address_client, key_client, possible_clients
+from app.limits import address_client, key_client, parse_address, possible_clients
 
 
 def test_names_cannot_reach_into_another_clients_key() -> None:
@@ -24,3 +24,27 @@ def test_names_cannot_reach_into_another_clients_key() -> None:
 )
 def test_an_operator_may_name_a_client_in_many_ways(text: str, network: str) -> None:
     assert possible_clients(text) == [key_client(text), address_client(network)]
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("198.51.100.9", "198.51.100.9"),
+        ("198.51.100.9:50123", "198.51.100.9"),
+        ("[2001:db8::1]:50123", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("::ffff:198.51.100.9", "198.51.100.9"),
+        ("[::ffff:198.51.100.9]:1", "198.51.100.9"),
+    ],
+)
+def test_an_address_may_have_a_port(text: str, address: str) -> None:
+    assert str(parse_address(text)) == address
+
+
+@pytest.mark.parametrize(
+    "text", ["", "local", "198.51.100.9:", "198.51.100.9:1:2", "[]:1", "1.2.3:4", "[1.2.3.4", "host:80"]
+)
+def test_anything_else_is_not_an_address(text: str) -> None:
+    assert parse_address(text) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -168,6 +169,8 @@ def test_a_pool_tells_why_an_engine_is_replaced() -> None:
 
 WORKER = """
 import sys
+from app.observability import multiproc
+multiproc.reserve()
 from app.observability.metrics import Metrics
 from app.engine.observer import RestartReason
 from app.settings import Settings
@@ -239,6 +242,29 @@ def test_a_file_that_was_cut_off_costs_nothing_but_itself(tmp_path: Path) -> Non
 def test_a_dead_worker_s_files_are_small(tmp_path: Path) -> None:
     mark_dead(tmp_path, Worker(tmp_path, 3).die())
     assert sum(file.stat().st_blocks * 512 for file in tmp_path.glob("*.db")) <= 100_000
+
+
+def test_the_files_of_a_living_worker_are_allocated(tmp_path: Path) -> None:
+    worker = Worker(tmp_path, 3)
+    pid = worker.process.pid
+    sizes = {file.name: file.stat().st_blocks * 512 for file in tmp_path.glob("*.db")}
+    worker.die()
+    assert set(sizes) == {f"{kind}_{pid}.db" for kind in multiproc.RESERVED}
+    assert all(sizes[f"{kind}_{pid}.db"] >= size for kind, size in multiproc.RESERVED.items())
+
+
+def test_a_worker_without_space_counts_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setenv(multiproc.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    multiproc.reserve()
+    assert multiproc.shared_folder() is None
+    assert list(tmp_path.iterdir()) == []
+    assert "metrics.not_shared error=No space left on device" in caplog.text
 
 
 def test_a_missing_folder_costs_nothing(tmp_path: Path) -> None:
