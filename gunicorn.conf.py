@@ -117,7 +117,7 @@ def child_exit(server: Any, worker: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Start the engines, after the fork and before the first request."""
     request_log.configure(_settings)
-    keep_heap_small(own_pages=1 << 20, kept=2 << 20)  # the bodies of small photos, from one to the next
+    keep_heap_small(mmap_threshold=1 << 20, trim_threshold=2 << 20)  # the bodies of small photos, from one to the next
     services = _services(worker)
     services.start()
     graceful = signal.getsignal(signal.SIGTERM)

@@ -22,7 +22,7 @@ from app.engine.memory import MemoryGuard, resident_bytes
 from app.engine.messages import EngineConfig
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
-from app.engine.worker import KEPT, OWN_PAGES
+from app.engine.worker import MMAP_THRESHOLD, TRIM_THRESHOLD
 from app.imaging.decode import Header
 from app.removal import Canvas, Length, RemovalOptions, RemovalRequest
 
@@ -63,7 +63,7 @@ def reset_peak() -> None:
 
 def main() -> None:
     cv2.setNumThreads(1)
-    keep_heap_small(OWN_PAGES, KEPT)
+    keep_heap_small(MMAP_THRESHOLD, TRIM_THRESHOLD)
     sessions = SessionCache(threads=1)
     memory = Recorder(cap=1 << 40, warn=1 << 40)
     pipeline = Pipeline(EngineConfig("lite", 1, 10**9, 10**9), sessions, memory)

@@ -193,5 +193,5 @@ def test_a_photo_that_would_fit_if_less_were_kept_gets_its_room() -> None:
 def test_waste_is_given_back_before_memory_is_called_worn_out() -> None:
     given: list[bool] = []
     guard = MemoryGuard(cap=1 << 40, warn=1, give_back=lambda: given.append(True))
-    assert guard.resident_without_waste() > 0
+    assert guard.retained_bytes() > 0
     assert given == [True]

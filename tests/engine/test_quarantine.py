@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.engine.quarantine import MOST_ENTRIES, SECONDS, Quarantine
+from app.engine.quarantine import MAX_ENTRIES, SECONDS, Quarantine
 
 
 class Clock:
@@ -54,6 +54,6 @@ def test_a_first_strike_is_forgotten_too(quarantine: Quarantine, clock: Clock) -
 
 
 def test_it_does_not_grow_without_end(quarantine: Quarantine) -> None:
-    for number in range(MOST_ENTRIES + 10):
+    for number in range(MAX_ENTRIES + 10):
         quarantine.strike(str(number).encode())
-    assert len(quarantine._strikes) == MOST_ENTRIES
+    assert len(quarantine._strikes) == MAX_ENTRIES

@@ -222,7 +222,7 @@ def test_body_slots_are_handed_out_in_the_order_of_arrival() -> None:
     with ThreadPoolExecutor(4) as threads, queue.admit(0, Deadline.after(30)):
         for number in range(1, 5):
             threads.submit(come, number)
-            wait_until(lambda: len(queue._body_line) == number)  # noqa: B023  # called before the next round
+            wait_until(lambda: len(queue._body_tickets) == number)  # noqa: B023  # called before the next round
     assert entered == [1, 2, 3, 4]
 
 
