@@ -91,10 +91,10 @@ def _lone(name: str, settings: Mapping[str, str], photo_name: str, photo: bytes,
     from app.engine.allocator import keep_heap_small
     from app.engine.pipeline import Pipeline
     from app.engine.session import SessionCache
-    from app.engine.worker import KEPT, OWN_PAGES
+    from app.engine.worker import MMAP_THRESHOLD, TRIM_THRESHOLD
 
     os.environ.update(settings)
-    keep_heap_small(OWN_PAGES, KEPT)  # as an engine does
+    keep_heap_small(MMAP_THRESHOLD, TRIM_THRESHOLD)  # as an engine does
     cv2.setNumThreads(1)
     model = settings["MODEL_NAME"]
     config = EngineConfig(model, threads, max_pixels=MAX_PIXELS, max_pixels_hard=MAX_PIXELS, memory_mb=MEMORY_MB)
