@@ -72,7 +72,7 @@ class SettingsError(ValueError):
     """All invalid settings; the text names each of them."""
 
     def __init__(self, *problems: SettingProblem) -> None:
-        super().__init__("\n  ".join(["Invalid settings:", *map(str, problems)]))
+        super().__init__("\n  ".join(["Bad settings:", *map(str, problems)]))
         self.problems = problems
 
 

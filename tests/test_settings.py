@@ -61,7 +61,7 @@ def test_problems_are_a_list_without_secrets() -> None:
     port, cache = caught.value.problems
     assert (port.setting, port.value, port.reason[:5]) == ("PORT", "0", "Input")
     assert (cache.setting, cache.value) == ("CACHE_URL", "(secret)") and "memory://" in cache.reason
-    assert str(caught.value) == f"Invalid settings:\n  PORT=0: {port.reason}\n  CACHE_URL=(secret): {cache.reason}"
+    assert str(caught.value) == f"Bad settings:\n  PORT=0: {port.reason}\n  CACHE_URL=(secret): {cache.reason}"
 
 
 @pytest.mark.parametrize(
