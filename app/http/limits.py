@@ -27,7 +27,7 @@ from limits.strategies import RateLimiter
 from app.errors import RateLimited
 from app.http.client_address import client_network
 from app.limits import PREFIX, address_client, key_client, storage_uri
-from app.redis_link import CLIENT_OPTIONS, PATIENCE, PROBE_LIFE, Circuit, CircuitOpen
+from app.redis_link import CLIENT_OPTIONS, MAX_WAIT, PROBE_LIFE, Circuit, CircuitOpen
 from app.settings import Settings
 
 __all__ = ["count_megapixels", "init_app", "limited_by", "limiter", "stop", "storage_up"]
@@ -102,10 +102,10 @@ def _locked(lock: threading.RLock, question: Callable[..., R], *args: Any, **opt
 
 
 def _within_patience(circuit: Circuit, question: Callable[..., R], *args: Any, **options: Any) -> R:
-    """Ask Redis; all questions of one request together wait for PATIENCE at most."""
+    """Ask Redis; all questions of one request together wait for MAX_WAIT at most."""
     started, waited = time.monotonic(), g.get("redis_seconds", 0.0)
     try:
-        return circuit.ask(partial(question, *args, **options), PATIENCE - waited)
+        return circuit.call(partial(question, *args, **options), MAX_WAIT - waited)
     finally:
         g.redis_seconds = waited + time.monotonic() - started
 

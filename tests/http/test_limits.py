@@ -427,7 +427,7 @@ def test_a_request_waits_for_redis_only_so_long_in_all(
         patiences.append(patience)
         return question()
 
-    monkeypatch.setattr("app.redis_link.Circuit.ask", answer)
+    monkeypatch.setattr("app.redis_link.Circuit.call", answer)
     ask(make_shared(rate_limit_remove_bg_per_hour=3))
     assert patiences[0] == 0.5 and patiences == sorted(set(patiences), reverse=True)
 
@@ -455,7 +455,7 @@ def test_two_requests_that_find_redis_gone_are_both_counted_in_memory(
         both.wait()
         raise CircuitOpen
 
-    monkeypatch.setattr("app.redis_link.Circuit.ask", ask_circuit)
+    monkeypatch.setattr("app.redis_link.Circuit.call", ask_circuit)
     with ThreadPoolExecutor(2) as threads:
         done = [threads.submit(ask, client.application.test_client()) for _ in range(2)]
         assert [each.result().status_code for each in done] == [200, 200]

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 
 URL = "/remove-background"
 Start = Callable[..., Service]
-# No request waits longer for Redis (app.redis_link.PATIENCE), with much to spare for a machine that is busy.
+# No request waits longer for Redis (app.redis_link.MAX_WAIT), with much to spare for a machine that is busy.
 PROMPT_SECONDS = 5.0
 
 _widths = count(200)
