@@ -75,7 +75,7 @@ def test_the_refusal_says_what_the_limit_is(client: FlaskClient, clock: Clock) -
     body = ask(client).json
     assert body is not None
     assert (body["error"], body["code"], body["statusCode"]) == ("Rate limit exceeded", "RATE_LIMITED", 429)
-    assert body["details"] == "limit: 2 per hour at /remove-background; it starts anew in 3600 seconds"
+    assert body["details"] == "limit: 2 per hour at /remove-background; resets in 3600 seconds"
 
 
 def test_a_refused_request_reaches_no_engine(client: FlaskClient, fake_pool: FakePool) -> None:

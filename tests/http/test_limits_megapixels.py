@@ -51,8 +51,8 @@ def test_who_has_used_them_up_waits_for_the_next_minute(client: FlaskClient, fak
             {
                 "title": "Rate limit exceeded",
                 "code": "rate_limit_exceeded",
-                "detail": "At most 10 megapixels per minute are answered here. Try again after the seconds that "
-                "Retry-After names. (limit: 10 per minute at /v1.0/removebg; it starts anew in 60 seconds)",
+                "detail": "The limit is 10 megapixels per minute. Retry after the number of seconds in "
+                "Retry-After. (limit: 10 per minute at /v1.0/removebg; resets in 60 seconds)",
             }
         ]
     }
