@@ -17,7 +17,7 @@ from app import jail
 from app.engine.pool import EnginePool
 from app.errors import ForbiddenPath
 from app.http.factory import build_app
-from app.http.files import CHUNK
+from app.http.files import CHUNK_BYTES
 from app.imaging.formats import sniff
 from app.settings import Settings
 from tests.conftest import encoded, jpeg, opened, photo
@@ -209,7 +209,7 @@ def test_a_large_file_is_refused(make_client: Callable[..., FlaskClient], folder
 
 @pytest.mark.parametrize("extra", [-1, 0, 1, 2, 3])
 def test_pieces_of_any_length_make_one_image(client: FlaskClient, folders: Path, extra: int) -> None:
-    content = jpeg().ljust(2 * CHUNK + extra, b"\x01")
+    content = jpeg().ljust(2 * CHUNK_BYTES + extra, b"\x01")
     (folders / "uploads" / "padded.jpg").write_bytes(content)
     response = read(client, "padded.jpg")
     assert base64.b64decode(response.get_json()["image"], validate=True) == content

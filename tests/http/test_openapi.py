@@ -18,7 +18,7 @@ from app.http import rembg
 from app.http.cors import EXPOSED_HEADERS
 from app.http.factory import build_app
 from app.http.removebg import parameters as removebg
-from app.http.removebg.errors import CODES, OF_BACKGROUND
+from app.http.removebg.errors import BACKGROUND_CODES, CODES
 from app.options.parameters import PARAMETERS
 from app.options.values import Kind
 from app.settings import Settings
@@ -162,7 +162,7 @@ def test_every_parameter_of_rembg_is_described(document: Any) -> None:
 
 
 def test_every_code_of_removebg_is_described(document: Any) -> None:
-    codes = {code for _, code in CODES.values()} | set(OF_BACKGROUND.values())
+    codes = {code for _, code in CODES.values()} | set(BACKGROUND_CODES.values())
     codes |= {parameter.error for parameter in removebg.PARAMETERS.values()}
     described = removebg_codes(document["paths"]["/v1.0/removebg"])
     assert codes - described == set()
