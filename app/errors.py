@@ -340,7 +340,7 @@ class DeadlineExceeded(ServiceError):
     status = 504
     code = "DEADLINE_EXCEEDED"
     title = "Deadline exceeded"
-    default_message = "The image was not processed in time."
+    default_message = "The image was not finished in time."
     solution = "Retry later, or send a smaller image."
 
 
