@@ -33,7 +33,7 @@ lint: $(VENV)/.dev
 test: lint
 	$(BIN)/pytest
 
-# make bench ARGS="--photos 0.7 --seconds 5"; the figures in bench.json are what docs/performance.md is written from.
+# make bench ARGS="--photos 0.7 --seconds 5"; docs/performance.md is generated from bench.json.
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.vs_rembg --json bench.json $(ARGS)
 

@@ -114,6 +114,11 @@ def child_exit(server: Any, worker: Any) -> None:
     multiproc.mark_dead(worker.pid)
 
 
+def post_fork(server: Any, worker: Any) -> None:
+    """Allocate the worker's files of metrics."""
+    multiproc.reserve()
+
+
 def post_worker_init(worker: Any) -> None:
     """Start the engines, after the fork and before the first request."""
     request_log.configure(_settings)

@@ -9,10 +9,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from io import StringIO
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -35,6 +37,8 @@ LOW_PROFILE: dict[str, Any] = {
     "max_concurrent_uploads": 2,
     "max_dimension": 800,
 }
+# UTF-8, with or without the byte order mark that some editors write.
+ENV_ENCODING = "utf-8-sig"
 # Settings whose values are never shown.
 SECRETS = {"API_KEYS", "CACHE_URL", "REDIS_URL"}
 MEMORY_CACHE = "memory://"
@@ -80,7 +84,7 @@ class Settings(BaseSettings):
     """Configuration of the service; each field is the environment variable of the same name in capitals."""
 
     model_config = SettingsConfigDict(
-        env_ignore_empty=True, frozen=True, extra="ignore", env_file_encoding="utf-8", hide_input_in_errors=True
+        env_ignore_empty=True, frozen=True, extra="ignore", env_file_encoding=ENV_ENCODING, hide_input_in_errors=True
     )
 
     app_name: str = Field("Background Remover API", description="Name of the service in /health and /docs.")
@@ -94,7 +98,7 @@ class Settings(BaseSettings):
         None,
         ge=2,
         le=1000,
-        description="Threads per web worker. Default: engines + QUEUE_SIZE + MAX_CONCURRENT_UPLOADS + 16.",
+        description="Threads per web worker. Default: engines + QUEUE_SIZE + 16.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Minimum level of log lines.")
     model_name: str = Field("lite", description="Default model of requests.")
@@ -211,8 +215,13 @@ class Settings(BaseSettings):
         "models_allowed", "api_keys", "cors_origins", "metrics_allowed_ips", "allowed_url_hosts", mode="before"
     )
     @classmethod
-    def _split_names(cls, value: object) -> object:
-        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+    def _split_names(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str):
+            return value
+        names = tuple(filter(None, map(str.strip, value.split(","))))
+        if info.field_name == "api_keys" and not names:  # a service that was meant to be closed
+            raise ValueError("holds no key; leave it empty if none is needed")
+        return names
 
     @field_validator("model_name")
     @classmethod
@@ -310,10 +319,26 @@ def _is_low(profile: str) -> bool:
 
 def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
     """Read the settings; raise SettingsError for all invalid ones."""
+    if env_file is not None:
+        _check_env_file(Path(env_file))
     try:
         return Settings(_env_file=env_file, **overrides)
     except ValidationError as error:
         raise SettingsError(*map(_problem, error.errors())) from None
+
+
+def _check_env_file(file: Path) -> None:
+    """Raise SettingsError for an unreadable file, and for lines that python-dotenv would skip silently."""
+    try:
+        text = file.read_text(encoding=ENV_ENCODING)
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise SettingsError(SettingProblem("", "", f"{file}: {reason}")) from None
+    bad = [binding.original.line for binding in parse_stream(StringIO(text)) if binding.error or "\0" in text]
+    if bad:
+        raise SettingsError(*(SettingProblem("", "", f"{file}, line {line}: is not NAME=value") for line in bad))
 
 
 def _problem(details: Mapping[str, Any]) -> SettingProblem:

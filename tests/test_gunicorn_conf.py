@@ -34,8 +34,8 @@ def defaults() -> dict[str, str]:
     ("name", "value"),
     [
         ("workers", "1"),
-        ("threads", "66"),  # 2 engines, QUEUE_SIZE, MAX_CONCURRENT_UPLOADS, and 16 for /health and others
-        ("max_requests", "0"),  # engines are replaced one by one, workers are not
+        ("threads", "50"),  # 2 engines, QUEUE_SIZE, and 16 for all other requests
+        ("max_requests", "0"),  # engines are replaced one by one, not the worker with all of them
         ("preload_app", "False"),
         ("control_socket_disable", "True"),
         ("worker_tmp_dir", "/dev/shm"),  # noqa: S108

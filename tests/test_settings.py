@@ -55,6 +55,42 @@ def test_all_invalid_values_are_in_one_message(monkeypatch: pytest.MonkeyPatch) 
     assert [name for name in ALL_BAD if f"  {name}=" not in str(caught.value)] == []
 
 
+@pytest.mark.parametrize("value", [",", " ", " , "])
+def test_api_keys_without_a_key_stop_the_start(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEYS", value)
+    with pytest.raises(SettingsError, match=r"API_KEYS=\(secret\): .*holds no key"):
+        load_settings(env_file=None)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'PORT=1\nAPI_KEYS="sesame\nLOG_LEVEL=INFO\n', r", line 2: is not NAME=value"),
+        (b"PORT=1\n=x\n", r", line 2: is not NAME=value"),
+        ("API_KEYS=sesame\n".encode("utf-16"), r": is not UTF-8"),
+        ("API_KEYS=sesame\n".encode("utf-16-le"), r", line 1: is not NAME=value"),
+        ("API_KEYS=schlüssel\n".encode("latin-1"), r": is not UTF-8"),
+    ],
+)
+def test_an_env_file_that_cannot_be_parsed_stops_the_start(content: bytes, reason: str, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError, match=r"\ABad settings:\n  .*\.env" + reason) as caught:
+        load_settings(file)
+    assert "sesame" not in str(caught.value)
+
+
+def test_an_env_file_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="Is a directory"):
+        load_settings(tmp_path)
+
+
+def test_an_env_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes("\ufeffPORT=7003\n".encode())
+    assert load_settings(file).port == 7003
+
+
 def test_problems_are_a_list_without_secrets() -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings(None, port=0, cache_url="sesame")

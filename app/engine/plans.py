@@ -212,7 +212,7 @@ class CanvasPlan:
             subject,
             self.options,
             max_pixels=self._limited(max_pixels),
-            sharpest=min(1.0, self.best_side / max(frame)),
+            max_scale=min(1.0, self.best_side / max(frame)),
         )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 
 from flask import Request
 
-from app.limits import network
+from app.limits import network, parse_address
 
 __all__ = ["client_address", "client_network", "was_forwarded"]
 
@@ -19,12 +19,7 @@ def client_address(request: Request) -> IPv4Address | IPv6Address | None:
 
     `remote_addr` is set by Werkzeug's ProxyFix, which trusts as many proxies as TRUSTED_PROXIES.
     """
-    try:
-        address = ip_address((request.remote_addr or "").partition("%")[0])
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
+    return parse_address(request.remote_addr or "")
 
 
 def client_network(request: Request) -> str:

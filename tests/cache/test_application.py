@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from app import capacity
-from app.capacity import max_memory_mb, plan_capacity
+from app.capacity import plan_capacity
 from app.cli.doctor import configuration
 from app.cli.doctor.configuration import check_memory
 from app.cli.doctor.findings import Level
@@ -81,23 +81,6 @@ def test_a_valid_url_is_accepted_and_shows_no_password(url: str) -> None:
     settings = load_settings(None, cache_url=url)
     assert settings.cache_in_memory == (url == "memory://")
     assert "sesame" not in repr(settings)
-
-
-@pytest.mark.parametrize(("url", "more"), [(None, 0), ("redis://h", 0), ("memory://", 2 * 300)])
-def test_a_cache_in_memory_counts_for_each_worker(url: str | None, more: int) -> None:
-    plain = Settings(web_concurrency=2, engine_engines=1, engine_memory_mb=500)
-    settings = Settings(web_concurrency=2, engine_engines=1, engine_memory_mb=500, cache_url=url, cache_max_mb=300)
-    engines = plan_capacity(plain)
-    assert max_memory_mb(settings, engines) - max_memory_mb(plain, engines) == more
-
-
-def test_engines_leave_memory_for_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capacity, "memory_limit", lambda: 4000 * MEGABYTE)
-    monkeypatch.setattr(capacity, "cpu_quota", lambda: 16)
-    without = plan_capacity(Settings(memory_profile="standard")).engines
-    assert (
-        plan_capacity(Settings(memory_profile="standard", cache_url="memory://", cache_max_mb=1200)).engines < without
-    )
 
 
 def test_the_doctor_warns_when_memory_does_not_suffice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -280,6 +280,12 @@ def test_addresses_forged_by_the_client_are_ignored_behind_a_proxy(make_client: 
     assert [answer.status_code for answer in answers] == [200, 429]
 
 
+def test_ports_that_a_proxy_adds_do_not_count(make_client: MakeClient) -> None:
+    client = make_client(rate_limit_remove_bg_per_hour=1, trusted_proxies=1)
+    names = ("198.51.100.1:1000", "198.51.100.1:2000", "198.51.100.2:1000", "[2001:db8::1]:1", "[2001:db8:0:1::1]:1")
+    assert [ask(client, **{"X-Forwarded-For": name}).status_code for name in names] == [200, 429, 200, 200, 200]
+
+
 class Callers:
     """Application in which the test sets the authenticated client."""
 

@@ -1,4 +1,4 @@
-"""The service as an operator runs it: nginx with the shipped nginx.conf, TLS, two instances, Redis."""
+"""A complete deployment: nginx with nginx.conf, TLS, two instances, Redis."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _addresses = count(2)
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer with its headers as they came, repeated ones included."""
+    """An answer with its raw headers, including repeated ones."""
 
     status: int
     headers: Message
@@ -51,7 +51,7 @@ class Reply:
 
 
 def new_client() -> str:
-    """Return a loopback address that has not asked before: nginx sees it as the client's."""
+    """Return an unused loopback address, which nginx sees as that of a client."""
     number = next(_addresses)
     return f"127.0.{number // 250}.{number % 250 + 1}"
 
@@ -68,7 +68,7 @@ def reply(connection: http.client.HTTPConnection) -> Reply:
 
 
 def ask(nginx: NginxServer, path: str, body: bytes | None = None, client: str = "127.0.0.1", **headers: str) -> Reply:
-    """Ask through TLS; `X_Request_ID` among the headers stands for X-Request-ID."""
+    """Send a request through TLS; underscores in names of headers become hyphens."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     with closing(connect(nginx, client)) as connection:
         connection.request("POST" if body else "GET", path, body, named)
@@ -105,7 +105,7 @@ def make_nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeNginx]:
 
 @pytest.fixture(scope="module")
 def settings(redis: RedisServer) -> dict[str, object]:
-    """Settings of an instance behind nginx; whoever asks it directly may read its metrics."""
+    """Settings of an instance behind nginx; direct clients may read its metrics."""
     return {
         "ENGINE_PROCESSES": 1,
         "TRUSTED_PROXIES": 1,
@@ -128,13 +128,13 @@ def nginx(make_nginx: MakeNginx, instances: tuple[Service, Service]) -> NginxSer
 
 @pytest.fixture(scope="module")
 def deserted(make_nginx: MakeNginx) -> NginxServer:
-    """Nginx in front of nothing."""
+    """Nginx without a running instance."""
     return make_nginx(free_port(), free_port())
 
 
 @pytest.fixture(scope="module")
 def mute(make_nginx: MakeNginx) -> Iterator[NginxServer]:
-    """Nginx in front of an instance that accepts and says nothing, and with little patience."""
+    """Nginx with short timeouts, in front of an instance that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield make_nginx(server.getsockname()[1], proxy_read_timeout="1s")
 
@@ -151,7 +151,7 @@ def test_large_photos_and_answers_pass(nginx: NginxServer) -> None:
 
 
 def test_every_header_comes_once(nginx: NginxServer) -> None:
-    for answer in (ask(nginx, "/health"), ask(nginx, "/metrics")):  # an instance's own, and nginx's
+    for answer in (ask(nginx, "/health"), ask(nginx, "/metrics")):  # one from an instance, one from nginx
         for name, value in (SECURITY_HEADERS | {"Cross-Origin-Resource-Policy": "same-origin"}).items():
             assert answer.headers.get_all(name) == [value]
         assert answer.headers.get_all("Strict-Transport-Security") == ["max-age=31536000"]
@@ -164,11 +164,11 @@ def test_a_request_id_is_the_same_everywhere(nginx: NginxServer, instances: tupl
     made = ask(nginx, "/health/live", X_Request_ID="not ours").headers["X-Request-ID"]
     assert len(made) == 32
     for request_id in ("mine-1", made):
-        wait_until(partial(is_logged, nginx, instances, request_id))  # a line is written once the answer is out
+        wait_until(partial(is_logged, nginx, instances, request_id))  # a line is written after the answer
 
 
 def is_logged(nginx: NginxServer, instances: tuple[Service, Service], request_id: str) -> bool:
-    """Tell whether nginx and one of its instances have each a line about a request."""
+    """Return whether nginx and one instance have each logged a request."""
     line = f"request_id={request_id} "
     served = any(line in instance.log.read_text() for instance in instances)
     return served and line in (nginx.folder / "access.log").read_text()
@@ -181,7 +181,7 @@ def test_no_query_is_in_the_log(nginx: NginxServer) -> None:
     assert '"GET /health/live" 200' in log.read_text() and "secret-1" not in log.read_text()
 
 
-def test_plain_http_leads_to_https(nginx: NginxServer) -> None:
+def test_plain_http_redirects_to_https(nginx: NginxServer) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", nginx.http, timeout=10)) as connection:
         connection.request("POST", f"{URL}?format=webp", b"x")
         answer = reply(connection)
@@ -212,7 +212,7 @@ def test_a_forged_address_does_not_help(name: str, nginx: NginxServer) -> None:
     assert codes == [415] * 4 + [429]
 
 
-def test_an_instances_own_errors_pass_untouched(nginx: NginxServer, instances: tuple[Service, Service]) -> None:
+def test_errors_of_an_instance_pass_unchanged(nginx: NginxServer, instances: tuple[Service, Service]) -> None:
     for path, body in ((URL, b"no image"), ("/nowhere", None), (f"{URL}?quality=1", jpeg())):
         through = ask(nginx, path, body, new_client(), X_Request_ID="same")
         direct = instances[0].request(path, body, headers={"X-Request-ID": "same", "X-Forwarded-For": "192.0.2.1"})
@@ -227,7 +227,7 @@ def test_metrics_are_closed_to_the_outside(path: str, nginx: NginxServer, instan
     assert (answer.status, answer.json["code"]) == (403, "FORBIDDEN")
 
 
-def test_a_body_of_exactly_the_limit_is_left_to_the_instance(nginx: NginxServer) -> None:
+def test_a_body_of_exactly_the_limit_reaches_the_instance(nginx: NginxServer) -> None:
     answer = ask(nginx, URL, bytes(TOO_MANY_BYTES - 1), new_client())
     assert (answer.status, answer.json["code"]) == (413, "FILE_TOO_LARGE")
     assert "image has" in answer.json["message"]
@@ -239,11 +239,11 @@ def test_a_slow_uploader_reads_its_413(nginx: NginxServer) -> None:
     assert answer.json["request_id"] == answer.headers["X-Request-ID"]
 
 
-def test_who_sends_all_of_it_reads_its_413(nginx: NginxServer) -> None:
+def test_a_client_that_sends_its_whole_body_reads_its_413(nginx: NginxServer) -> None:
     assert ask(nginx, URL, bytes(TOO_MANY_BYTES), new_client()).json["code"] == "FILE_TOO_LARGE"
 
 
-def test_who_does_not_say_how_much_it_sends_reads_its_413(nginx: NginxServer) -> None:
+def test_a_client_with_a_chunked_body_reads_its_413(nginx: NginxServer) -> None:
     with closing(connect(nginx, new_client())) as connection:
         chunks = (bytes(1_000_000) for _ in range(18))
         connection.request("POST", URL, chunks, encode_chunked=True)
@@ -266,7 +266,7 @@ def test_a_slow_uploader_reads_its_429(nginx: NginxServer) -> None:
 
 
 def hold(nginx: NginxServer, client: str) -> http.client.HTTPSConnection:
-    """Begin an upload and leave it at that."""
+    """Begin an upload and stop sending."""
     connection = connect(nginx, client)
     connection.putrequest("POST", URL)
     connection.putheader("Content-Length", "1000000")
@@ -274,13 +274,13 @@ def hold(nginx: NginxServer, client: str) -> http.client.HTTPSConnection:
     return connection
 
 
-def test_one_address_holds_so_many_requests_and_no_more(nginx: NginxServer) -> None:
+def test_the_number_of_open_requests_per_address_is_limited(nginx: NginxServer) -> None:
     client = new_client()
     held = [hold(nginx, client) for _ in range(63)]
     assert ask(nginx, "/health/live", client=client).status == 200
 
     def is_full() -> bool:
-        held.append(hold(nginx, client))  # nginx ends those that it has waited for too long
+        held.append(hold(nginx, client))  # nginx closes connections after its timeout
         return ask(nginx, "/health/live", client=client).status == 429
 
     wait_until(is_full)
@@ -327,12 +327,12 @@ class Load:
                 self.replies.append(error)
 
     def answered(self, more: int) -> None:
-        """Wait for so many more answers."""
+        """Wait for this number of further answers."""
         enough = len(self.replies) + more
         wait_until(lambda: len(self.replies) >= enough)
 
     def stop(self) -> Counter[object]:
-        """Return how often each status came; an error by its type."""
+        """Stop, and return the count of each status or type of error."""
         self._stop.set()
         for thread in self.threads:
             thread.join(60)
@@ -340,14 +340,14 @@ class Load:
 
 
 def connections(port: int) -> int:
-    """Return how many connections an instance has, those it has not accepted yet included."""
+    """Return the number of an instance's connections, including those it has not accepted yet."""
     return sum(
         connection.status == psutil.CONN_ESTABLISHED and tuple(connection.laddr)[1:] == (port,)
         for connection in psutil.net_connections("tcp4")
     )
 
 
-def test_a_killed_instance_costs_only_what_it_held(
+def test_a_killed_instance_costs_only_its_own_requests(
     start: Start, settings: dict[str, object], make_nginx: MakeNginx, tmp_path: Path
 ) -> None:
     doomed, survivor = start(**settings), start(**settings)
@@ -357,7 +357,7 @@ def test_a_killed_instance_costs_only_what_it_held(
     tree = [psutil.Process(doomed.process.pid), *doomed.tree()]
     for process in tree:
         process.suspend()
-    wait_until(lambda: connections(doomed.port) >= 3)  # about half of the clients; the others are served
+    wait_until(lambda: connections(doomed.port) >= 3)  # about half of the clients; the other instance has the rest
     load.answered(5)
     for process in tree:
         process.kill()
@@ -367,7 +367,7 @@ def test_a_killed_instance_costs_only_what_it_held(
         doomed.port, tmp_path / "log", gunicorn({**environment, "PORT": str(doomed.port)}, tmp_path / "log")
     )
     try:
-        wait_until(again.received)  # nginx has tried it again
+        wait_until(again.received)  # nginx uses it again
         outcome = load.stop()
     finally:
         load.stop()
@@ -380,7 +380,7 @@ def test_a_killed_instance_costs_only_what_it_held(
 
 
 def was_held(nginx: NginxServer, reply: Reply, port: int) -> bool:
-    """Tell by nginx's log whether a request had reached this instance when it failed, and was sent to no other."""
+    """Return whether nginx's log shows that a failed request was sent to this instance only."""
     request_id = reply.headers["X-Request-ID"]
     log = (nginx.folder / "access.log").read_text()
     return (
@@ -388,14 +388,12 @@ def was_held(nginx: NginxServer, reply: Reply, port: int) -> bool:
     )
 
 
-def test_an_instance_that_is_restarted_in_order_costs_nothing(
-    start: Start, settings: dict[str, object], make_nginx: MakeNginx
-) -> None:
+def test_an_orderly_restart_costs_no_request(start: Start, settings: dict[str, object], make_nginx: MakeNginx) -> None:
     leaving, staying = start(**settings), start(**settings)
     load = Load(make_nginx(leaving.port, staying.port), clients=6)
     load.answered(20)
     assert leaving.stop() == 0
     load.answered(20)
     outcome = load.stop()
-    assert outcome.keys() <= {200, 503}, outcome  # 503: accepted, and then told SHUTTING_DOWN
+    assert outcome.keys() <= {200, 503}, outcome  # 503: accepted, then SHUTTING_DOWN
     assert outcome[503] <= 6
