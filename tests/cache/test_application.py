@@ -89,7 +89,7 @@ def test_the_doctor_warns_when_memory_does_not_suffice(monkeypatch: pytest.Monke
     settings = Settings(memory_profile="low", cache_url="memory://")
     finding = check_memory(settings, plan_capacity(settings))
     assert finding.level is Level.WARN
-    assert finding.found.startswith("engines, uploads and kept results may take")
+    assert finding.found.startswith("engines, uploads and cached results may use")
     assert finding.advice.startswith("Lower CACHE_MAX_MB, ")
     small = Settings(memory_profile="low", cache_url="memory://", cache_max_mb=32)
     assert check_memory(small, plan_capacity(small)).level is Level.OK

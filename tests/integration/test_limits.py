@@ -244,7 +244,7 @@ def test_a_client_can_be_reset(service: Service, redis: RedisServer) -> None:
 
 def test_counts_in_memory_cannot_be_reset_from_outside() -> None:
     done = reset("192.0.2.1")
-    assert done.returncode == 1 and "cannot be reached from outside" in done.stderr
+    assert done.returncode == 1 and "cannot be reset from outside" in done.stderr
 
 
 def test_a_reset_without_redis_fails_with_one_line() -> None:
