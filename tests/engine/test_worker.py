@@ -173,7 +173,7 @@ def test_a_request_is_accepted_and_answered(alone: bool, engine: Harness) -> Non
         (CorruptImage("cut short"), "CORRUPT_IMAGE", "cut short"),
         (MemoryError(), "OUT_OF_MEMORY", "Image too large"),
         (RuntimeError("std::bad_alloc"), "OUT_OF_MEMORY", "Image too large"),
-        (RuntimeError("/secret/path"), "INTERNAL", "Something went wrong"),
+        (RuntimeError("/secret/path"), "INTERNAL", "An internal error occurred."),
     ],
 )
 def test_a_failure_is_an_error_and_the_engine_continues(
