@@ -57,4 +57,4 @@ EXPOSE 5001
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-m", "app.healthcheck"]
-CMD ["gunicorn", "app:create_app()"]
+CMD ["python", "-m", "app", "serve"]

@@ -23,7 +23,7 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 	@touch $@
 
 run: setup
-	@exec $(BIN)/gunicorn "app:create_app()"
+	@exec $(BIN)/python -m app serve
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ import click
 from app.cli.doctor.command import doctor
 from app.cli.limits import limits
 from app.cli.models import models
+from app.cli.serve import serve
 from app.settings import SettingsError, load_settings
 from app.storage import sweep
 
@@ -45,5 +46,5 @@ def export_rembg_settings() -> None:
         os.environ["MODEL_CHECKSUM_DISABLED"] = "1"
 
 
-for command in (doctor, models, limits):
+for command in (serve, doctor, models, limits):
     main.add_command(command)

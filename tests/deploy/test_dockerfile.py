@@ -45,7 +45,7 @@ def test_it_runs_as_an_unprivileged_user() -> None:
 
 
 def test_it_starts_and_stops_like_the_service_itself() -> None:
-    assert FINAL.command("CMD") == ["gunicorn", "app:create_app()"]
+    assert FINAL.command("CMD") == ["python", "-m", "app", "serve"]
     assert FINAL.last("STOPSIGNAL") == "SIGTERM"
     assert FINAL.last("EXPOSE") == str(Settings().port)
 

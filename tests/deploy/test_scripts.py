@@ -88,7 +88,7 @@ def test_the_installed_service_works(installed: Path, tmp_path: Path) -> None:
     home, port, log = installed / "opt/background-remover", free_port(), tmp_path / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [home / ".venv/bin/gunicorn", "app:create_app()"],
+            [home / ".venv/bin/python", "-m", "app", "serve"],
             cwd=home,
             env={"HOST": "127.0.0.1", "PORT": str(port), "ENGINE_PROCESSES": "1"},
             stdout=output,

@@ -69,7 +69,7 @@ def test_a_unit_starts_an_existing_command(unit: Path) -> None:
     (command,) = setting("ExecStart", unit)
     program, *arguments = shlex.split(command)
     assert program.startswith("/opt/background-remover/.venv/bin/")
-    assert arguments in (["app:create_app()"], ["-m", "app", "cleanup"])
+    assert arguments in (["-m", "app", "serve"], ["-m", "app", "cleanup"])
 
 
 def test_clean_up_is_hourly() -> None:
