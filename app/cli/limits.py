@@ -20,7 +20,8 @@ def reset(client: str) -> None:
     """Delete a client's counts in Redis; CLIENT is the name of an API key, or an address."""
     from redis import RedisError
 
-    from app.limits import forget, possible_clients
+    from app.clients import possible_clients
+    from app.limits import forget
 
     settings = load_settings()
     if settings.rate_limit_storage == "memory":

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from flask import Request
 
-from app.limits import network, parse_address
+from app.clients import network, parse_address
 
 __all__ = ["client_address", "client_network", "was_forwarded"]
 

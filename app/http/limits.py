@@ -23,10 +23,11 @@ from limits import RateLimitItemPerHour
 from limits.storage import MemoryStorage
 from limits.strategies import RateLimiter
 
+from app.clients import address_client, key_client
 from app.errors import RateLimited
 from app.http.client_address import client_network
 from app.http.limit_storage import GuardedLimiter
-from app.limits import PREFIX, address_client, key_client, storage_uri
+from app.limits import PREFIX, storage_uri
 from app.redis_link import CLIENT_OPTIONS, CircuitOpen
 from app.settings import Settings
 

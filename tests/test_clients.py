@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.limits import address_client, key_client, parse_address, possible_clients
+from app.clients import address_client, key_client, parse_address, possible_clients
 
 
 def test_a_name_cannot_match_the_key_of_another_client() -> None:
