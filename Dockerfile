@@ -1,5 +1,5 @@
-# The service in a container: docs/deployment.md says how to run it, and what of its size is what.
-# Pinned to a Python and a Debian. To pin to the byte as well: --build-arg PYTHON_IMAGE=python@sha256:…
+# The service in a container; docs/deployment.md describes its start and its size.
+# Pinned to versions of Python and Debian. To pin the exact image: --build-arg PYTHON_IMAGE=python@sha256:…
 ARG PYTHON_IMAGE=python:3.11.15-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
@@ -8,8 +8,8 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
 WORKDIR /app
 COPY requirements.txt requirements-rembg.txt ./
-# The base image's pip installs into an environment without one of its own. What nobody runs is left out: test suites of
-# the packages, and onnxruntime's tools for converting models.
+# The base image's pip installs into an environment without pip. Unused files are removed: test suites of packages, and
+# onnxruntime's tools for converting models.
 RUN python -m venv --without-pip /opt/venv \
     && python -m pip --python /opt/venv/bin/python install -r requirements.txt \
     && python -m pip --python /opt/venv/bin/python install --no-deps -r requirements-rembg.txt \
@@ -19,9 +19,9 @@ RUN python -m venv --without-pip /opt/venv \
     /opt/venv/lib/python3*/site-packages/onnxruntime/transformers
 COPY gunicorn.conf.py ./
 COPY app app
-# Compiled here, since the running container may not write.
+# Compiled here, because the running container can't write.
 RUN /opt/venv/bin/python -m compileall -q app gunicorn.conf.py
-# Models to bake in beside the embedded one, by rembg's names: --build-arg MODELS="u2net silueta"
+# Models to include beside the embedded one, by rembg's names: --build-arg MODELS="u2net silueta"
 ARG MODELS=""
 ENV REMBG_HOME=/models
 RUN mkdir -p /models \
@@ -41,7 +41,7 @@ COPY --from=build /opt/venv /opt/venv
 COPY --from=build /models /models
 COPY --from=build /data /data
 COPY --from=build /app /app
-# HOME: nothing is kept there, but libraries ask.
+# HOME: required by libraries, otherwise unused.
 ENV PATH=/opt/venv/bin:${PATH} \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -50,11 +50,11 @@ ENV PATH=/opt/venv/bin:${PATH} \
     OUTPUT_DIR=/data/outputs \
     UPLOAD_DIR=/data/uploads
 WORKDIR /app
-# A number, so that an orchestrator can see that it is not root's; it owns no file of the image.
+# Numeric, so that an orchestrator can verify that it is not root; it owns no file of the image.
 USER 10001:10001
 EXPOSE 5001
 # gunicorn's graceful stop, which takes up to SHUTDOWN_GRACE (30 s): docker stop --time 45.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-m", "app.healthcheck"]
-CMD ["gunicorn", "app:create_app()"]
+CMD ["python", "-m", "app", "serve"]

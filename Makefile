@@ -23,7 +23,7 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 	@touch $@
 
 run: setup
-	@exec $(BIN)/gunicorn "app:create_app()"
+	@exec $(BIN)/python -m app serve
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -33,7 +33,7 @@ lint: $(VENV)/.dev
 test: lint
 	$(BIN)/pytest
 
-# make bench ARGS="--photos 0.7 --seconds 5"; the figures in bench.json are what docs/performance.md is written from.
+# make bench ARGS="--photos 0.7 --seconds 5"; docs/performance.md is generated from bench.json.
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.vs_rembg --json bench.json $(ARGS)
 

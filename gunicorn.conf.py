@@ -114,10 +114,15 @@ def child_exit(server: Any, worker: Any) -> None:
     multiproc.mark_dead(worker.pid)
 
 
+def post_fork(server: Any, worker: Any) -> None:
+    """Allocate the worker's files of metrics."""
+    multiproc.reserve()
+
+
 def post_worker_init(worker: Any) -> None:
     """Start the engines, after the fork and before the first request."""
     request_log.configure(_settings)
-    keep_heap_small(own_pages=1 << 20, kept=2 << 20)  # the bodies of small photos, from one to the next
+    keep_heap_small(mmap_threshold=1 << 20, trim_threshold=2 << 20)  # the bodies of small photos, from one to the next
     services = _services(worker)
     services.start()
     graceful = signal.getsignal(signal.SIGTERM)

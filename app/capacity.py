@@ -12,14 +12,14 @@ from app.settings import Settings
 
 __all__ = ["Capacity", "max_memory_mb", "plan_capacity", "web_threads"]
 
-# MB of gunicorn and one web worker, and how many copies of a body live while it is read and taken apart.
+# MB of gunicorn and one web worker, and copies of a body in memory while it is read and parsed.
 WEB_MB, BODY_COPIES = 70, 2.5
-# An engine needs at least this many MB on top of its model to be of any use.
+# MB that an engine needs at least on top of its model.
 MIN_HEADROOM_MB = 64
 WARN_SHARE = 0.8
-# More threads than this bring an inference of 320 x 320 px next to nothing.
+# An inference of 320 x 320 px does not get faster with more threads.
 MAX_THREADS_ALONE = 8
-# What MEMORY_PROFILE=low is made for, whatever the machine has.
+# Memory limit assumed with MEMORY_PROFILE=low.
 LOW_LIMIT = 512 * MEGABYTE
 # Threads beyond those of admitted photos, so that /health and refusals never wait.
 SPARE_THREADS = 16
@@ -40,15 +40,15 @@ class Capacity:
 
 
 def plan_capacity(settings: Settings) -> Capacity:
-    """Choose from the cores and the memory of the container what the settings leave open."""
+    """Return the capacity by the settings, with defaults from the cores and the memory of the container."""
     cores = max(1, cpu_quota() // settings.web_concurrency)
-    neediest = max((REGISTRY[name] for name in settings.allowed_models), key=lambda model: model.cap_mb)
+    largest = max((REGISTRY[name] for name in settings.allowed_models), key=lambda model: model.cap_mb)
     room = _room_for_engines(settings)
-    engines = settings.engine_processes or choose_processes(cores, room, neediest.cap_mb)
+    engines = settings.engine_processes or choose_processes(cores, room, largest.cap_mb)
     heavy = not all(REGISTRY[name].light for name in settings.allowed_models)
     threads = choose_threads(cores, engines, heavy=heavy)
-    least = neediest.memory_mb + MIN_HEADROOM_MB
-    cap = settings.engine_memory_mb or max(least, min(neediest.cap_mb, room // engines))
+    min_cap = largest.memory_mb + MIN_HEADROOM_MB
+    cap = settings.engine_memory_mb or max(min_cap, min(largest.cap_mb, room // engines))
     config = EngineConfig(
         model=settings.model_name,
         threads=settings.engine_threads or threads,
@@ -58,7 +58,7 @@ def plan_capacity(settings: Settings) -> Capacity:
         memory_mb=cap,
         memory_warn_mb=settings.memory_warn_mb or int(cap * WARN_SHARE),
         max_tasks=settings.engine_max_tasks,
-        faults=os.environ.get("ENGINE_FAULTS") == "1",  # for tests alone, so not a setting
+        faults=os.environ.get("ENGINE_FAULTS") == "1",  # only for tests, so not a setting
         rembg_home=settings.rembg_home,
         log_level=settings.log_level,
         log_format=settings.log_format,
@@ -68,14 +68,14 @@ def plan_capacity(settings: Settings) -> Capacity:
 
 
 def _room_for_engines(settings: Settings) -> int:
-    """Return the MB of one web worker's share that are left for its engines beside uploads and kept results."""
+    """Return the MB for the engines of one web worker: its share, minus uploads and cached results."""
     limit = min(memory_limit(), LOW_LIMIT) if settings.memory_profile == "low" else memory_limit()
     share = limit // settings.web_concurrency // MEGABYTE
     return max(0, int(share - _max_web_mb(settings)))
 
 
 def max_memory_mb(settings: Settings, capacity: Capacity) -> int:
-    """Return the MB of all that may be in memory at once, in all web workers and their engines."""
+    """Return the maximum memory of all web workers and their engines, in MB."""
     engines = capacity.engines * capacity.config.memory_mb
     return settings.web_concurrency * int(_max_web_mb(settings) + engines)
 
@@ -86,5 +86,5 @@ def _max_web_mb(settings: Settings) -> float:
 
 
 def web_threads(settings: Settings) -> int:
-    """Return the threads of a web worker: one for each admitted photo, and some to answer all other requests."""
+    """Return the threads of a web worker: one for each admitted photo, and some for all other requests."""
     return settings.web_threads or plan_capacity(settings).places + SPARE_THREADS

@@ -1,4 +1,4 @@
-"""Every way in which a request can fail.
+"""Errors of requests, as a tree of classes.
 
     ServiceError
     ├── BadRequest 400
@@ -39,7 +39,7 @@
     │   └── ShuttingDown          SHUTTING_DOWN
     └── DeadlineExceeded 504      DEADLINE_EXCEEDED
 
-A leaf names a cause; what the caller reads is data on its class. Branches without a code are never raised.
+A leaf names a cause; its public texts are data on its class. Classes without a code are never raised.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ __all__ = ["ServiceError", "error_codes", "from_code"]
 class ServiceError(Exception):
     """A failure with a stable code that may be shown to the caller.
 
-    `message` and `details` are public: never a path, a stack trace or what an image holds. `retry_after` is in whole
-    seconds. `parameter` names the field that is to blame, where there is one.
+    `message` and `details` are public: no paths, stack traces or image contents. `retry_after` is in whole
+    seconds. `parameter` is the name of the invalid field, if any.
     """
 
     status: ClassVar[int] = 500
@@ -90,29 +90,29 @@ class BadRequest(ServiceError):
 
 class MissingImage(BadRequest):
     code = "MISSING_IMAGE"
-    title = "No image"
-    default_message = "The request holds no image."
+    title = "Missing image"
+    default_message = "The request contains no image."
     solution = "Send the image as multipart field 'file', as the raw body, or as base64 in 'image'."
 
 
 class InvalidParameter(BadRequest):
     code = "INVALID_PARAMETER"
     title = "Invalid parameter"
-    default_message = "A parameter has a value that is not allowed."
-    solution = "Correct the parameter that the message names."
+    default_message = "A parameter has an invalid value."
+    solution = "Correct the parameter named in the message."
 
 
 class RoiExceedsBounds(InvalidParameter):
     code = "ROI_EXCEEDS_BOUNDS"
     title = "Region outside the image"
-    default_message = "The region of interest reaches beyond the image."
+    default_message = "The region of interest extends beyond the image."
     solution = "Send 'roi' as two corners inside the image, like 0px 0px 200px 100px or 10% 10% 90% 90%."
 
 
 class RoiEmpty(InvalidParameter):
     code = "ROI_REGION_EMPTY"
-    title = "Region empty"
-    default_message = "The region of interest holds no pixel."
+    title = "Empty region"
+    default_message = "The region of interest contains no pixels."
     solution = "Send 'roi' as left, top, right and bottom, with left before right and top before bottom."
 
 
@@ -126,43 +126,43 @@ class InvalidBase64(BadRequest):
 class InvalidJson(BadRequest):
     code = "INVALID_JSON"
     title = "Invalid JSON"
-    default_message = "The body is not a JSON object that can be read."
+    default_message = "The body is not a valid JSON object."
     solution = "Send one flat JSON object in UTF-8."
 
 
 class EmptyFile(BadRequest):
     code = "EMPTY_FILE"
     title = "Empty file"
-    default_message = "The image has no bytes."
-    solution = "Check that the file was read before it was sent."
+    default_message = "The image is empty (0 bytes)."
+    solution = "Check that the client reads the file before sending it."
 
 
 class MultipleSources(BadRequest):
     code = "MULTIPLE_SOURCES"
-    title = "More than one image"
-    default_message = "The request holds more than one image."
+    title = "Multiple images"
+    default_message = "The request contains more than one image."
     solution = "Send exactly one of 'file' and 'image'."
 
 
 class UrlRefused(BadRequest):
     code = "INVALID_URL"
     title = "URL not allowed"
-    default_message = "The URL is not one that this server fetches."
-    solution = "Name an image on the public internet by its http or https URL, or send the image itself."
+    default_message = "This server does not fetch from this URL."
+    solution = "Use an http or https URL of an image on the public internet, or upload the image."
 
 
 class DownloadFailed(BadRequest):
     code = "DOWNLOAD_FAILED"
     title = "Download failed"
     default_message = "The image at the URL could not be fetched."
-    solution = "Open the URL in a browser to see what it answers, or send the image itself."
+    solution = "Check that the URL opens in a browser, or upload the image."
 
 
 class AuthRequired(ServiceError):
     status = 401
     code = "AUTH_REQUIRED"
     title = "API key required"
-    default_message = "This server answers only callers with an API key."
+    default_message = "This server requires an API key."
     solution = "Send your key as 'X-Api-Key: <key>' or 'Authorization: Bearer <key>'."
 
 
@@ -170,46 +170,46 @@ class Forbidden(ServiceError):
     status = 403
     code = "FORBIDDEN"
     title = "Forbidden"
-    default_message = "This address may not be read from where you are."
-    solution = "Ask from an address in METRICS_ALLOWED_IPS, without a proxy between."
+    default_message = "Access from this IP address is not allowed."
+    solution = "Connect directly, without a proxy, from an address in METRICS_ALLOWED_IPS."
 
 
 class AuthFailed(Forbidden):
     code = "AUTH_FAILED"
     title = "API key invalid"
-    default_message = "The API key is not one that this server knows."
+    default_message = "The API key is unknown to this server."
     solution = "Check the key, or ask the operator for one."
 
 
 class ForbiddenPath(Forbidden):
     code = "FORBIDDEN_PATH"
     title = "Path not allowed"
-    default_message = "This path does not name a file that may be read."
-    solution = "Send a path relative to the upload or the output folder, such as the name in X-Saved-As."
+    default_message = "The path does not name a readable file."
+    solution = "Send a path relative to the upload or output folder, such as the name in X-Saved-As."
 
 
 class NotFound(ServiceError):
     status = 404
     code = "NOT_FOUND"
     title = "Not found"
-    default_message = "There is nothing at this address."
-    solution = "Check the path; POST /remove-background takes a photo."
+    default_message = "No resource exists at this path."
+    solution = "Check the path. Send photos with POST /remove-background."
 
 
 class MethodNotAllowed(ServiceError):
     status = 405
     code = "METHOD_NOT_ALLOWED"
     title = "Method not allowed"
-    default_message = "This address does not answer this method."
-    solution = "Use a method that the 'Allow' header names."
+    default_message = "This path does not support this HTTP method."
+    solution = "Use a method listed in the 'Allow' header."
 
 
 class RequestTimeout(ServiceError):
     status = 408
     code = "REQUEST_TIMEOUT"
     title = "Request timeout"
-    default_message = "The request's body came too slowly."
-    solution = "Send a smaller image, or over a faster connection."
+    default_message = "The request body was not received in time."
+    solution = "Send a smaller image, or use a faster connection."
 
 
 class PayloadTooLarge(ServiceError):
@@ -219,7 +219,7 @@ class PayloadTooLarge(ServiceError):
 class FileTooLarge(PayloadTooLarge):
     code = "FILE_TOO_LARGE"
     title = "File too large"
-    default_message = "The upload has too many bytes."
+    default_message = "The upload is too large."
     solution = "Send a smaller file."
 
 
@@ -233,8 +233,8 @@ class TooManyPixels(PayloadTooLarge):
 class TooManyParts(PayloadTooLarge):
     code = "TOO_MANY_PARTS"
     title = "Too many form fields"
-    default_message = "The form has too many fields."
-    solution = "Send only the fields that the documentation names."
+    default_message = "The form contains too many fields."
+    solution = "Send only documented fields."
 
 
 class OutOfMemory(PayloadTooLarge):
@@ -248,7 +248,7 @@ class UnsupportedFormat(ServiceError):
     status = 415
     code = "UNSUPPORTED_FORMAT"
     title = "Unsupported format"
-    default_message = "The bytes are not an image in a format that this server reads."
+    default_message = "The data is not an image in a supported format."
     solution = "Send JPEG, PNG, WEBP, GIF, BMP or TIFF."
 
 
@@ -259,22 +259,22 @@ class Unprocessable(ServiceError):
 class CorruptImage(Unprocessable):
     code = "CORRUPT_IMAGE"
     title = "Corrupt image"
-    default_message = "The image is damaged or cut short and cannot be read."
-    solution = "Open the image in an editor, save it again, and send it whole."
+    default_message = "The image is damaged or truncated and cannot be decoded."
+    solution = "Save the image again with an image editor and send the complete file."
 
 
 class ImageRefused(Unprocessable):
     code = "IMAGE_REFUSED"
     title = "Image refused"
-    default_message = "This image has brought engines down and is refused for some minutes."
-    solution = "Send another image, or the same one saved anew by an image editor."
+    default_message = "This image has crashed the engine repeatedly and is refused for some minutes."
+    solution = "Send another image, or save this one again with an image editor."
 
 
 class UnknownForeground(Unprocessable):
     code = "UNKNOWN_FOREGROUND"
     title = "No subject found"
-    default_message = "The model sees no subject in this image."
-    solution = "Send a photo with a clear subject, or leave out require_foreground."
+    default_message = "The model found no subject in this image."
+    solution = "Send a photo with a clear subject, or omit require_foreground."
 
 
 class RateLimited(ServiceError):
@@ -282,38 +282,38 @@ class RateLimited(ServiceError):
     code = "RATE_LIMITED"
     title = "Rate limit exceeded"
     default_message = "This client has sent too many requests."
-    solution = "Try again after the seconds that Retry-After names."
+    solution = "Retry after the number of seconds in Retry-After."
 
 
 class QueueFull(ServiceError):
     status = 429
     code = "QUEUE_FULL"
     title = "Server busy"
-    default_message = "Every engine is busy and the queue is full."
-    solution = "Try again after the seconds that Retry-After names: a place is kept then."
+    default_message = "All engines are busy and the queue is full."
+    solution = "Retry after the number of seconds in Retry-After; a place in the queue is reserved."
     default_retry_after = 1
 
 
 class InternalError(ServiceError):
     code = "INTERNAL"
     title = "Internal error"
-    default_message = "Something went wrong on the server."
-    solution = "Try again; if it happens again, report the request_id."
+    default_message = "An internal error occurred."
+    solution = "Retry. If the error persists, report the request_id."
 
 
 class EngineCrashed(InternalError):
     code = "ENGINE_CRASHED"
     title = "Engine crashed"
-    default_message = "The process that worked on this image ended. It is being replaced."
-    solution = "Try again; if it happens again with this image, report the request_id."
+    default_message = "The engine process crashed while processing this image; it is being restarted."
+    solution = "Retry. If the error persists for this image, report the request_id."
 
 
 class NotImplementedHere(ServiceError):
     status = 501
     code = "NOT_IMPLEMENTED"
     title = "Not implemented"
-    default_message = "This server does not do that."
-    solution = "Leave the call out: nothing depends on it."
+    default_message = "This server does not implement this endpoint."
+    solution = "Omit this call; no other call depends on it."
 
 
 class Unavailable(ServiceError):
@@ -323,8 +323,8 @@ class Unavailable(ServiceError):
 class ModelUnavailable(Unavailable):
     code = "MODEL_UNAVAILABLE"
     title = "Model unavailable"
-    default_message = "The model cannot be used at present."
-    solution = "Try again later, or ask for another model."
+    default_message = "The model is currently unavailable."
+    solution = "Retry later, or choose another model."
     default_retry_after = 30
 
 
@@ -332,7 +332,7 @@ class ShuttingDown(Unavailable):
     code = "SHUTTING_DOWN"
     title = "Shutting down"
     default_message = "The server is shutting down."
-    solution = "Try again in a moment."
+    solution = "Retry in a few seconds."
     default_retry_after = 5
 
 
@@ -341,7 +341,7 @@ class DeadlineExceeded(ServiceError):
     code = "DEADLINE_EXCEEDED"
     title = "Deadline exceeded"
     default_message = "The image was not finished in time."
-    solution = "Try again later or send a smaller image."
+    solution = "Retry later, or send a smaller image."
 
 
 def _leaves(root: type[ServiceError]) -> Iterator[type[ServiceError]]:
@@ -352,7 +352,7 @@ def _leaves(root: type[ServiceError]) -> Iterator[type[ServiceError]]:
 
 
 def error_codes() -> dict[str, type[ServiceError]]:
-    """Return every error that can be raised, by its code."""
+    """Return the classes of all errors that can be raised, by code."""
     return {leaf.code: leaf for leaf in _leaves(ServiceError)}
 
 

@@ -1,6 +1,6 @@
-"""Ask the service on this machine whether it is ready: `python -m app.healthcheck`, for containers without curl.
+"""Health check of the service on this machine, for containers without curl: `python -m app.healthcheck`.
 
-Exit status 0 when /health/ready says 200, else 1 with the reason. Imports the standard library only, since it runs
+Exit status 0 if /health/ready answers 200, else 1 with the reason. Imports the standard library only, since it runs
 every few seconds.
 """
 
@@ -12,12 +12,12 @@ import sys
 
 __all__ = ["main"]
 
-SECONDS = 4.0
+TIMEOUT_SECONDS = 4.0
 
 
 def main() -> str | None:
-    """Return None when the service is ready, else what it said."""
-    connection = http.client.HTTPConnection("127.0.0.1", int(os.environ.get("PORT") or 5001), timeout=SECONDS)
+    """Return None if the service is ready, else the reason."""
+    connection = http.client.HTTPConnection("127.0.0.1", int(os.environ.get("PORT") or 5001), timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/health/ready")
         answer = connection.getresponse()

@@ -1,7 +1,7 @@
-"""Open a file in a folder by a path that a stranger chose, and never anything else.
+"""Safe access to files in a folder by an untrusted path.
 
-The path is judged as text first, then walked one component at a time from the folder's own descriptor, so that nothing
-that is renamed or linked meanwhile leads out of it.
+The path is checked as text first, then opened one component at a time relative to the parent's descriptor, so that
+renaming or linking in the meantime cannot lead out of the folder.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from app.errors import ForbiddenPath
 __all__ = ["open_below"]
 
 # Limits of Linux, in bytes: NAME_MAX, and PATH_MAX with its final NUL.
-LONGEST_NAME, LONGEST_PATH = 255, 4095
+MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4095
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-# Without O_NONBLOCK, opening a FIFO waits for somebody to write to it.
+# Without O_NONBLOCK, opening a FIFO waits for a writer.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
-# Separators, drives and streams of Windows, control characters, and what a careless decoder in front would turn into a
+# Separators, drives and streams of Windows, control characters, and escapes that another decoder would turn into a
 # separator or a dot.
 _SUSPICIOUS = re.compile(r"[\\:\x00-\x1f\x7f]|%(?:2e|2f|5c|00|25)", re.IGNORECASE)
 
 
 def open_below(folder: Path, path: str) -> BinaryIO | None:
-    """Open a regular file below a folder for reading; None when there is none. Raise ForbiddenPath."""
+    """Open a regular file below a folder for reading; return None if it does not exist; raise ForbiddenPath."""
     *parents, name = _components(path)
     with contextlib.ExitStack() as stack:
         try:
             current = _enter(stack, folder)
-        except OSError:  # the operator's own folder, which need not be there
+        except OSError:  # the operator's folder may be missing
             return None
         try:
             for parent in parents:
@@ -44,19 +44,19 @@ def open_below(folder: Path, path: str) -> BinaryIO | None:
             return _open_regular(name, current)
         except FileNotFoundError:
             return None
-        except OSError:  # a link, a file in a folder's place, a socket, no permission
+        except OSError:  # a link, a file instead of a folder, a socket, no permission
             raise ForbiddenPath() from None
 
 
 def _components(path: str) -> list[str]:
-    """Take a relative path apart; raise ForbiddenPath for anything but plain names of visible files."""
+    """Split a relative path; raise ForbiddenPath unless all parts are plain names of visible files."""
     try:
         encoded = path.encode()
-    except UnicodeEncodeError:  # a lone surrogate, which would stand for a byte that is no UTF-8
+    except UnicodeEncodeError:  # a lone surrogate, which stands for a byte that is not UTF-8
         raise ForbiddenPath() from None
-    # What only looks harmless must not become something else for whoever normalises it behind us: a full-width '/'.
+    # The path must stay the same under Unicode normalization: a full-width '/' would become a separator.
     normal = unicodedata.normalize("NFKC", path)
-    if len(encoded) > LONGEST_PATH or not (_is_plain(path) and _is_plain(normal)):
+    if len(encoded) > MAX_PATH_BYTES or not (_is_plain(path) and _is_plain(normal)):
         raise ForbiddenPath()
     if normal.count("/") != path.count("/"):
         raise ForbiddenPath()
@@ -65,13 +65,13 @@ def _components(path: str) -> list[str]:
 
 def _is_plain(path: str) -> bool:
     return not _SUSPICIOUS.search(path) and all(
-        part.strip() and not part.startswith((".", "~")) and len(part.encode()) <= LONGEST_NAME
+        part.strip() and not part.startswith((".", "~")) and len(part.encode()) <= MAX_NAME_BYTES
         for part in path.split("/")
     )
 
 
 def _enter(stack: contextlib.ExitStack, folder: str | Path, parent: int | None = None) -> int:
-    """Open a folder until the stack unwinds; below the first one never through a symbolic link."""
+    """Open a folder until the stack unwinds; a symbolic link only as the first folder."""
     flags = _FOLDER if parent is None else _FOLDER | os.O_NOFOLLOW
     descriptor = os.open(folder, flags, dir_fd=parent)
     stack.callback(os.close, descriptor)
@@ -79,7 +79,7 @@ def _enter(stack: contextlib.ExitStack, folder: str | Path, parent: int | None =
 
 
 def _open_regular(name: str, parent: int) -> BinaryIO:
-    # Looked at before it is opened, since opening a device may do something, and again when nothing can change it.
+    # Checked before opening, since opening a device can have effects, and again after, when the file cannot be swapped.
     _check_regular(os.stat(name, dir_fd=parent, follow_symlinks=False))
     descriptor = os.open(name, _FILE, dir_fd=parent)
     try:
@@ -91,6 +91,6 @@ def _open_regular(name: str, parent: int) -> BinaryIO:
 
 
 def _check_regular(status: os.stat_result) -> None:
-    # Who may write to the folder, but not read a file elsewhere, could still give that file a second name in here.
+    # No hard links: a user with write access to the folder could link a file that they cannot read.
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         raise ForbiddenPath()

@@ -1,7 +1,7 @@
 """API keys: their names, digests and limits. No Flask.
 
-Only digests are kept. Keys come from API_KEYS, where they are called key-1, key-2, …, and from API_KEYS_FILE, which is
-read again when it changes. As soon as either is set a key is needed, even while the file lists none.
+Only digests are kept. Keys come from API_KEYS, named key-1, key-2, …, and from API_KEYS_FILE, which is read again when
+it changes. If either is set, a key is required, even while the file lists none.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ __all__ = ["ApiKey", "KeyRing", "check_keys"]
 
 log = logging.getLogger(__name__)
 
-# Seconds between two looks at the file.
-LOOK_SECONDS = 1.0
+# Seconds between two checks of the file.
+CHECK_SECONDS = 1.0
 
 _NAME = re.compile(r"[\w.@-]{1,64}", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
@@ -34,7 +34,7 @@ _PER_HOUR = re.compile(r"[0-9]{0,9}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """One key: its name in logs and limits, its SHA-256, and its own limit per hour, None for the usual ones."""
+    """API key: its name in logs and limits, its SHA-256, and its own limit per hour, None for the general limits."""
 
     name: str
     digest: bytes
@@ -42,10 +42,10 @@ class ApiKey:
 
 
 class KeyRing:
-    """The keys that open the service.
+    """Valid API keys.
 
-    A file with a mistake is logged once, and the keys that were read before stay in force: of a ring that has never
-    read a good one, those of API_KEYS alone.
+    A file with an error is logged once, and the keys read before stay valid; if no valid file was read yet, only those
+    of API_KEYS.
     """
 
     def __init__(self, keys: Iterable[SecretStr] = (), file: Path | None = None) -> None:
@@ -53,32 +53,32 @@ class KeyRing:
         self._keys = self._fixed
         self._file = file
         self._version: tuple[int, ...] | None = ()
-        self._next_look = time.monotonic()
+        self._next_check = time.monotonic()
         self._lock = threading.Lock()
-        self._look()
+        self._reread()
 
     @property
     def required(self) -> bool:
-        """Return whether a key is needed at all."""
+        """Return whether requests need a key."""
         return bool(self._fixed) or self._file is not None
 
     def find(self, key: str) -> ApiKey | None:
-        """Return the key that was sent, None for an unknown one; takes the same time for both."""
-        self._look()
-        digest = _digest(key.encode("latin-1", "replace"))  # a header's bytes, as WSGI hands them over
+        """Return the matching key, None if it is unknown; takes the same time for both."""
+        self._reread()
+        digest = _digest(key.encode("latin-1", "replace"))  # WSGI decodes headers as Latin-1
         found = None
         for known in self._keys:
             if hmac.compare_digest(known.digest, digest):
                 found = known
         return found
 
-    def _look(self) -> None:
-        """Read the file again if it has changed; one thread at a time, the others go on with the keys as they are."""
-        if self._file is None or time.monotonic() < self._next_look or not self._lock.acquire(blocking=False):
+    def _reread(self) -> None:
+        """Read the file again if it has changed; one thread at a time, the others use the current keys."""
+        if self._file is None or time.monotonic() < self._next_check or not self._lock.acquire(blocking=False):
             return
         try:
-            self._next_look = time.monotonic() + LOOK_SECONDS
-            version = _version(self._file)  # before reading: a change in between is found by the next look
+            self._next_check = time.monotonic() + CHECK_SECONDS
+            version = _version(self._file)  # before reading, so that the next check finds a change in between
             if version != self._version:
                 self._read(self._file, is_first=self._version == ())
                 self._version = version
@@ -96,13 +96,13 @@ class KeyRing:
 
 
 def check_keys(keys: Iterable[SecretStr], file: Path | None) -> None:
-    """Raise SettingsError that names the file and the line of a mistake."""
+    """Raise SettingsError with the file and the line of an error."""
     if file is not None:
         _from_file(file, tuple(_from_setting(keys)))
 
 
 def _version(file: Path) -> tuple[int, ...] | None:
-    """Return what changes with the file's content, None for a file that cannot be found."""
+    """Return values that change with the file's content, None for a missing file."""
     try:
         status = file.stat()
     except OSError:
@@ -123,7 +123,7 @@ def _from_file(path: Path, fixed: Collection[ApiKey]) -> list[ApiKey]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
-        reason = str(error.strerror) if isinstance(error, OSError) else "it is not UTF-8"
+        reason = str(error.strerror) if isinstance(error, OSError) else "not UTF-8"
         raise SettingsError(SettingProblem.of("API_KEYS_FILE", str(path), reason)) from None
     keys: list[ApiKey] = []
     for number, line in enumerate(lines, 1):
@@ -137,7 +137,7 @@ def _from_file(path: Path, fixed: Collection[ApiKey]) -> list[ApiKey]:
 
 
 def _parse_line(text: str, earlier: Collection[ApiKey]) -> ApiKey:
-    """Parse `name:sha256hex:per_hour`; what a ValueError says never holds the line, which may be a key by mistake."""
+    """Parse `name:sha256hex:per_hour`; a ValueError never quotes the line, which may be a plain key."""
     parts = [part.strip() for part in text.split(":")]
     if len(parts) != 3:
         raise ValueError("a line must be name:sha256hex:per_hour; per_hour may be empty")

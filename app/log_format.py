@@ -1,7 +1,7 @@
-"""The form of a log line and where it goes, alike in web processes and engines; standard library only.
+"""Format and destination of log lines, the same in web processes and engines; standard library only.
 
-With LOG_FILE every process appends to the file by itself, a line at a time, and opens it anew once it has been moved
-away. So nobody has to be told of a rotation, and no pipe between the processes can fill up or break.
+With LOG_FILE every process appends to the file itself, one line at a time, and reopens it after it was moved. So log
+rotation needs no signal, and no pipe between the processes can fill up or break.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TEXT = "%(asctime)s %(levelname)s [%(process)d] %(name)s request_id=%(request_id
 
 
 class _JsonFormatter(logging.Formatter):
-    """One JSON object a line; `fields` of a record become keys of it."""
+    """Formatter of one JSON object per line; `fields` of a record become its keys."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -38,7 +38,7 @@ class _JsonFormatter(logging.Formatter):
 
 
 class _RequestId(logging.Filter):
-    """Give each record the id of the request it belongs to, unless it says so itself."""
+    """Filter that adds the id of the current request to each record without one."""
 
     def __init__(self, current: Callable[[], str]) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class _RequestId(logging.Filter):
 
 
 def configure(level: str, form: str, file: str = "", request_id: Callable[[], str] = lambda: "-") -> None:
-    """Send this process's log lines, as `text` or `json`, to a file or to standard error; raise OSError."""
+    """Write the log lines of this process, as `text` or `json`, to a file or to standard error; raise OSError."""
     handler = WatchedFileHandler(file, encoding="utf-8") if file else logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if form == "json" else logging.Formatter(TEXT))
     handler.addFilter(_RequestId(request_id))

@@ -1,4 +1,4 @@
-"""Description of a removal: one photo, what to do with it, and the result. Plain frozen data, standard library only."""
+"""Description of a removal: request, options, result. Plain frozen data, standard library only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RGBA = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """A length in px, or in percent of what it is measured against."""
+    """A length in px, or in percent of a reference length."""
 
     value: float
     unit: Literal["px", "%"] = "px"
@@ -39,11 +39,11 @@ NO_MARGIN: Lengths = (Length(0), Length(0), Length(0), Length(0))
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """Layout of an answer that places the subject on a canvas.
+    """Canvas on which an answer places the subject.
 
-    `max_pixels` bounds its width times height. `roi` is left, top, right and bottom of the part of the photo that may
-    be subject, None for all of it. `scale` is the subject's size in the canvas, 0..1, None for as it is. `position` is
-    where the subject lies (x, y), 0 for left and top, 1 for right and bottom, None for where it was.
+    `max_pixels` limits its width times height. `roi` is left, top, right and bottom of the part of the photo that may
+    contain the subject, None for all of it. `scale` is the subject's size in the canvas, 0..1, None for unchanged.
+    `position` is the place of the subject (x, y), 0 for left and top, 1 for right and bottom, None for unchanged.
     """
 
     max_pixels: int
@@ -54,9 +54,9 @@ class Canvas:
 
 @dataclass(frozen=True, slots=True)
 class Trimap:
-    """Where alpha matting takes the model's mask (0..255) for granted: above `foreground` and below `background`.
+    """Parameters of the trimap: the mask (0..255) is certain above `foreground` and below `background`.
 
-    But not along the borders of these, where squares of `erode` px do not fit in.
+    Both areas are eroded by a square of `erode` px.
     """
 
     foreground: int = 240
@@ -66,13 +66,13 @@ class Trimap:
 
 @dataclass(frozen=True, slots=True)
 class RemovalOptions:
-    """What the caller wants, parsed and checked.
+    """Options of a removal, parsed and checked.
 
-    `longest_side` bounds the working size, `max_width` and `max_height` the answer, all in px. `background` is RGBA,
+    `longest_side` limits the working size, `max_width` and `max_height` the answer, all in px. `background` is RGBA,
     each 0..255, None for transparent. `crop_margin` is top, right, bottom, left; percentages are of the subject's box.
-    With a `canvas` the answer may have more than `longest_side` px, a margin may reach beyond the photo, and the format
-    AUTO is JPEG where nothing is transparent, else PNG. `trimap` is for `matting`. `smooth_mask` asks
-    for a mask without half-transparent pixels, `keep_colours` for the photo's own colours along the edge.
+    With a `canvas` the answer may have more than `longest_side` px, a margin may extend beyond the photo, and the
+    format AUTO is JPEG if nothing is transparent, else PNG. `trimap` is for `matting`. `smooth_mask` requests a mask
+    without half-transparent pixels, `keep_colours` the photo's own colours along the edge.
     """
 
     model: str
@@ -95,7 +95,7 @@ class RemovalOptions:
 
 @dataclass(frozen=True, slots=True)
 class RemovalRequest:
-    """One photo and what to do with it; the images as encoded bytes, `background_image` empty for none."""
+    """A photo and its options; the images are encoded bytes, `background_image` is empty for none."""
 
     image: bytes = field(repr=False)
     options: RemovalOptions
@@ -105,7 +105,7 @@ class RemovalRequest:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle in px; all zeros when there is no subject."""
+    """A rectangle in px; all zeros for no subject."""
 
     top: int = 0
     left: int = 0
@@ -115,13 +115,13 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class RemovalResult:
-    """The answer: an encoded image and what is known of it.
+    """The answer: an encoded image and its properties.
 
-    `foreground` lies in the answer's own pixels. `confidence` is 0..1, under 0.5 when no subject was seen.
-    `stages_ms` holds the milliseconds of each stage by name, `stages_mb` the engine's resident MB after it.
-    `input_size` is the (width, height) of the photo as it was sent, `max_size` the largest that the answer could have
-    had, where a canvas was asked for. `matting_scale` is the scale at which alpha was solved for, None if it was not.
-    `cache` says whether the result was found in the result cache, empty without one.
+    `foreground` is in px of the answer. `confidence` is 0..1, under 0.5 if no subject was found. `stages_ms` holds the
+    milliseconds of each stage by name, `stages_mb` the engine's resident MB after it. `input_size` is the (width,
+    height) of the photo as sent, `max_size` the maximum size of the answer with a canvas. `matting_scale` is the scale
+    at which alpha was solved, None without matting. `cache` is the outcome of the look-up in the result cache, empty
+    without a cache.
     """
 
     body: bytes = field(repr=False)

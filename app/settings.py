@@ -1,6 +1,6 @@
-"""The one table of settings: name, type, default, range and help.
+"""Table of all settings: name, type, default, range and help.
 
-Read once from the environment and from .env, then frozen. An empty value means "not set".
+They are read once, from the environment and .env, and are frozen. An empty value means "not set".
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from io import StringIO
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -24,18 +26,20 @@ __all__ = ["SettingProblem", "Settings", "SettingsError", "env_sample", "load_se
 
 
 def package_version() -> str:
-    """Return the version that the package ships in app/VERSION."""
+    """Return the version in app/VERSION."""
     return resources.files("app").joinpath("VERSION").read_text(encoding="ascii").strip()
 
 
-# Defaults of MEMORY_PROFILE=low, which is for a machine or container of 512 MB in all.
+# Defaults of MEMORY_PROFILE=low, for machines or containers with 512 MB in total.
 LOW_PROFILE: dict[str, Any] = {
     "engine_processes": 1,
     "queue_size": 8,
     "max_concurrent_uploads": 2,
     "max_dimension": 800,
 }
-# Settings whose values are shown nowhere.
+# UTF-8, with or without the byte order mark that some editors write.
+ENV_ENCODING = "utf-8-sig"
+# Settings whose values are never shown.
 SECRETS = {"API_KEYS", "CACHE_URL", "REDIS_URL"}
 MEMORY_CACHE = "memory://"
 REDIS_FORMS = "redis://…, rediss://… or unix://…"
@@ -50,9 +54,9 @@ _ORIGIN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class SettingProblem:
-    """One bad setting, its value as it may be shown, and what is wrong with it.
+    """One invalid setting, its value without secrets, and the reason.
 
-    `setting` is empty where several settings do not fit each other.
+    `setting` is empty where several settings contradict each other.
     """
 
     setting: str
@@ -69,7 +73,7 @@ class SettingProblem:
 
 
 class SettingsError(ValueError):
-    """Every bad setting that was found; the text names them all."""
+    """All invalid settings; the text names each of them."""
 
     def __init__(self, *problems: SettingProblem) -> None:
         super().__init__("\n  ".join(["Bad settings:", *map(str, problems)]))
@@ -77,113 +81,124 @@ class SettingsError(ValueError):
 
 
 class Settings(BaseSettings):
-    """Everything an operator can turn; each field is the environment variable of the same name in capitals."""
+    """Configuration of the service; each field is the environment variable of the same name in capitals."""
 
     model_config = SettingsConfigDict(
-        env_ignore_empty=True, frozen=True, extra="ignore", env_file_encoding="utf-8", hide_input_in_errors=True
+        env_ignore_empty=True, frozen=True, extra="ignore", env_file_encoding=ENV_ENCODING, hide_input_in_errors=True
     )
 
-    app_name: str = Field("Background Remover API", description="Name that /health shows.")
-    app_version: str = Field(default_factory=package_version, description="Version that /health shows.")
-    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104  # a server is meant to be reached
+    app_name: str = Field("Background Remover API", description="Name of the service in /health and /docs.")
+    app_version: str = Field(default_factory=package_version, description="Version in /health and /docs.")
+    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104  # all interfaces, by design
     port: int = Field(5001, ge=1, le=65535, description="Port to listen on.")
-    web_concurrency: int = Field(1, ge=1, le=64, description="Web worker processes; engines and queue are per worker.")
+    web_concurrency: int = Field(
+        1, ge=1, le=64, description="Web worker processes; each has its own engines and queue."
+    )
     web_threads: int | None = Field(
         None,
         ge=2,
         le=1000,
-        description="Threads per web worker. Default: engines + QUEUE_SIZE + MAX_CONCURRENT_UPLOADS + 16.",
+        description="Threads per web worker. Default: engines + QUEUE_SIZE + 16.",
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line to log.")
-    model_name: str = Field("lite", description="Model used when a request names none.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Minimum level of log lines.")
+    model_name: str = Field("lite", description="Default model of requests.")
     models_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Comma-separated models that a request may name. Default: MODEL_NAME."
+        (), description="Comma-separated models that requests may use. Default: MODEL_NAME."
     )
-    rembg_home: str = Field("", description="Where downloaded weights lie. Default: rembg's own, ~/.rembg.")
+    rembg_home: str = Field("", description="Folder of downloaded weights. Default: that of rembg, ~/.rembg.")
     model_checksum_disabled: bool = Field(False, description="Accept downloaded weights with any checksum.")
     engine_processes: int | None = Field(
-        None, ge=1, le=256, description="Engine processes per web worker. Default: from cores and memory."
+        None, ge=1, le=256, description="Engine processes per web worker. Default: by cores and memory."
     )
     engine_threads: int | None = Field(
-        None, ge=1, le=256, description="Threads of one engine. Default: cores divided by engines."
+        None, ge=1, le=256, description="Threads per engine. Default: cores divided by engines."
     )
     engine_memory_mb: int | None = Field(
-        None, ge=64, description="Most resident memory of one engine, MB. Default: from the model, as far as it fits."
+        None, ge=64, description="Maximum resident memory per engine, MB. Default: by model and available memory."
     )
-    engine_max_tasks: int = Field(1000, ge=1, description="Photos after which an engine is replaced, between two.")
+    engine_max_tasks: int = Field(1000, ge=1, description="Photos per engine process before it is replaced.")
     memory_profile: Literal["auto", "low", "standard"] = Field(
-        "auto", description="low: defaults for 512 MB in all; auto: low where the container has at most 1200 MB."
+        "auto", description="low: defaults for 512 MB in total; auto: low if the container has at most 1200 MB."
     )
     memory_warn_mb: int | None = Field(
-        None, ge=1, description="MB past which an engine is logged and replaced. Default: 80 % of its cap."
+        None,
+        ge=1,
+        description="Resident MB above which an engine is replaced, with a warning. Default: 80 % of its cap.",
     )
-    request_timeout: float = Field(120, gt=0, le=3600, description="Seconds from a request's arrival to its answer.")
-    shutdown_grace: float = Field(30, ge=0, le=3600, description="Seconds that running work gets at shutdown.")
+    request_timeout: float = Field(
+        120, gt=0, le=3600, description="Maximum seconds from a request's arrival to its answer."
+    )
+    shutdown_grace: float = Field(30, ge=0, le=3600, description="Seconds for running requests to finish at shutdown.")
     queue_size: int = Field(
-        32, ge=0, le=10_000, description="Requests that may wait; more get a 429. 8 in the low profile."
+        32, ge=0, le=10_000, description="Maximum number of waiting requests; further ones get 429. Low profile: 8."
     )
     max_concurrent_uploads: int = Field(
-        16, ge=1, le=1000, description="Bodies in memory at once. 2 in the low profile."
+        16, ge=1, le=1000, description="Maximum request bodies in memory. Low profile: 2."
     )
-    max_content_length: int = Field(16_777_216, ge=1024, description="Most bytes of a request's body.")
-    max_image_bytes: int = Field(10_485_760, ge=1024, description="Most bytes of the image itself.")
+    max_content_length: int = Field(16_777_216, ge=1024, description="Maximum bytes of a request body.")
+    max_image_bytes: int = Field(10_485_760, ge=1024, description="Maximum bytes of an image.")
     max_pixels: int = Field(
-        25_000_000, ge=1, description="Most pixels to decode; a JPEG over it is scaled while it is read."
+        25_000_000, ge=1, description="Maximum pixels to decode; a larger JPEG is scaled down while decoding."
     )
-    max_pixels_hard: int = Field(100_000_000, ge=1, description="Most pixels that any image may have.")
+    max_pixels_hard: int = Field(100_000_000, ge=1, description="Maximum pixels of any image.")
     max_dimension: int = Field(
-        2048, ge=100, le=16_000, description="Longer side of the working and output size, px. 800 in the low profile."
+        2048, ge=100, le=16_000, description="Maximum longer side of the working and output size, px. Low profile: 800."
     )
-    output_dir: Path = Field(Path("outputs"), description="Folder in which save=true keeps results.")
+    output_dir: Path = Field(Path("outputs"), description="Folder for results of save=true.")
     cleanup_max_age_hours: float = Field(
-        24, gt=0, le=87_600, description="Hours after which results kept in OUTPUT_DIR are deleted."
+        24, gt=0, le=87_600, description="Hours after which results in OUTPUT_DIR are deleted."
     )
-    upload_dir: Path = Field(Path("uploads"), description="Folder from which /read-file reads, besides OUTPUT_DIR.")
+    upload_dir: Path = Field(Path("uploads"), description="Folder that /read-file reads from, besides OUTPUT_DIR.")
     rate_limit_storage: Literal["memory", "redis"] = Field(
-        "memory", description="Where counts are kept; redis shares them between workers and machines."
+        "memory", description="Storage of rate limit counts; redis shares them between workers and machines."
     )
     redis_url: SecretStr = Field(
-        SecretStr("redis://localhost:6379/0"), description="Redis of RATE_LIMIT_STORAGE=redis."
+        SecretStr("redis://localhost:6379/0"), description="Redis for RATE_LIMIT_STORAGE=redis."
     )
     rate_limit_remove_bg_per_hour: int = Field(
-        10, ge=0, description="Photos per client and hour at /remove-background; 0 for no limit."
+        10, ge=0, description="Photos per client and hour at /remove-background; 0: no limit."
     )
-    rate_limit_preview_per_hour: int = Field(20, ge=0, description="The same at /remove-background-preview.")
-    rate_limit_base64_per_hour: int = Field(30, ge=0, description="The same at /remove-background-base64.")
+    rate_limit_preview_per_hour: int = Field(20, ge=0, description="The same for /remove-background-preview.")
+    rate_limit_base64_per_hour: int = Field(30, ge=0, description="The same for /remove-background-base64.")
     rate_limit_read_file_per_hour: int = Field(
         15, ge=0, description="Files per client and hour at /read-file; 0: no limit."
     )
     rate_limit_megapixels_per_minute: int = Field(
-        500, ge=0, description="Megapixels per client and minute at /v1.0/removebg; 0 for no limit."
+        500, ge=0, description="Megapixels per client and minute at /v1.0/removebg; 0: no limit."
     )
     trusted_proxies: int = Field(
-        0, ge=0, le=10, description="Proxies in front whose X-Forwarded-For is believed; 0: none, the address counts."
+        0,
+        ge=0,
+        le=10,
+        description="Number of proxies whose X-Forwarded-For is trusted; 0: use the connection's address.",
     )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Comma-separated keys, one of which a caller must send. Default: open to everybody."
+        (), description="Comma-separated API keys; every request must send one of them. Default: no key needed."
     )
     api_keys_file: Path | None = Field(
         None,
-        description="File of lines name:sha256hex:per_hour, reread when changed; an empty per_hour: the usual limits.",
+        description="File of lines name:sha256hex:per_hour, reread on change; empty per_hour: default limits.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Comma-separated origins of web pages and browser extensions that may call. Default: none."
+        (), description="Comma-separated origins of allowed web pages and browser extensions. Default: none."
     )
     metrics_allowed_ips: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
-        description="Comma-separated networks that may read /metrics. Default: loopback.",
+        description="Comma-separated networks with access to /metrics. Default: loopback.",
     )
-    log_format: Literal["text", "json"] = Field("text", description="Form of a log line.")
-    log_file: Path | None = Field(None, description="File to log to, reopened when it is moved away. Default: stderr.")
-    presets_file: Path | None = Field(None, description="JSON file with more presets.")
+    log_format: Literal["text", "json"] = Field("text", description="Format of log lines.")
+    log_file: Path | None = Field(None, description="Log file, reopened after it is moved. Default: stderr.")
+    presets_file: Path | None = Field(None, description="JSON file of additional presets.")
     cache_url: SecretStr | None = Field(
-        None, description="Where results are kept: memory:// or redis://host:port/number. Default: nowhere."
+        None, description="Result cache: memory:// or redis://host:port/number. Default: none."
     )
-    cache_max_mb: int = Field(256, ge=1, le=1_000_000, description="Most MB of kept results; memory: per web worker.")
-    cache_ttl: int = Field(3600, ge=1, le=31_536_000, description="Seconds for which a result is kept.")
-    allow_url_fetch: bool = Field(False, description="Fetch images from URLs on the public internet.")
+    cache_max_mb: int = Field(
+        256, ge=1, le=1_000_000, description="Maximum MB of the result cache; with memory://, per web worker."
+    )
+    cache_ttl: int = Field(3600, ge=1, le=31_536_000, description="Seconds that a result stays in the cache.")
+    allow_url_fetch: bool = Field(False, description="Allow requests to fetch images from the public internet by URL.")
     allowed_url_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Comma-separated hosts, *.domains and host:port to fetch from. Default: any public host."
+        (), description="Comma-separated hosts, *.domains and host:port allowed for fetching. Default: any public host."
     )
 
     @model_validator(mode="before")
@@ -200,14 +215,19 @@ class Settings(BaseSettings):
         "models_allowed", "api_keys", "cors_origins", "metrics_allowed_ips", "allowed_url_hosts", mode="before"
     )
     @classmethod
-    def _split_names(cls, value: object) -> object:
-        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+    def _split_names(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str):
+            return value
+        names = tuple(filter(None, map(str.strip, value.split(","))))
+        if info.field_name == "api_keys" and not names:  # a service that was meant to be closed
+            raise ValueError("holds no key; leave it empty if none is needed")
+        return names
 
     @field_validator("model_name")
     @classmethod
     def _known_model(cls, name: str) -> str:
         if name not in models.REGISTRY:
-            raise ValueError(f"unknown model {name!r}; choose one of {', '.join(models.REGISTRY)}")
+            raise ValueError(f"unknown model {name!r}; must be one of {', '.join(models.REGISTRY)}")
         return name
 
     @field_validator("models_allowed")
@@ -224,7 +244,7 @@ class Settings(BaseSettings):
     @classmethod
     def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         if "*" in origins and len(origins) > 1:
-            raise ValueError("'*' means every origin and stands alone")
+            raise ValueError("'*' allows every origin and must be the only value")
         return origins if origins == ("*",) else tuple(map(_origin, origins))
 
     @field_validator("cache_url")
@@ -238,7 +258,7 @@ class Settings(BaseSettings):
     @classmethod
     def _known_redis(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
         if info.data.get("rate_limit_storage") == "redis":
-            # redis+unix is how Flask-Limiter's storage calls it.
+            # Flask-Limiter's storage calls it redis+unix.
             _check_redis_url(url.get_secret_value().replace("redis+unix://", "unix://", 1), REDIS_FORMS)
         return url
 
@@ -257,26 +277,26 @@ class Settings(BaseSettings):
 
     @property
     def low_memory(self) -> bool:
-        """Tell whether the low profile is in force."""
+        """Return whether the low profile applies."""
         return _is_low(self.memory_profile)
 
     @property
     def cache_in_memory(self) -> bool:
-        """Tell whether results are kept in the memory of each web worker."""
+        """Return whether each web worker caches results in its memory."""
         return self.cache_url is not None and self.cache_url.get_secret_value() == MEMORY_CACHE
 
     @property
     def allowed_models(self) -> tuple[str, ...]:
-        """Return the models that a request may name, the default one first."""
+        """Return the models that requests may use, the default first."""
         return tuple(dict.fromkeys((self.model_name, *self.models_allowed)))
 
 
 def _origin(text: str) -> str:
-    """Return an origin as browsers write it (RFC 6454, 6.2); raise ValueError."""
+    """Return an origin in the form of browsers (RFC 6454, 6.2); raise ValueError."""
     match = _ORIGIN.fullmatch(text.lower())
     if match is None or not 1 <= int(match["port"] or 1) <= 65_535:
         raise ValueError(
-            f"{text!r} is no origin; write scheme://host[:port] without a path, like https://shop.example, or "
+            f"{text!r} is not an origin; use scheme://host[:port] without a path, like https://shop.example, or "
             "chrome-extension://<id>, moz-extension://<id>, safari-web-extension://<id>"
         )
     scheme, host, port = match["scheme"], match["host"], int(match["port"] or 0)
@@ -284,12 +304,12 @@ def _origin(text: str) -> str:
 
 
 def _check_redis_url(url: str, forms: str) -> None:
-    """Raise ValueError that names the possible forms, and nothing of the URL, if this is not the address of a Redis."""
-    from redis import Redis  # takes memory, so only where Redis is asked for
+    """Raise ValueError with the valid forms, and without the URL, if this is not the address of a Redis."""
+    from redis import Redis  # takes memory: imported only where Redis is in use
 
     try:
-        Redis.from_url(url).connection_pool.make_connection()  # which connects to nothing yet
-    except (ValueError, TypeError):  # TypeError: an option behind the ? that does not exist
+        Redis.from_url(url).connection_pool.make_connection()  # does not connect yet
+    except (ValueError, TypeError):  # TypeError: an unknown option after the ?
         raise ValueError(f"must be {forms}") from None
 
 
@@ -298,15 +318,31 @@ def _is_low(profile: str) -> bool:
 
 
 def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
-    """Read the settings; raise SettingsError that names every bad one."""
+    """Read the settings; raise SettingsError for all invalid ones."""
+    if env_file is not None:
+        _check_env_file(Path(env_file))
     try:
         return Settings(_env_file=env_file, **overrides)
     except ValidationError as error:
         raise SettingsError(*map(_problem, error.errors())) from None
 
 
+def _check_env_file(file: Path) -> None:
+    """Raise SettingsError for an unreadable file, and for lines that python-dotenv would skip silently."""
+    try:
+        text = file.read_text(encoding=ENV_ENCODING)
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise SettingsError(SettingProblem("", "", f"{file}: {reason}")) from None
+    bad = [binding.original.line for binding in parse_stream(StringIO(text)) if binding.error or "\0" in text]
+    if bad:
+        raise SettingsError(*(SettingProblem("", "", f"{file}, line {line}: is not NAME=value") for line in bad))
+
+
 def _problem(details: Mapping[str, Any]) -> SettingProblem:
-    """Return one of pydantic's errors as ours; one of the whole model has all values as its input."""
+    """Convert an error of pydantic; without `loc` it is about the whole model, and its input holds all values."""
     reason = str(details["msg"]).removeprefix("Value error, ")
     if not details["loc"]:
         return SettingProblem("", "", reason)
@@ -314,15 +350,15 @@ def _problem(details: Mapping[str, Any]) -> SettingProblem:
 
 
 def setting_rows() -> list[tuple[str, str, str]]:
-    """Return (NAME, default as it would be written in .env, help) for every setting, in the table's order."""
+    """Return (NAME, default in the notation of .env, help) of every setting, in order."""
     return [
         (name.upper(), _default_text(field), field.description or "") for name, field in Settings.model_fields.items()
     ]
 
 
 def env_sample() -> str:
-    """Return the text of .env.sample: every setting with its default and its help, commented out."""
-    lines = ["# Every setting with its default. Copy to .env and uncomment what you want to change."]
+    """Return the text of .env.sample: every setting with its help and default, commented out."""
+    lines = ["# All settings with their defaults. Copy this file to .env and uncomment the lines to change."]
     for name, default, help_text in setting_rows():
         lines += ["", f"# {help_text}", f"# {name}={default}"]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Files that this service makes: results that were asked to be kept, under names of its own, and their clean-up."""
+"""Saved results: files under generated names, and their clean-up."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["Sweeper", "save", "sweep"]
 
 log = logging.getLogger(__name__)
 
-# Only files with such names are ever deleted: never an operator's photos.
-OUR_NAME = re.compile(r"background-removed-[0-9a-f]{32}\.(?:png|jpg|webp|zip)(?:\.part)?", re.ASCII)
+# Only files with such names are deleted, never an operator's photos.
+RESULT_NAME = re.compile(r"background-removed-[0-9a-f]{32}\.(?:png|jpg|webp|zip)(?:\.part)?", re.ASCII)
 HOUR = 3600.0
 
 
 def save(data: bytes, extension: str, folder: Path) -> str:
-    """Keep a result in a folder, whole or not at all, and return the name it got; raise OSError when it can't be."""
+    """Save a result atomically in a folder and return its file name; raise OSError."""
     name = f"background-removed-{uuid.uuid4().hex}.{extension}"
     part = folder / f"{name}.part"
     try:
@@ -37,15 +37,15 @@ def save(data: bytes, extension: str, folder: Path) -> str:
 
 
 def sweep(folders: Sequence[Path], max_age_seconds: float) -> int:
-    """Delete the files of ours that are older than this and return how many; what a crash left half written too."""
+    """Delete results older than `max_age_seconds`, incomplete ones included, and return their number."""
     oldest = time.time() - max_age_seconds
-    return sum(_delete_if_old(path, oldest) for folder in folders for path in _ours_in(folder))
+    return sum(_delete_if_old(path, oldest) for folder in folders for path in _results_in(folder))
 
 
-def _ours_in(folder: Path) -> list[Path]:
+def _results_in(folder: Path) -> list[Path]:
     try:
-        return [Path(entry) for entry in os.scandir(folder) if OUR_NAME.fullmatch(entry.name)]
-    except OSError:  # not there yet
+        return [Path(entry) for entry in os.scandir(folder) if RESULT_NAME.fullmatch(entry.name)]
+    except OSError:  # the folder does not exist yet
         return []
 
 
@@ -54,14 +54,14 @@ def _delete_if_old(path: Path, oldest: float) -> bool:
         if path.is_symlink() or path.stat().st_mtime >= oldest:
             return False
         path.unlink()
-    except OSError as error:  # another worker was faster, or it is not ours to delete
+    except OSError as error:  # deleted by another worker, or no permission
         log.debug("not deleted: %s", error)
         return False
     return True
 
 
 class Sweeper:
-    """Sweep at start and every hour, in a thread of its own."""
+    """Thread that sweeps at start and every hour."""
 
     def __init__(self, folders: Sequence[Path], max_age_seconds: float) -> None:
         self._folders = folders
@@ -69,11 +69,11 @@ class Sweeper:
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Start sweeping; returns at once."""
+        """Start the thread."""
         threading.Thread(target=self._run, name="sweeper", daemon=True).start()
 
     def stop(self) -> None:
-        """Sweep no more."""
+        """Stop the thread."""
         self._stopped.set()
 
     def _run(self) -> None:

@@ -1,1 +1,1 @@
-"""Reproducible measurements: `vs_rembg` beside rembg's server, `load` alone, `soak` endurance, `formats` quality."""
+"""Reproducible measurements: `vs_rembg` comparison with rembg's server, `load`, `soak` endurance, `formats` quality."""

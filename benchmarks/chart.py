@@ -1,4 +1,4 @@
-"""Grouped bars as an SVG, so that a plot needs no plotting library."""
+"""Grouped bar chart as SVG, without a plotting library."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLOURS = ("#9aa5b1", "#2f6fde", "#7fb069", "#e0a458", "#b565a7")
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One value, by the name of its series."""
+    """One value of a series."""
 
     series: str
     value: float
@@ -23,7 +23,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Bars that are compared with each other."""
+    """Bars to be compared with each other."""
 
     label: str
     bars: Sequence[Bar]
@@ -31,14 +31,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Groups on one scale, from 0 to the largest value in them."""
+    """Groups on one scale, from 0 to their largest value."""
 
     title: str
     groups: Sequence[Group]
 
 
 def bar_chart(panels: Sequence[Panel]) -> str:
-    """Return an SVG with the panels one below the other, values at the bars and a legend at the bottom."""
+    """Return an SVG of panels in one column, with values at the bars and a legend at the bottom."""
     series = [*dict.fromkeys(bar.series for panel in panels for group in panel.groups for bar in group.bars)]
     colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(series)}
     shapes, top = list[str](), MARGIN

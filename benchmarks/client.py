@@ -1,7 +1,7 @@
-"""The load: threads that post photos, and what they saw.
+"""Load: threads that post photos, and their results.
 
-They share the machine's cores with the service, so requests are built once, connections are kept under `run_load`, and
-answers are neither decoded nor kept.
+They share the machine's cores with the service, so requests are built once, connections of `run_load` are persistent,
+and answers are neither decoded nor stored.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ __all__ = [
 
 PATH = "/remove-background"
 BOUNDARY = "benchmarks-photo-boundary"
-# Bytes of a file that are read and sent at a time.
+# Bytes of a file to read and send at a time.
 PIECE = 1 << 16
-# What is done to a photo, in Server-Timing's words.
+# Stages of a photo, as named in Server-Timing.
 STAGES = ("decode", "infer", "cutout", "encode")
-# Longer than REQUEST_TIMEOUT's default, so that the service's own 504 is what is counted.
+# Longer than the default of REQUEST_TIMEOUT, so that the service's own 504 is counted.
 ANSWER_SECONDS = 130.0
-# A client that is refused at once must not eat the cores of those that are served.
+# Pause after a refusal, so that refused clients don't use up the cores.
 PAUSE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A request, built once; what is a path is read while it is sent, so that no client holds a photo."""
+    """A request, built once; a path is read while it is sent, so that no client holds a photo in memory."""
 
     parts: tuple[bytes | Path, ...] = field(repr=False)
     headers: dict[str, str]
@@ -61,7 +61,7 @@ class Post:
         path: str = PATH,
         fields: Mapping[str, str] | None = None,
     ) -> Post:
-        """Wrap a photo as the field `file` of a form, after other fields, with PNG as the answer."""
+        """Return a form with a photo as the field `file` after other fields, which accepts PNG."""
         text = "".join(
             f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
             for name, value in (fields or {}).items()
@@ -76,7 +76,7 @@ class Post:
 
     @classmethod
     def raw(cls, photo: bytes | Path, mimetype: str = "image/jpeg") -> Post:
-        """Send a photo as the body, with PNG as the answer."""
+        """Return a request with a photo as its body, which accepts PNG."""
         return cls._of((photo,), mimetype, PATH)
 
     @classmethod
@@ -96,7 +96,7 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back; the body is drained, not kept."""
+    """An answer; its body is read but not stored."""
 
     status: int
     headers: HTTPMessage
@@ -106,10 +106,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a run gave; only answered photos count in the times, None when there was none.
+    """Result of a run; times are those of answered photos, None without any.
 
-    `beyond_stages_ms` is the median of what a photo took apart from its decode, infer, cutout and encode;
-    `client_cpu_ms` what the clients themselves computed for one.
+    `beyond_stages_ms` is the median time of a photo outside of decode, infer, cutout and encode; `client_cpu_ms` is the
+    CPU time of the clients per photo.
     """
 
     clients: int
@@ -127,7 +127,7 @@ class Load:
 
 @dataclass(slots=True)
 class _Tally:
-    """What one client saw."""
+    """Counts of one client."""
 
     latencies_ms: list[float] = field(default_factory=list)
     timings: list[dict[str, float]] = field(default_factory=list)
@@ -136,7 +136,7 @@ class _Tally:
     answer_bytes: int = 0
 
     def add(self, answer: Answer) -> bool:
-        """Count an answer and tell whether it is a photo."""
+        """Count an answer and return whether it is a photo."""
         if answer.status != 200:
             self.failures[str(answer.status)] += 1
             return False
@@ -147,19 +147,19 @@ class _Tally:
 
 
 def ask(connection: HTTPConnection, post: Post) -> Answer:
-    """Post once and drain the answer; raise OSError or HTTPException when none comes."""
+    """Post once and read the answer; raise OSError or HTTPException without one."""
     started = time.perf_counter()
     try:
         connection.request("POST", post.path, post.body(), post.headers)
     except (BrokenPipeError, ConnectionResetError):
-        pass  # a refusal may come before the photo is sent, and then lies in our buffer
+        pass  # a refusal may arrive before the photo is sent, and is then in our buffer
     response = connection.getresponse()
     length = len(response.read())
     return Answer(response.status, response.headers, length, (time.perf_counter() - started) * 1000)
 
 
 def run_clients(clients: Sequence[Callable[[threading.Event], None]], seconds: float) -> float:
-    """Run clients on a thread each, tell them to stop after `seconds`, and return how long all of them took."""
+    """Run each client on a thread, stop them after `seconds`, and return the total time."""
     stop = threading.Event()
     threads = [threading.Thread(target=client, args=(stop,), name="client", daemon=True) for client in clients]
     started = time.perf_counter()
@@ -168,24 +168,24 @@ def run_clients(clients: Sequence[Callable[[threading.Event], None]], seconds: f
             thread.start()
         time.sleep(seconds)
     finally:
-        stop.set()  # also on Ctrl-C, so that the service has nothing to finish
+        stop.set()  # also on Ctrl-C, so that no request is left to the service
     for thread in threads:
         thread.join()
     return time.perf_counter() - started
 
 
 def median(values: Sequence[float]) -> float | None:
-    """Return the median, None of nothing."""
+    """Return the median, None without values."""
     return statistics.median(values) if values else None
 
 
 def p95(values: Sequence[float]) -> float | None:
-    """Return the value that 95 % do not exceed, None of nothing."""
+    """Return the 95th percentile, None without values."""
     return sorted(values)[math.ceil(0.95 * len(values)) - 1] if values else None
 
 
 def run_load(port: int, post: Post, clients: int, seconds: float) -> Load:
-    """Have `clients` threads post for `seconds`, then wait for the photos under way."""
+    """Post from `clients` threads for `seconds`, then wait for the running photos."""
     tallies = [_Tally() for _ in range(clients)]
     return _summary(tallies, run_clients([partial(_client, port, post, tally) for tally in tallies], seconds))
 
@@ -229,7 +229,7 @@ def _summary(tallies: list[_Tally], seconds: float) -> Load:
 
 
 def _stages(timing: str) -> dict[str, float]:
-    """Read a Server-Timing header such as `queue;dur=0.1, decode;dur=3.4`."""
+    """Parse a Server-Timing header such as `queue;dur=0.1, decode;dur=3.4`."""
     entries = (entry.partition(";dur=") for entry in filter(None, timing.split(", ")))
     return {name: float(duration) for name, _, duration in entries}
 

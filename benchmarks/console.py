@@ -1,4 +1,4 @@
-"""What the benchmarks' command lines share: arguments, signals, tables."""
+"""Arguments, signals and tables of the benchmarks' command lines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NONE = "–"
 
 
 def run_command(command: Callable[[], int]) -> int:
-    """Return the exit status of a command, which ends its service and its files however it is told to stop."""
+    """Return the exit status of a command; signals become exceptions, so that its service and files are cleaned up."""
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _exit)
     try:
@@ -41,41 +41,41 @@ def run_command(command: Callable[[], int]) -> int:
 
 
 def _exit(number: int, _frame: object) -> NoReturn:
-    """Turn a signal into an exception, so that the service is ended."""
+    """Raise SystemExit for a signal."""
     sys.exit(128 + number)
 
 
 def positive(text: str) -> float:
-    """Read a number over 0."""
+    """Parse a number over 0."""
     if not 0 < (number := float(text)) < float("inf"):
         raise ValueError(text)
     return number
 
 
 def at_least_one(text: str) -> int:
-    """Read a whole number over 0."""
+    """Parse an integer over 0."""
     if (number := int(text)) < 1:
         raise ValueError(text)
     return number
 
 
 def megabytes(count: int | float) -> str:
-    """Write bytes as megabytes."""
+    """Format bytes as megabytes."""
     return f"{count / MEGABYTE:.1f}"
 
 
 def milliseconds(time: float | None) -> str:
-    """Write a time in ms, or that there is none."""
+    """Format a time in ms, or its absence."""
     return NONE if time is None else f"{time:.1f}"
 
 
 def counts(numbers: Mapping[str, int]) -> str:
-    """Write how often what was seen."""
+    """Format counts by name."""
     return ", ".join(f"{number} × {name}" for name, number in sorted(numbers.items())) or "none"
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print columns of equal width, the first aligned to the left and the others to the right."""
+    """Print columns of equal width, the first left-aligned, the others right-aligned."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in (header, *rows):
         cells = [f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)]
@@ -83,6 +83,6 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def write_json(path: Path | None, figures: dict[str, Any]) -> None:
-    """Keep the figures of a run, where that was asked for."""
+    """Write the figures of a run to a file, if one is given."""
     if path:
         path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Who is measured side by side: rembg's own server and this one, with the same ONNX files and photos."""
+"""Servers of the side-by-side benchmark: rembg's own and this one, with the same ONNX files and photos."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ __all__ = ["REMBG", "Contender", "Model", "embedded_model", "install_rembg", "mo
 
 REMBG = "rembg"
 EMBEDDED = "lite"
-# Of rembg's names the one that a graph of U2-Net's input and outputs can take in our service.
+# One of rembg's model names, for a graph with the inputs and outputs of U2-Net in our service.
 STAND_IN = "u2netp"
-# Where rembg's session for files of one's own looks, below REMBG_HOME.
+# Name of rembg's session for custom files, and of its folder below REMBG_HOME.
 CUSTOM = "u2net_custom"
 REMBG_FOLDER = ROOT / ".venv-rembg"
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """An ONNX file and the REMBG_HOME that holds it, from which both servers read; `ours` is how ours is told."""
+    """An ONNX file and its REMBG_HOME, which both servers read; `ours` is the settings of our server for it."""
 
     name: str
     file: Path
@@ -42,7 +42,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A server to be measured: how it is started with a model, and how a photo is wrapped for it."""
+    """A server to be measured: its start with a model, and its requests."""
 
     name: str
     running: Callable[[Model], AbstractContextManager[Service]]
@@ -50,14 +50,14 @@ class Contender:
 
 
 def embedded_model(home: Path) -> Model:
-    """Copy the embedded model to where rembg accepts it."""
+    """Copy the embedded model to the folder that rembg expects."""
     source = find(REGISTRY[EMBEDDED])
-    assert source is not None  # noqa: S101  # it ships with the service
+    assert source is not None  # noqa: S101  # included in the service
     return Model(EMBEDDED, _copy(source, home, CUSTOM), home, {"MODEL_NAME": EMBEDDED})
 
 
 def model_from(source: Path, home: Path) -> Model:
-    """Copy a graph of U2-Net's input and outputs to where both servers accept it."""
+    """Copy a graph with the inputs and outputs of U2-Net to the folder that both servers expect."""
     settings = {"MODEL_NAME": STAND_IN, "MODEL_CHECKSUM_DISABLED": "true", "REMBG_HOME": str(home)}
     return Model(source.stem, _copy(source, home, STAND_IN), home, settings)
 
@@ -70,7 +70,7 @@ def _copy(source: Path, home: Path, name: str) -> Path:
 
 
 def our_server(settings: Mapping[str, str], name: str = "ours", root: Path = ROOT) -> Contender:
-    """Describe this service, or another checkout of it, under these settings."""
+    """Return this service, or another checkout of it, with these settings."""
     return Contender(
         name,
         running=lambda model: running_service(root, **{**model.ours, **settings}),
@@ -79,20 +79,20 @@ def our_server(settings: Mapping[str, str], name: str = "ours", root: Path = ROO
 
 
 def _our_post(photo: bytes, model: Model) -> Post:
-    """Ask for edges, as by default, where the mask means something; random weights make a photo that is all edge."""
+    """Return a request with refined edges, as by default, but not for random weights, whose mask is all edges."""
     fields = {} if model.name == EMBEDDED else {"refine": "none"}
     return Post.of_photo(photo, fields=fields)
 
 
 def rembg_server() -> Contender:
-    """Describe `rembg s`, without its user interface, which would only cost it memory."""
+    """Return `rembg s`, without its user interface, which would only cost memory."""
     return Contender(REMBG, running=_running_rembg, post=_rembg_post)
 
 
 def _running_rembg(model: Model) -> AbstractContextManager[Service]:
     port = free_port()
     command = [str(REMBG_FOLDER / "bin/rembg"), "s", "--no-ui", "-h", HOST, "-p", str(port), "-l", "warning"]
-    # It opens its page in a browser at start.
+    # BROWSER: it opens its page in a browser at start.
     environment = {"REMBG_HOME": str(model.home), "BROWSER": "true"}
     return running_server(command, port, "/openapi.json", ROOT, environment)
 
@@ -103,9 +103,9 @@ def _rembg_post(photo: bytes, model: Model) -> Post:
 
 
 def install_rembg() -> dict[str, str]:
-    """Install rembg's server in an environment of its own, once, and return the versions of what it runs on.
+    """Install rembg's server in a separate environment, once, and return the versions of its packages.
 
-    Its version is the one that we take sessions from; onnxruntime is ours, so that the same code runs the models.
+    The versions of rembg and onnxruntime are those of this service, so that the same code runs the models.
     """
     rembg = re.search(r"^rembg==(\S+)", (ROOT / "requirements-rembg.txt").read_text(encoding="utf-8"), re.MULTILINE)
     assert rembg is not None  # noqa: S101  # pinned there
@@ -117,7 +117,7 @@ def install_rembg() -> dict[str, str]:
         )
         venv.create(REMBG_FOLDER, with_pip=True, clear=True)
         _run_python("-m", "pip", "--disable-pip-version-check", "--quiet", "install", *wanted)
-        _run_python("-c", "import rembg.cli")  # numba compiles and keeps the result
+        _run_python("-c", "import rembg.cli")  # numba compiles and caches the result
         stamp.write_text("\n".join(wanted), encoding="utf-8")
     return _versions()
 

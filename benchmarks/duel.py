@@ -1,4 +1,4 @@
-"""The runs of the side-by-side benchmark: servers in turn, engines and threads, cold starts."""
+"""Runs of the side-by-side benchmark: servers alternately, engines and threads, cold starts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Result = Cell | ColdStart | Layout
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is posted, by how many clients, and for how many seconds a run."""
+    """Photos, numbers of clients, and seconds per run."""
 
     photos: Mapping[str, bytes]
     clients: Sequence[int]
@@ -37,7 +37,7 @@ class Plan:
 
 
 def duel(plan: Plan, contender: Contender, model: Model, photo: str, round: int) -> Iterator[Cell | ColdStart]:
-    """Start a server and load it with ever more clients, so that no run inherits the memory of a larger one."""
+    """Start a server and measure it with ever more clients, so that no run inherits memory of a larger one."""
     post = contender.post(plan.photos[photo], model)
     with contender.running(model) as service:
         seconds = _first_answer(service.port, post, service.started)
@@ -48,7 +48,7 @@ def duel(plan: Plan, contender: Contender, model: Model, photo: str, round: int)
 
 
 def layouts(plan: Plan, model: Model, photo: str, round: int) -> Iterator[Layout]:
-    """Load our service with one engine of one thread, one of all cores, and an engine a core."""
+    """Measure our service with one engine of one thread, one engine on all cores, and one engine per core."""
     cores = cpu_quota()
     for engines, threads in dict.fromkeys([(1, 1), (1, cores), (cores, 1)]):
         contender = our_server({"ENGINE_PROCESSES": str(engines), "ENGINE_THREADS": str(threads)})
@@ -58,18 +58,18 @@ def layouts(plan: Plan, model: Model, photo: str, round: int) -> Iterator[Layout
 
 
 def make_run(plan: Plan, model: Model, photo: str, round: int) -> ColdStart:
-    """Time `make run` on an installed tree, from the command to its first finished cut-out."""
+    """Measure `make run` on an installed tree, from the command to the first result."""
     port, orphans, post = free_port(), list[str](), our_server({}).post(plan.photos[photo], model)
     environment = {**NO_LIMITS, **model.ours, "HOST": HOST, "PORT": str(port), "LOG_LEVEL": "WARNING"}
     started = time.monotonic()
-    # Installed is installed: whatever the age of the requirements, nothing is to be fetched here.
+    # No installation here, whatever the age of the requirements.
     command = ["make", "--silent", "--old-file=.venv/.runtime", "run"]
     with running_process(command, ROOT, environment, orphans):
         return ColdStart(round, "make run", model.name, photo, _first_answer(port, post, started))
 
 
 def _measure(service: Service, post: Post, clients: int, seconds: float) -> tuple[Load, float | None, int]:
-    """Warm up, then return the load, the server's CPU ms a photo, and its peak memory."""
+    """Warm up, then return the load, the server's CPU ms per photo, and its peak memory."""
     run_load(service.port, post, clients, min(WARM_UP_SECONDS, seconds))
     memory = MemoryWatch(service)
 
@@ -83,7 +83,7 @@ def _measure(service: Service, post: Post, clients: int, seconds: float) -> tupl
 
 
 def _first_answer(port: int, post: Post, started: float) -> float:
-    """Post until a photo comes back; return the seconds since `started`. Raise ServiceFailed when none comes."""
+    """Post until a result arrives; return the seconds since `started`. Raise ServiceFailed without a result."""
     status = 503
     while status == 503 and time.monotonic() < started + ANSWER_SECONDS:
         connection = HTTPConnection(HOST, port, timeout=ANSWER_SECONDS)
@@ -92,4 +92,4 @@ def _first_answer(port: int, post: Post, started: float) -> float:
             if status == 200:
                 return time.monotonic() - started
         time.sleep(RETRY_SECONDS)
-    raise ServiceFailed(f"No photo came back after the start: {status}")
+    raise ServiceFailed(f"No result after the start: {status}")

@@ -1,4 +1,4 @@
-"""What the side-by-side benchmark measures, as plain data: the same in memory, in JSON and behind every table."""
+"""Figures of the side-by-side benchmark as plain data, in memory and in JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Bare", "Cell", "ColdStart", "Figures", "Layout", "Lone", "Machine", 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What everything ran on; `load` is the system's load average when the benchmark began."""
+    """Machine of the benchmark; `load` is its load average at the start."""
 
     processor: str
     cores: int
@@ -26,7 +26,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A photo that is posted, by its name in the tables."""
+    """A photo of the benchmark; `name` is its name in the tables."""
 
     name: str
     width: int
@@ -36,7 +36,7 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One run against one server; memory is the peak PSS of its process tree in bytes, CPU that of the tree a photo."""
+    """One run of one server; `peak_pss` is that of its process tree in bytes, `cpu_ms` that of the tree per photo."""
 
     round: int
     contender: str
@@ -49,7 +49,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class ColdStart:
-    """Seconds from a start to the first finished cut-out."""
+    """Seconds from the start to the first result."""
 
     round: int
     contender: str
@@ -60,7 +60,7 @@ class ColdStart:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Engines and threads, in front of the run that was done with them."""
+    """A run with a number of engines and threads."""
 
     engines: int
     threads: int
@@ -69,7 +69,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """The bare `session.run` of a model, `sessions` at once with `threads` each: the most that can be had."""
+    """The bare `session.run` of a model, in parallel `sessions` with `threads` each: the upper limit of any server."""
 
     round: int
     model: str
@@ -81,7 +81,7 @@ class Bare:
 
 @dataclass(frozen=True, slots=True)
 class Lone:
-    """A photo's way through the pipeline in a process of its own, with nothing else going on: medians in ms."""
+    """Stages of a photo in a separate process on an otherwise idle machine: medians in ms."""
 
     model: str
     photo: str
@@ -91,7 +91,7 @@ class Lone:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """All that one run of the benchmark found."""
+    """All figures of one benchmark."""
 
     machine: Machine
     seconds: float
@@ -105,5 +105,5 @@ class Figures:
 
 
 def read_figures(path: str) -> Figures:
-    """Read what a run has kept with `--json`; raise ValueError when it is not that."""
+    """Read a file written by `--json`; raise ValueError if it is not one."""
     return TypeAdapter(Figures).validate_json(Path(path).read_bytes())

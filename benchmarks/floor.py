@@ -1,4 +1,4 @@
-"""What the hardware allows: the bare model on all cores, and each stage of a photo with nothing else going on."""
+"""Baseline of the hardware: the bare model on all cores, and each stage of a photo on an otherwise idle machine."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ __all__ = ["bare_runs", "lone_stages"]
 
 WARM_UP_RUNS = 3
 PHOTOS = 9
-# Without the guard of a service: nothing is to be refused here.
-MEMORY_MB, MOST_PIXELS, LONGEST_SIDE = 1 << 14, 100_000_000, 16_000
+# Limits that refuse nothing.
+MEMORY_MB, MAX_PIXELS, LONGEST_SIDE = 1 << 14, 100_000_000, 16_000
 
 
 def bare_runs(model: Model, seconds: float, round: int) -> list[Bare]:
-    """Run the bare model with one session on all cores, then with a session a core, each for `seconds`."""
+    """Run the bare model with one session on all cores, then with one session per core, each for `seconds`."""
     cores = cpu_quota()
     layouts = dict.fromkeys([(1, cores), (cores, 1)])
     return [
@@ -42,7 +42,7 @@ def bare_runs(model: Model, seconds: float, round: int) -> list[Bare]:
 
 
 def lone_stages(model: Model, photos: Mapping[str, bytes]) -> list[Lone]:
-    """Time the stages of each photo, with one thread and with one a core."""
+    """Measure the stages of each photo, with one thread and with one thread per core."""
     threads = dict.fromkeys([1, cpu_quota()])
     return [
         undisturbed(partial(_in_own_process, partial(_lone, model.name, dict(model.ours), name, photo, each)))
@@ -52,7 +52,7 @@ def lone_stages(model: Model, photos: Mapping[str, bytes]) -> list[Lone]:
 
 
 def _in_own_process(task: Callable[[], Any]) -> Any:
-    """Call in a fresh process, so that neither its memory nor its threads burden what is measured after it."""
+    """Call in a new process, so that neither its memory nor its threads affect later measurements."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(task).result()
 
@@ -67,7 +67,7 @@ def _bare(name: str, path: Path, layout: tuple[int, int], seconds: float, round:
 
 
 def _run_times(path: Path, threads: int, seconds: float, ready: threading.Barrier) -> list[float]:
-    """Return the ms of each run, with onnxruntime's own settings but for the threads."""
+    """Return the ms of each run, with onnxruntime's default settings except for the threads."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -91,13 +91,13 @@ def _lone(name: str, settings: Mapping[str, str], photo_name: str, photo: bytes,
     from app.engine.allocator import keep_heap_small
     from app.engine.pipeline import Pipeline
     from app.engine.session import SessionCache
-    from app.engine.worker import KEPT, OWN_PAGES
+    from app.engine.worker import MMAP_THRESHOLD, TRIM_THRESHOLD
 
     os.environ.update(settings)
-    keep_heap_small(OWN_PAGES, KEPT)  # as an engine does
+    keep_heap_small(MMAP_THRESHOLD, TRIM_THRESHOLD)  # as an engine does
     cv2.setNumThreads(1)
     model = settings["MODEL_NAME"]
-    config = EngineConfig(model, threads, max_pixels=MOST_PIXELS, max_pixels_hard=MOST_PIXELS, memory_mb=MEMORY_MB)
+    config = EngineConfig(model, threads, max_pixels=MAX_PIXELS, max_pixels_hard=MAX_PIXELS, memory_mb=MEMORY_MB)
     pipeline = Pipeline(config, SessionCache(threads))
     request = RemovalRequest(photo, RemovalOptions(model, longest_side=LONGEST_SIDE))
     results = [pipeline.run(request).stages_ms for _ in range(WARM_UP_RUNS + PHOTOS)][WARM_UP_RUNS:]

@@ -1,6 +1,6 @@
 """Write docs/formats.md, the size and quality of each format and preset: `python -m benchmarks.formats [PHOTO …]`.
 
-Without photos of one's own, scikit-image's are taken.
+Without arguments it uses scikit-image's photos.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from benchmarks.server import ROOT
 TEXT = ROOT / "docs/formats.md"
 MODEL = "lite"
 QUALITIES = {"PNG": (95, 90, 85, 50), "WEBP": (95, 85, 70, 50), "JPEG": (95, 85, 70, 50), "ZIP": (95, 85, 70)}
-# What everything is compared with: nothing lost, nothing scaled down.
+# Reference of all comparisons: lossless and at full size.
 LOSSLESS = {"format": "PNG", "quality": "85"}
 HEADER = ("", "kB", "saves", "PSNR dB", "SSIM", "encode ms")
 LINE = 120
 INTRODUCTION = (
-    "Written by `python -m benchmarks.formats`, which takes photos of your own as well. Size and time are means over "
-    "{photos}; `saves` is against `format=PNG` as it comes, at full size. PSNR and SSIM compare the cut-out on white "
-    "with the lossless one of the same pixel size, only where something of the subject can be seen. A PSNR over 40 dB "
-    "can hardly be told from the original, under 30 dB it can. JPEG has no transparency."
+    "Written by `python -m benchmarks.formats`, which also accepts your own photos. Size and time are means over "
+    "{photos}; `saves` compares with default `format=PNG` at full size. PSNR and SSIM compare the result on white "
+    "with the lossless one of the same pixel size, in the visible part of the subject. Differences are hardly visible "
+    "above a PSNR of 40 dB, and visible below 30 dB. JPEG has no transparency."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One photo in one format; `error` is the mean square of what differs, in grey levels."""
+    """One photo in one format; `error` is the mean square error in grey levels."""
 
     bytes: int
     full_bytes: int
@@ -62,21 +62,21 @@ class Sample:
 def main() -> int:
     """Measure, print, write, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.formats", description=__doc__)
-    parser.add_argument("photos", type=Path, nargs="*", metavar="PHOTO", help="images to take instead")
+    parser.add_argument("photos", type=Path, nargs="*", metavar="PHOTO", help="images to use instead")
     parser.add_argument("--output", type=Path, default=TEXT, metavar="FILE", help="default: docs/formats.md")
     arguments = parser.parse_args()
     photos = [path.read_bytes() for path in arguments.photos] or [*map(_png, original_photos())]
     sizes = ", ".join(_size(photo) for photo in photos)
     names = f"{len(photos)} photos ({sizes} px)" if arguments.photos else f"scikit-image's three photos ({sizes} px)"
-    studio = Studio()
-    formats, presets = _rows(studio, photos, _formats()), _rows(studio, photos, _presets())
+    pipeline = LocalPipeline()
+    formats, presets = _rows(pipeline, photos, _formats()), _rows(pipeline, photos, _presets())
     print_table(HEADER, [*formats, *presets])
     arguments.output.write_text(_text(names, formats, presets), encoding="utf-8")
     return 0
 
 
-class Studio:
-    """The real pipeline with the embedded model, in this process, asked as a client asks."""
+class LocalPipeline:
+    """The real pipeline with the embedded model, in this process, with the parameters of a client."""
 
     def __init__(self) -> None:
         settings = Settings()
@@ -85,16 +85,16 @@ class Studio:
         self._pipeline = Pipeline(config, SessionCache(config.threads))
 
     def cut_out(self, photo: bytes, fields: Mapping[str, str]) -> RemovalResult:
-        """Return what the service would answer to these fields."""
+        """Return the service's result for these fields."""
         parsed = parse_native(fields, models=(MODEL,), longest_side=self._side, accepted_format="PNG")
         return self._pipeline.run(RemovalRequest(photo, parsed.options))
 
     def sample(self, photo: bytes, fields: Mapping[str, str]) -> Sample:
-        """Measure one answer against the lossless one of the same size."""
+        """Compare one result with the lossless one of the same size."""
         result = self.cut_out(photo, fields)
         like = {name: value for name, value in fields.items() if name != "background"}
         lossless = _opened(self.cut_out(photo, {**like, **LOSSLESS}).body)
-        error, likeness = _compare(_on_white(_opened(result.body)), _on_white(lossless), _seen(lossless))
+        error, likeness = _compare(_on_white(_opened(result.body)), _on_white(lossless), _visible(lossless))
         full = len(self.cut_out(photo, LOSSLESS).body)
         return Sample(len(result.body), full, error, likeness, result.stages_ms["encode"])
 
@@ -107,19 +107,19 @@ def _formats() -> Iterator[tuple[str, dict[str, str]]]:
 
 def _presets() -> Iterator[tuple[str, Mapping[str, str]]]:
     for name, fields in BUILT_IN.items():
-        yield f"{name} ({_wording(fields)})", fields
+        yield f"{name} ({_description(fields)})", fields
 
 
-def _wording(fields: Mapping[str, str]) -> str:
+def _description(fields: Mapping[str, str]) -> str:
     """Describe a preset such as `WEBP 70, 800×600`."""
     size = f", {fields['max_width']}×{fields['max_height']}" if "max_width" in fields else ""
     return f"{fields['format']} {fields['quality']}{size}"
 
 
 def _rows(
-    studio: Studio, photos: Sequence[bytes], wishes: Iterator[tuple[str, Mapping[str, str]]]
+    pipeline: LocalPipeline, photos: Sequence[bytes], parameters: Iterator[tuple[str, Mapping[str, str]]]
 ) -> list[Sequence[str]]:
-    return [_row(name, [studio.sample(photo, fields) for photo in photos]) for name, fields in wishes]
+    return [_row(name, [pipeline.sample(photo, fields) for photo in photos]) for name, fields in parameters]
 
 
 def _row(name: str, samples: Sequence[Sample]) -> Sequence[str]:
@@ -135,15 +135,15 @@ def _row(name: str, samples: Sequence[Sample]) -> Sequence[str]:
     )
 
 
-def _compare(image: NDArray[np.uint8], original: NDArray[np.uint8], seen: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return the mean square error and the mean SSIM (Wang et al. 2004) over the pixels that are seen."""
-    error = np.square(image.astype(np.float32) - original)[seen].mean()
+def _compare(image: NDArray[np.uint8], original: NDArray[np.uint8], visible: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the mean square error and the mean SSIM (Wang et al. 2004) over the visible pixels."""
+    error = np.square(image.astype(np.float32) - original)[visible].mean()
     likeness = structural_similarity(image, original, channel_axis=2, data_range=255, full=True)[1]
-    return float(error), float(likeness[seen].mean())
+    return float(error), float(likeness[visible].mean())
 
 
 def _opened(body: bytes) -> Image.Image:
-    """Read an answer, also one whose colours and alpha are packed apart."""
+    """Read a result, also a ZIP with separate colours and alpha."""
     if not zipfile.is_zipfile(io.BytesIO(body)):
         return Image.open(io.BytesIO(body))
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
@@ -157,7 +157,7 @@ def _on_white(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB"))
 
 
-def _seen(image: Image.Image) -> NDArray[np.bool_]:
+def _visible(image: Image.Image) -> NDArray[np.bool_]:
     return np.asarray(image.convert("RGBA"))[..., 3] > 0
 
 

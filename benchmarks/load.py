@@ -31,13 +31,13 @@ from benchmarks.server import ROOT, Service, ServiceFailed, running_service
 from benchmarks.watch import MemoryWatch, Watch
 
 WARM_UP_SECONDS = 3.0
-# A sample takes some 7 ms of one core.
+# A sample takes about 7 ms of one core.
 SAMPLE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the figures were measured on, and with."""
+    """Machine and capacity of the measured service."""
 
     cores: int
     web_workers: int
@@ -81,7 +81,7 @@ def _arguments() -> argparse.Namespace:
         "--clients", type=at_least_one, nargs="+", default=[1, 4, 16], help="clients of each run (default: 1 4 16)"
     )
     parser.add_argument("--photo", type=_jpeg, metavar="PATH", help="a JPEG to post instead of the default photo")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to keep the figures")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file for the figures")
     return parser.parse_args()
 
 
@@ -90,11 +90,11 @@ def _jpeg(text: str) -> bytes:
         with Image.open(text, formats=["JPEG"]):
             return Path(text).read_bytes()
     except OSError as error:
-        raise argparse.ArgumentTypeError(f"no JPEG that can be read: {error}") from None
+        raise argparse.ArgumentTypeError(f"not a readable JPEG: {error}") from None
 
 
 def _measure(service: Service, arguments: argparse.Namespace) -> Report:
-    """Take and print all figures, the idle ones before the first photo."""
+    """Measure and print all figures, the idle memory before the first photo."""
     idle, machine, photo = service.memory(), _machine(service), arguments.photo or sample_photo()
     _print_machine(machine)
     _print_idle(idle, service.ready_seconds)
@@ -108,7 +108,7 @@ def _measure(service: Service, arguments: argparse.Namespace) -> Report:
 
 
 def _machine(service: Service) -> Machine:
-    """Describe the capacity as the service computes it, from the same environment and .env."""
+    """Return the capacity as the service computes it, from the same environment and .env."""
     settings, health = load_settings(ROOT / ".env"), service.health()
     capacity = plan_capacity(settings)
     return Machine(
@@ -122,10 +122,10 @@ def _machine(service: Service) -> Machine:
 
 
 def _warm_up(service: Service, post: Post, clients: int) -> int:
-    """Let every engine work on some photos; return the bytes of an answer."""
+    """Give some photos to every engine; return the bytes of an answer."""
     load = run_load(service.port, post, clients, WARM_UP_SECONDS)
     if not load.photos:
-        raise ServiceFailed(f"No photo came back in the warm-up; failures: {counts(load.failures)}")
+        raise ServiceFailed(f"No result during the warm-up; failures: {counts(load.failures)}")
     return load.answer_bytes
 
 
@@ -146,8 +146,8 @@ def _print_machine(machine: Machine) -> None:
 def _print_idle(idle: list[ProcessMemory], ready_seconds: float) -> None:
     print(f"\nIdle memory in MB; ready {ready_seconds:.2f} s after the start")
     rows = [[process.role, megabytes(process.rss), megabytes(process.pss)] for process in idle]
-    # No sum of RSS: it would count shared pages once per process.
-    print_table(["process", "RSS", "PSS"], [*rows, ["all", NONE, megabytes(sum(each.pss for each in idle))]])
+    # No sum of RSS, which counts shared pages once per process.
+    print_table(["process", "RSS", "PSS"], [*rows, ["total", NONE, megabytes(sum(each.pss for each in idle))]])
 
 
 def _print_photo(photo: bytes, answer_bytes: int, seconds: float) -> None:
@@ -180,7 +180,7 @@ def _row(run: Run) -> list[str]:
 def _print_failures(runs: list[Run]) -> None:
     for run in runs:
         if run.load.failures:
-            print(f"Failures with {run.load.clients} client(s), in no figure above: {counts(run.load.failures)}")
+            print(f"Failures with {run.load.clients} client(s), not included above: {counts(run.load.failures)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a tree of processes holds in memory: proportional set sizes, and files that live in memory. Linux only."""
+"""Memory of a process tree: proportional set sizes, and files in memory. Linux only."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ __all__ = ["MemoryFile", "MemoryFiles", "ProcessMemory", "process_memory", "proc
 
 PROC = Path("/proc")
 MEMORY_FILE_SYSTEMS = {"tmpfs", "devtmpfs", "ramfs"}
-# st_blocks is in these, whatever the file system's own block is.
+# Unit of st_blocks, whatever the block size of the file system.
 BLOCK = 512
 # "7f31a0000000-7f31a0200000 rw-s 00000000 00:01 1030 /memfd:name (deleted)", see proc_pid_maps(5).
 MAPPING = re.compile(r"([0-9a-f]+-[0-9a-f]+) \S+ \S+ ([0-9a-f]+):([0-9a-f]+) (\d+)")
 
-# A file wherever it is held: (device, inode).
+# Identity of a file: (device, inode).
 Key = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessMemory:
-    """What one process holds, in bytes; PSS counts a page that n processes share as 1/n."""
+    """Memory of one process in bytes; PSS counts a page shared by n processes as 1/n."""
 
     role: str
     pid: int
@@ -38,7 +38,7 @@ class ProcessMemory:
 
 @dataclass(frozen=True, slots=True)
 class MemoryFile:
-    """A file whose bytes are memory; `uncounted` are those that no PSS of the tree holds."""
+    """A file in memory; `uncounted` is its bytes that are not part of any PSS of the tree."""
 
     name: str
     bytes: int
@@ -46,7 +46,7 @@ class MemoryFile:
 
 
 def process_tree(master: int) -> list[psutil.Process]:
-    """Return a service's processes, parents first: the master's offspring, then what else is left in its session."""
+    """Return a service's processes, parents first: descendants of the master, then other members of its session."""
     found: list[psutil.Process] = []
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(master)
@@ -58,25 +58,23 @@ def process_memory(master: int) -> list[ProcessMemory]:
     """Return the memory of every process of a service, parents first."""
     found = []
     for process in process_tree(master):
-        with suppress(psutil.Error):  # an engine that has just been replaced
+        with suppress(psutil.Error):  # ended meanwhile, such as a replaced engine
             info = process.memory_full_info()
             found.append(ProcessMemory(_role(process, master), process.pid, info.rss, info.pss))
     return found
 
 
 class MemoryFiles:
-    """Find the files in memory that a service holds or has made; to be created before the service is started.
+    """Files in memory that a service uses or has created; to be constructed before the service is started.
 
-    PSS holds the mapped pages of such a file, and only those: what was written to it, or mapped and let go, is memory
-    all the same. Counted once per inode is therefore
+    PSS includes only the mapped pages of such a file; other pages of it are memory as well. Each inode therefore counts
 
         bytes that the file system has allocated - PSS of all mappings of that inode in the tree's smaps
 
-    so that a page which a process maps is in that process's PSS, any other page is here, and none is in both. Files
-    are the regular ones that the tree has open (/proc/PID/fd) or mapped (/proc/PID/map_files, also after their
-    descriptor is closed and their name is gone) on tmpfs, devtmpfs, ramfs or the kernel's own mount for memfd and
-    shared memory; and those with a name on such a mount that were not there at first, unless only strangers have them
-    open.
+    so that a page counts either in the PSS of the process that maps it or here. Included are regular files that the
+    tree has open (/proc/PID/fd) or mapped (/proc/PID/map_files, also when closed and deleted) on tmpfs, devtmpfs, ramfs
+    or the kernel's own mount for memfd and shared memory; and new named files on such a mount, unless only other
+    processes have them open.
     """
 
     def __init__(self) -> None:
@@ -85,7 +83,7 @@ class MemoryFiles:
         self._before = {key for key, _ in self._named()}
 
     def held_by(self, pids: Iterable[int]) -> list[MemoryFile]:
-        """Return the files of these processes, the largest uncounted part first."""
+        """Return the files of these processes, by decreasing uncounted part."""
         own = {*pids}
         files, mapped = self._open(own), Counter[Key]()
         for pid in own:
@@ -94,13 +92,13 @@ class MemoryFiles:
                 files.setdefault(key, path)
         made = {key: path for key, path in self._named() if key not in self._before and key not in files}
         if made:
-            strangers = self._open({*psutil.pids()} - own)
-            files |= {key: path for key, path in made.items() if key not in strangers}
+            others = self._open({*psutil.pids()} - own)
+            files |= {key: path for key, path in made.items() if key not in others}
         found = [file for key, path in files.items() if (file := _measured(path, mapped[key]))]
         return sorted(found, key=lambda file: -file.uncounted)
 
     def _open(self, pids: Iterable[int]) -> dict[Key, str]:
-        """Return the files that these processes have open, each as one path that leads to it."""
+        """Return the open files of these processes, each with one path to it."""
         found: dict[Key, str] = {}
         for pid in pids:
             with _vanishing():
@@ -111,7 +109,7 @@ class MemoryFiles:
         return found
 
     def _mappings(self, pid: int) -> Iterator[tuple[Key, str, int]]:
-        """Yield (file, path that leads to it, PSS) of each mapping of a file in memory."""
+        """Yield (file, path to it, PSS) of each mapping of a file in memory."""
         key, path = None, ""
         with _vanishing(), open(f"{PROC}/{pid}/smaps", encoding="utf-8", errors="replace") as lines:
             for line in lines:
@@ -123,7 +121,7 @@ class MemoryFiles:
                     yield key, path, int(line.split()[1]) * 1024
 
     def _named(self) -> Iterator[tuple[Key, str]]:
-        """Yield every file that has a name on a memory-backed mount."""
+        """Yield every named file on a memory-backed mount."""
         for device, folder in self._folders.items():
             for root, folders, names in os.walk(folder):
                 folders[:] = [each for each in folders if _device(os.path.join(root, each)) == device]
@@ -133,7 +131,7 @@ class MemoryFiles:
                         yield key, path
 
     def _key(self, path: str, *, follow: bool = True) -> Key | None:
-        """Return the file behind a path if it is a regular one in memory."""
+        """Return the identity of the file at a path if it is a regular file in memory."""
         with _vanishing():
             info = os.stat(path, follow_symlinks=follow)
             if stat.S_ISREG(info.st_mode) and info.st_dev in self._devices:
@@ -151,25 +149,25 @@ def _measured(path: str, mapped: int) -> MemoryFile | None:
 
 @contextmanager
 def _vanishing() -> Iterator[None]:
-    """Pass over a process or a file that has just ended, or that is someone else's."""
+    """Ignore a process or file that has disappeared or is not accessible."""
     with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
         yield
 
 
 def _memory_mounts() -> dict[int, str]:
-    """Return the folder of each device that is memory, from /proc/self/mountinfo."""
+    """Return the folder of each memory-backed device, from /proc/self/mountinfo."""
     found: dict[int, str] = {}
     for line in (PROC / "self/mountinfo").read_text(encoding="utf-8").splitlines():
         fields, _, kind = line.partition(" - ")
         if kind.split()[0] in MEMORY_FILE_SYSTEMS:
             device, _, folder = fields.split()[2:5]
-            folder = folder.encode("ascii", "backslashreplace").decode("unicode_escape")  # a space is written \040
+            folder = folder.encode("ascii", "backslashreplace").decode("unicode_escape")  # a space is escaped as \040
             found.setdefault(os.makedev(*map(int, device.split(":"))), folder)
     return found
 
 
 def _memfd_device() -> int:
-    """Return the device of the kernel's own mount, which no list of mounts shows."""
+    """Return the device of the kernel's own mount, which is in no list of mounts."""
     descriptor = os.memfd_create("probe")
     try:
         return os.fstat(descriptor).st_dev

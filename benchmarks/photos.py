@@ -1,4 +1,4 @@
-"""The photos that are posted, made of scikit-image's: one for the load or of a size, a seeded mix for the soak."""
+"""Photos of the benchmarks, made from scikit-image's: one of a given size for the load, a seeded mix for the soak."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Finish = Callable[[Image.Image, Random], Image.Image]
 
 PHOTO_SIZE = (1000, 667)
 ORDINARY_PIXELS = 12_000_000
-# Rows that are worked on at a time, so that a large photo is held once.
+# Rows to process at a time, so that a large photo is in memory once.
 STRIP = 256
 BOMB_SIDE = 30_000
 # Bytes of zeros that deflate to 40 kB.
@@ -31,7 +31,7 @@ BOMB_BYTES = 41_000_000
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A file of the mix; `weight` is its share of the posts, `refusal` the status that a bad one deserves."""
+    """A file of the mix; `weight` is its share of the posts, `refusal` the expected status of a bad one."""
 
     kind: str
     path: Path
@@ -42,7 +42,7 @@ class Photo:
 
     @property
     def must_succeed(self) -> bool:
-        """Tell whether it is one of the photos that everyone takes."""
+        """Return whether it is an ordinary photo, which must succeed."""
         return self.mimetype == "image/jpeg" and self.pixels <= ORDINARY_PIXELS and self.refusal is None
 
     @property
@@ -53,7 +53,7 @@ class Photo:
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
-    """How one kind is made, a file for each of its sizes; weights are percent of all posts."""
+    """Recipe of one kind of photos, a file for each of its sizes; weights are percent of all posts."""
 
     kind: str
     weight: float
@@ -73,20 +73,20 @@ def sample_photo() -> bytes:
 
 
 def photo_of(megapixels: float) -> bytes:
-    """Make a 3:2 photo of about this size, with a camera's grain, as a JPEG; the same for the same size.
+    """Make a 3:2 photo of about this size, with camera noise, as a JPEG; the same for the same size.
 
-    With this much grain a PNG of it takes as many bits a pixel, 9 to 11, as one of a real photo.
+    With this much noise a PNG of it takes as many bits per pixel, 9 to 11, as that of a real photo.
     """
     width = round((megapixels * 1.5e6) ** 0.5)
     photo = _enlarged(original_photos()[0], (width, round(width / 1.5)))
     buffer = io.BytesIO()
-    _with_grain(12, photo, Random(0)).save(buffer, "JPEG", quality=90)  # noqa: S311  # to be repeated, not secret
+    _with_grain(12, photo, Random(0)).save(buffer, "JPEG", quality=90)  # noqa: S311  # reproducible, not secret
     return buffer.getvalue()
 
 
 def make_mix(folder: Path, seed: int) -> list[Photo]:
-    """Write the mix of the soak into a folder; the same seed gives the same files."""
-    originals, random, photos = original_photos(), Random(seed), list[Photo]()  # noqa: S311  # to be repeated, not secret
+    """Write the mix of the soak test into a folder; the same seed gives the same files."""
+    originals, random, photos = original_photos(), Random(seed), list[Photo]()  # noqa: S311  # reproducible, not secret
     for recipe in _recipes():
         for number, size in enumerate(recipe.sizes):
             path = folder / f"{recipe.kind.replace(' ', '-')}-{number}"
@@ -98,7 +98,7 @@ def make_mix(folder: Path, seed: int) -> list[Photo]:
 
 def original_photos() -> list[Image.Image]:
     """Return scikit-image's photos in the public domain, RGB: an astronaut, a cat, a cup of coffee."""
-    from skimage import data  # here, so that an own photo needs no scikit-image
+    from skimage import data  # here, so that custom photos need no scikit-image
 
     return [Image.fromarray(array).convert("RGB") for array in (data.astronaut(), data.cat(), data.coffee())]
 
@@ -118,7 +118,7 @@ def _enlarged(original: Image.Image, size: Size) -> Image.Image:
 
 
 def _recipes() -> Iterator[_Recipe]:
-    """Yield every good kind; the ordinary ones make 70 %."""
+    """Yield every valid kind; the ordinary ones are 70 %."""
     yield from _ordinary()
     yield from _large()
     yield from _unusual()
@@ -156,7 +156,7 @@ def _unusual() -> Iterator[_Recipe]:
 
 
 def _grainy(amplitude: int) -> Finish:
-    """Return a finish that adds a camera's noise, without which an enlarged photo would compress to nothing."""
+    """Return a finish that adds camera noise, without which an enlarged photo would compress too well."""
     return partial(_with_grain, amplitude)
 
 
@@ -172,7 +172,7 @@ def _with_grain(amplitude: int, image: Image.Image, random: Random) -> Image.Ima
 
 
 def _flat(image: Image.Image, _random: Random) -> Image.Image:
-    return ImageOps.posterize(image, 6)  # all bits would make more than MAX_IMAGE_BYTES of 25 MP
+    return ImageOps.posterize(image, 6)  # with all bits 25 MP exceed MAX_IMAGE_BYTES
 
 
 def _flat_and_clear(image: Image.Image, random: Random) -> Image.Image:
@@ -194,7 +194,7 @@ def _sixteen_bits(image: Image.Image, _random: Random) -> Image.Image:
 
 
 def _bad_ones(folder: Path, photos: Sequence[Photo]) -> Iterator[Photo]:
-    """Yield a JPEG that ends half-way, and a small PNG that claims to be huge."""
+    """Yield a truncated JPEG, and a small PNG that claims to be huge."""
     whole = next(photo for photo in photos if photo.kind == "12 MP JPEG")
     truncated, bomb = folder / "truncated", folder / "bomb"
     truncated.write_bytes(whole.path.read_bytes()[: whole.path.stat().st_size // 2])

@@ -1,4 +1,4 @@
-"""Write docs/performance.md and its plot from what a run has kept: `python -m benchmarks.report FILE [FILE …]`."""
+"""Write docs/performance.md and its plot from the figures of runs: `python -m benchmarks.report FILE [FILE …]`."""
 
 from __future__ import annotations
 
@@ -11,33 +11,35 @@ from benchmarks.chart import Bar, Group, Panel, bar_chart
 from benchmarks.figures import Figures, Machine, read_figures
 from benchmarks.markdown import markdown_table
 from benchmarks.server import ROOT
-from benchmarks.tables import FLOOR_PHOTO, Summary, Table, summaries, tables
+from benchmarks.tables import BASELINE_PHOTO, Summary, Table, summaries, tables
 
 TEXT = ROOT / "docs/performance.md"
 PLOT = ROOT / "docs/performance.svg"
 LINE = 120
 INTRODUCTION = (
-    "Written by `python -m benchmarks.report` from a run of `make bench`. Figures change with the machine, so look at "
-    "the ratios, and run it on yours."
+    "Written by `python -m benchmarks.report` from a run of `make bench`. Figures depend on the machine, so compare "
+    "the ratios, and measure on your own machine."
 )
 CONTEST = (
-    "rembg's own server (`rembg s --no-ui`) and this one run in turn with the same ONNX files, {rounds} round(s) of "
-    "{seconds} s a cell after a warm-up, each with its defaults, with PNG as the answer and without rate limits. With "
-    "`lite` ours also refines edges and colours, which rembg's does not by default. Both answer at the photo's size; "
-    "`ours at 2048 px` is ours as it comes. A model other than `lite` is there for its size: its weights are random, "
-    "so there is nothing to refine (`refine=none`). Photos, in megapixels: {photos}."
+    "rembg's own server (`rembg s --no-ui`) and this one run alternately with the same ONNX files: {rounds} round(s) "
+    "of {seconds} s per cell after a warm-up, with default settings, PNG output and without rate limits. With `lite` "
+    "ours also refines edges and colours, which rembg's does not by default. Both answer at the photo's size; `ours "
+    "at 2048 px` has the default MAX_DIMENSION. A model other than `lite` is included for its size: its weights are "
+    "random, so there is nothing to refine (`refine=none`). Photos, in megapixels: {photos}."
 )
 COLUMNS = (
-    "`CPU ms` is what all processes of a server computed for a photo, `peak MB` what they held together (PSS, MiB). "
-    "The clients are threads that keep their connections, and neither decode nor keep answers. A run in which others "
-    "on the same host took more than 5 % of the cores is repeated, up to three times; the least disturbed one counts."
+    "`CPU ms` is the CPU time of all processes of a server per photo, `peak MB` their maximum memory (PSS, MiB). The "
+    "clients are threads with persistent connections, which neither decode nor store answers. A run in which other "
+    "machines on the host took over 5 % of the cores is repeated, up to three times; the least disturbed one counts."
 )
 
 
 def main() -> int:
     """Write both files and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
-    parser.add_argument("files", type=read_figures, nargs="+", metavar="FILE", help="kept with --json, of one machine")
+    parser.add_argument(
+        "files", type=read_figures, nargs="+", metavar="FILE", help="figures written by --json, of one machine"
+    )
     figures = _together(parser.parse_args().files)
     PLOT.write_text(bar_chart([*_panels(figures)]), encoding="utf-8")
     TEXT.write_text(_text(figures), encoding="utf-8")
@@ -45,7 +47,7 @@ def main() -> int:
 
 
 def _together(runs: Sequence[Figures]) -> Figures:
-    """Take the figures of several runs as one, the machine from the first."""
+    """Merge the figures of several runs; the machine is that of the first."""
     first = runs[0]
     return Figures(
         first.machine,
@@ -61,15 +63,15 @@ def _together(runs: Sequence[Figures]) -> Figures:
 
 
 def _panels(figures: Figures) -> Iterator[Panel]:
-    """Yield photos a second by clients for each model, below what the bare model allows."""
-    found = [each for each in summaries(figures.cells) if each.photo == FLOOR_PHOTO]
+    """Yield photos a second by clients for each model, with the rate of the bare model."""
+    found = [each for each in summaries(figures.cells) if each.photo == BASELINE_PHOTO]
     for model in dict.fromkeys(each.model for each in found):
         own = [each for each in found if each.model == model]
         bare = max((each.runs_per_second for each in figures.bare if each.model == model), default=0.0)
         groups = [_group(clients, own) for clients in dict.fromkeys(each.clients for each in own)]
         if bare:
             groups.append(Group("no service", [Bar("bare session.run", bare)]))
-        yield Panel(f"Photos a second, model {model}, {FLOOR_PHOTO} MP", groups)
+        yield Panel(f"Photos a second, model {model}, {BASELINE_PHOTO} MP", groups)
 
 
 def _group(clients: int, found: Sequence[Summary]) -> Group:

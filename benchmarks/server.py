@@ -1,6 +1,6 @@
-"""Run the real service in processes of its own, and end them whatever happens.
+"""Run the real service in separate processes, and end them in any case.
 
-Linux only: the kernel is asked to end a service whose benchmark has been killed.
+Linux only: the kernel ends the service when the benchmark is killed.
 """
 
 from __future__ import annotations
@@ -39,31 +39,31 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
-# As long as the pool gives an engine.
+# As long as an engine may take to start.
 START_SECONDS = 120.0
-# Enough for the photos under way; a benchmark does not wait out SHUTDOWN_GRACE.
+# Enough for running photos; a benchmark does not wait for SHUTDOWN_GRACE.
 STOP_SECONDS = 10.0
 KILL_SECONDS = 5.0
-# The kernel ends engines with their web worker; they may be in the middle of a system call.
+# The kernel ends engines with their web worker, but not during a system call.
 ORPHAN_SECONDS = 2.0
 POLL_SECONDS = 0.02
 GET_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1
-# One client sends everything.
+# All requests have the same client address.
 NO_LIMITS = {f"RATE_LIMIT_{endpoint}_PER_HOUR": "0" for endpoint in ("REMOVE_BG", "PREVIEW", "BASE64", "READ_FILE")} | {
     "RATE_LIMIT_MEGAPIXELS_PER_MINUTE": "0"
 }
 
 
 class ServiceFailed(Exception):
-    """The service did not start, or does not do its work."""
+    """The service did not start, or does not work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A server that is ready; `started` is on the clock of `time.monotonic()`, `ready_seconds` counts from there.
+    """A server that is ready; `started` is a time of `time.monotonic()`, `ready_seconds` counts from there.
 
-    `orphans` is filled when it has been ended: the processes that outlived it and were killed.
+    `orphans` is filled at its end: processes that outlived it and were killed.
     """
 
     pid: int
@@ -81,23 +81,23 @@ class Service:
         return self.ask("/health")[1]
 
     def memory(self) -> list[ProcessMemory]:
-        """Return the memory of every process that runs, parents before children."""
+        """Return the memory of every running process, parents before children."""
         return process_memory(self.pid)
 
     def cpu_seconds(self) -> float:
-        """Return what all its processes have computed so far, those included that have ended."""
+        """Return the CPU time of all its processes so far, including ended ones."""
         total = 0.0
         for process in process_tree(self.pid):
             with suppress(psutil.Error):
-                total += sum(process.cpu_times()[:4])  # user, system, and both of children that were waited for
+                total += sum(process.cpu_times()[:4])  # user, system, and both of ended children
         return total
 
 
 @contextmanager
 def running_service(root: Path = ROOT, **environment: str) -> Iterator[Service]:
-    """Run gunicorn with all engines ready, under the caller's environment and these variables.
+    """Run gunicorn until the block ends, with all engines ready, in the caller's environment and these variables.
 
-    `root` is the checkout that is run, by this one's Python. Raise ServiceFailed when it does not become ready.
+    `root` is the checkout to run, with this Python. Raise ServiceFailed if it does not become ready.
     """
     port = free_port()
     own = {"HOST": HOST, "PORT": str(port), "LOG_LEVEL": "WARNING"}
@@ -111,9 +111,9 @@ def running_service(root: Path = ROOT, **environment: str) -> Iterator[Service]:
 def running_server(
     command: Sequence[str], port: int, ready: str, folder: Path, environment: Mapping[str, str]
 ) -> Iterator[Service]:
-    """Run a server until the block ends; it is ready when a GET of `ready` gives 200 and JSON.
+    """Run a server until the block ends; it is ready when a GET of `ready` answers 200 with JSON.
 
-    Raise ServiceFailed when it does not become ready.
+    Raise ServiceFailed if it does not become ready.
     """
     started, orphans = time.monotonic(), list[str]()
     with running_process(command, folder, environment, orphans) as process:
@@ -131,15 +131,15 @@ def running_server(
 def running_process(
     command: Sequence[str], folder: Path, environment: Mapping[str, str], orphans: list[str]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command in a session of its own and end all of it with the block; `orphans` gets who had to be forced."""
+    """Run a command in a new session and end all its processes with the block; `orphans` gets those killed by force."""
     process = subprocess.Popen(
         command,
         cwd=folder,
         env=os.environ | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for the benchmark, which ends the server itself
-        # Should the benchmark be killed, the kernel ends the master, and the master the others.
+        start_new_session=True,  # Ctrl-C reaches only the benchmark, which ends the server
+        # If the benchmark is killed, the kernel ends the master, and the master the others.
         preexec_fn=partial(ctypes.CDLL(None).prctl, PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0),
     )
     try:
@@ -149,7 +149,7 @@ def running_process(
 
 
 def _end(process: subprocess.Popen[bytes], orphans: list[str]) -> None:
-    """End the service and wait for it: politely at first, then by force, noting who had to be forced."""
+    """End the service and wait for it: with SIGTERM, then by force, and record the processes killed by force."""
     members = process_tree(process.pid)
     try:
         process.terminate()
@@ -162,7 +162,7 @@ def _end(process: subprocess.Popen[bytes], orphans: list[str]) -> None:
 
 
 def _kill_orphans(members: list[psutil.Process], orphans: list[str]) -> None:
-    """Kill what still lives a moment after the service, also where it has left the process group."""
+    """Kill processes that outlive the service, also outside of its process group."""
     alive = psutil.wait_procs(members, ORPHAN_SECONDS)[1]
     for process in alive:
         with suppress(psutil.NoSuchProcess):
@@ -171,7 +171,7 @@ def _kill_orphans(members: list[psutil.Process], orphans: list[str]) -> None:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of the service's process group, engines without a web worker included."""
+    """Kill the rest of the service's process group, including engines without a web worker."""
     deadline = time.monotonic() + KILL_SECONDS
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -184,7 +184,7 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 def _wait_for(
     ask: Callable[[str], tuple[int, dict[str, Any]]], path: str, fulfilled: Callable[[int, dict[str, Any]], bool]
 ) -> None:
-    """Ask `path` until its answer is what it should be."""
+    """Request `path` until its answer is as expected."""
     deadline = time.monotonic() + START_SECONDS
     answer: object = "no answer"
     while time.monotonic() < deadline:
@@ -194,7 +194,7 @@ def _wait_for(
                 return
             answer = body
         time.sleep(POLL_SECONDS)
-    raise ServiceFailed(f"The server was not ready within {START_SECONDS:.0f} s; {path} says: {answer}")
+    raise ServiceFailed(f"The server was not ready within {START_SECONDS:.0f} s; answer of {path}: {answer}")
 
 
 def _get(port: int, path: str) -> tuple[int, dict[str, Any]]:
@@ -208,7 +208,7 @@ def _get(port: int, path: str) -> tuple[int, dict[str, Any]]:
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
+    """Return an unused port of loopback."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

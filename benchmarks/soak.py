@@ -1,7 +1,7 @@
-"""Soak the real service in mixed photos and judge it.
+"""Soak test: load the real service with mixed photos, with MEMORY_PROFILE=low.
 
-`python -m benchmarks.soak [--minutes 10] [--clients 16] [--seed 1] [--json FILE]` runs it with MEMORY_PROFILE=low. The
-exit status is 1 when one of the lines under "Verdict" fails.
+`python -m benchmarks.soak [--minutes 10] [--clients 16] [--seed 1] [--json FILE]`. The exit status is 1 if one of the
+lines under "Verdict" fails.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ PROFILE = "low"
 SAMPLE_SECONDS = 1.0
 SETTLE_SECONDS = 10.0
 COLUMNS = (200, 413, 422, 429, 503)
-# Smaller files are a sample's noise: locks, heartbeats.
+# Smaller files are noise: locks, heartbeats.
 SHOWN_BYTES = 4096
 
 
 def main() -> int:
-    """Soak, print, and return the exit status."""
+    """Measure, print, and return the exit status."""
     arguments = _arguments()
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         photos = make_mix(Path(folder), arguments.seed)
-        files = MemoryFiles()  # after the photos, which are the clients' where the folder is in memory
+        files = MemoryFiles()  # after the photos, which don't count even if their folder is in memory
         _print_start(photos, arguments)
         with running_service(MEMORY_PROFILE=PROFILE) as service:
             soak, memory, health = _measure(service, files, photos, arguments)
@@ -60,16 +60,16 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=positive, default=10.0, help="length of the load (default: 10)")
-    parser.add_argument("--clients", type=at_least_one, default=16, help="clients at a time (default: 16)")
-    parser.add_argument("--seed", type=int, default=1, help="what makes a run the same again (default: 1)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to keep the figures")
+    parser.add_argument("--clients", type=at_least_one, default=16, help="parallel clients (default: 16)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of a reproducible run (default: 1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file for the figures")
     return parser.parse_args()
 
 
 def _measure(
     service: Service, files: MemoryFiles, photos: Sequence[Photo], arguments: argparse.Namespace
 ) -> tuple[Soak, MemoryWatch, Health]:
-    """Run the load under watch, then give the service a moment to be healthy again."""
+    """Run the load and monitor the service, then wait a moment for it to be healthy again."""
     memory, health = MemoryWatch(service, files), HealthWatch(service)
     with Watch(memory.look, SAMPLE_SECONDS), Watch(health.look, SAMPLE_SECONDS):
         soak = run_soak(service.port, photos, arguments.clients, arguments.minutes * 60, arguments.seed)
@@ -103,8 +103,8 @@ def _print_report(report: Report) -> None:
     _print_service(report)
     print("\nVerdict")
     print_table(
-        ["must", "found", ""],
-        [[each.must, each.found, "PASS" if each.passed else "FAIL"] for each in report.verdicts],
+        ["requirement", "result", ""],
+        [[each.requirement, each.result, "PASS" if each.passed else "FAIL"] for each in report.verdicts],
     )
 
 
@@ -123,20 +123,20 @@ def _kind_row(kind: Kind) -> list[str]:
 
 def _print_answers(report: Report) -> None:
     answers, retries = report.answers, report.retries
-    print(f"\nPhotos and answers in {report.seconds:.0f} s, the last photos under way included")
+    print(f"\nPhotos and answers in {report.seconds:.0f} s, including the last running photos")
     tries = [[f"JPEGs up to 12 MP, 200 at try {number}", str(each)] for number, each in enumerate(retries.by_try, 1)]
     print_table(
         ["figure", "value"],
         [
             ["photos", str(answers.photos)],
             ["answers", counts(answers.allowed)],
-            ["answers that a damaged photo deserves", counts(answers.deserved)],
+            ["expected errors of damaged photos", counts(answers.expected)],
             ["other answers", counts(answers.unexpected)],
             ["no answer", counts(answers.transport_errors)],
             ["share of 200s", f"{answers.share_of_200:.1%}"],
             ["latency of 200s, median", f"{milliseconds(answers.median_ms)} ms"],
             ["latency of 200s, p95", f"{milliseconds(answers.p95_ms)} ms"],
-            ["longest wait before a further try", f"{answers.longest_wait_asked:g} s"],
+            ["longest wait before a retry", f"{answers.longest_wait:g} s"],
             ["JPEGs up to 12 MP", str(retries.photos)],
             *tries,
             ["JPEGs up to 12 MP, failed", str(sum(retries.failed.values()))],
@@ -147,7 +147,7 @@ def _print_answers(report: Report) -> None:
 
 
 def _print_memory(memory: Memory) -> None:
-    print(f"\nMemory in MB, sampled every {SAMPLE_SECONDS:g} s: PSS, and files in memory as far as no PSS holds them")
+    print(f"\nMemory in MB, sampled every {SAMPLE_SECONDS:g} s: PSS, and files in memory outside of any PSS")
     print_table(
         ["figure", "value"],
         [

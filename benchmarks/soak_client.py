@@ -1,4 +1,4 @@
-"""The clients of the soak: each posts photos of the mix, one after the other, and tries again when it is asked to."""
+"""Clients of the soak test: each posts photos of the mix, one after the other, and retries as told by Retry-After."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["TRIES", "Outcome", "Soak", "run_soak"]
 
 TRIES = 3
 REFUSALS = {429, 503}
-# Where the service does not say when to come back.
+# Wait without a Retry-After.
 RETRY_SECONDS = 1.0
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one photo: the status of each try, 0 where no answer came."""
+    """Outcome of one photo: the status of each try, 0 without an answer."""
 
     photo: Photo
     statuses: list[int] = field(default_factory=list)
@@ -34,13 +34,13 @@ class Outcome:
 
     @property
     def succeeded(self) -> bool:
-        """Tell whether the photo came back without its background."""
+        """Return whether the last try gave a result."""
         return self.statuses[-1] == 200
 
 
 @dataclass(frozen=True, slots=True)
 class Soak:
-    """A run: its start on the clock of `time.monotonic()`, its length without the last photos, and with them."""
+    """A run: its start as a time of `time.monotonic()`, its length without the last photos, and with them."""
 
     started: float
     seconds: float
@@ -50,10 +50,10 @@ class Soak:
 
 
 def run_soak(port: int, photos: Sequence[Photo], clients: int, seconds: float, seed: int) -> Soak:
-    """Have `clients` threads post for `seconds`, then finish the photos under way."""
+    """Post from `clients` threads for `seconds`, then finish the running photos."""
     outcomes: list[Outcome] = []
     started = time.monotonic()
-    # Text, since numbers next to each other may seed alike.
+    # Text, because adjacent numbers may give similar sequences.
     visitors = [partial(_visit, port, photos, Random(f"{seed} {number}"), outcomes) for number in range(clients)]  # noqa: S311
     return Soak(started, seconds, run_clients(visitors, seconds), photos, outcomes)
 
@@ -70,7 +70,7 @@ def _visit(port: int, photos: Sequence[Photo], random: Random, outcomes: list[Ou
 
 
 def _deliver(port: int, photo: Photo, post: Post) -> Outcome:
-    """Post until there is an answer that is no refusal, TRIES times at most; wait as told after each refusal."""
+    """Post until an answer is not a refusal, at most TRIES times; wait as told after each refusal."""
     outcome = Outcome(photo)
     while len(outcome.statuses) < TRIES:
         wait = _try(port, post, outcome)
@@ -82,8 +82,8 @@ def _deliver(port: int, photo: Photo, post: Post) -> Outcome:
 
 
 def _try(port: int, post: Post, outcome: Outcome) -> float | None:
-    """Post once and return the seconds to wait before the next try, None when there shall be none."""
-    # A connection for each try: one that is kept may be closed by the service at any time, and that is no failure.
+    """Post once and return the seconds to wait before the next try, None if there is none."""
+    # A new connection for each try: the service may close an idle one at any time, which is not a failure.
     connection = HTTPConnection(HOST, port, timeout=ANSWER_SECONDS)
     try:
         answer = ask(connection, post)

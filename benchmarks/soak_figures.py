@@ -1,4 +1,4 @@
-"""The figures of a soak, taken from what its clients and its watches saw, and what they must be."""
+"""Figures of a soak test, from its clients and monitors, and their requirements."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from benchmarks.watch import MemorySample, MemoryWatch
 
 __all__ = ["Answers", "Health", "Kind", "Memory", "Report", "Retries", "Verdict", "make_report"]
 
-# The second minute is compared with the last; a run of less than three is cut into thirds.
+# The second minute is compared with the last; a run of less than three minutes is divided into thirds.
 WINDOW_SECONDS = 60.0
 ALLOWED = (200, 413, 429, 503)
-LEAST_SHARE = 0.6
-MOST_MEGABYTES = 512
-MOST_DRIFT = 0.1
+MIN_SHARE = 0.6
+MAX_MEGABYTES = 512
+MAX_DRIFT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One row of the mix: photos of a kind, the answers to all their tries, and the median of the 200s."""
+    """Photos of one kind: the answers to all tries, and the median time of the 200s."""
 
     name: str
     photos: int
@@ -36,22 +36,22 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """All tries; `allowed` leaves out what a damaged photo deserves, `unexpected` is what nothing deserves."""
+    """Answers to all tries: `allowed` ones, `expected` errors of damaged photos, and `unexpected` ones."""
 
     photos: int
     allowed: dict[str, int]
-    deserved: dict[str, int]
+    expected: dict[str, int]
     unexpected: dict[str, int]
     transport_errors: dict[str, int]
     share_of_200: float
     median_ms: float | None
     p95_ms: float | None
-    longest_wait_asked: float
+    longest_wait: float
 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """The JPEGs that everyone takes, by the try that gave their 200."""
+    """Ordinary JPEGs, by the number of tries until their 200."""
 
     photos: int
     by_try: list[int]
@@ -60,7 +60,7 @@ class Retries:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the service held, in bytes; means are over `window` seconds."""
+    """Memory of the service, in bytes; means are over `window` seconds."""
 
     window: float
     early_mean: float
@@ -73,7 +73,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What /health said while photos came, and afterwards."""
+    """Answers of /health during the load, and afterwards."""
 
     statuses: dict[str, int]
     failures: dict[str, int]
@@ -83,16 +83,16 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One line that must hold."""
+    """One requirement and its result."""
 
-    must: str
-    found: str
+    requirement: str
+    result: str
     passed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All figures of a soak."""
+    """All figures of a soak test."""
 
     seconds: float
     kinds: list[Kind]
@@ -106,7 +106,7 @@ class Report:
 
 
 def make_report(soak: Soak, watch: MemoryWatch, health: Health, orphans: list[str]) -> Report:
-    """Take all figures of a run whose service has been ended."""
+    """Return all figures of a run whose service has ended."""
     answers, retries, memory = _answers(soak.outcomes), _retries(soak.outcomes), _memory(soak, watch)
     processes = [process for sample in watch.samples for process in sample.processes]
     return Report(
@@ -142,18 +142,18 @@ def _answers(outcomes: Sequence[Outcome]) -> Answers:
     others = [(photo, status) for photo, status in answers if status not in ALLOWED]
     allowed = [status for _, status in answers if status in ALLOWED]
     latencies = [outcome.latency_ms for outcome in outcomes if outcome.succeeded]
-    deserved = [status for photo, status in others if status == photo.refusal]
-    judged = len(answers) - len(deserved)
+    expected = [status for photo, status in others if status == photo.refusal]
+    judged = len(answers) - len(expected)
     return Answers(
         photos=len(outcomes),
         allowed=_tally(allowed),
-        deserved=_tally(deserved),
+        expected=_tally(expected),
         unexpected=_tally(status for photo, status in others if status != photo.refusal),
         transport_errors=_tally(error for outcome in outcomes for error in outcome.transport_errors),
         share_of_200=allowed.count(200) / judged if judged else 0.0,
         median_ms=median(latencies),
         p95_ms=p95(latencies),
-        longest_wait_asked=max((wait for outcome in outcomes for wait in outcome.waits), default=0.0),
+        longest_wait=max((wait for outcome in outcomes for wait in outcome.waits), default=0.0),
     )
 
 
@@ -197,7 +197,7 @@ def _tally(names: Iterable[object]) -> dict[str, int]:
 
 def _verdicts_on_answers(answers: Answers, retries: Retries) -> list[Verdict]:
     return [
-        Verdict(f"200s >= {LEAST_SHARE:.0%}", f"{answers.share_of_200:.1%}", answers.share_of_200 >= LEAST_SHARE),
+        Verdict(f"200s >= {MIN_SHARE:.0%}", f"{answers.share_of_200:.1%}", answers.share_of_200 >= MIN_SHARE),
         Verdict(
             f"every answer one of {', '.join(map(str, ALLOWED))}",
             f"others: {counts(answers.unexpected)}",
@@ -215,10 +215,8 @@ def _verdicts_on_answers(answers: Answers, retries: Retries) -> list[Verdict]:
 def _verdicts_on_service(memory: Memory, health: Health, orphans: list[str]) -> list[Verdict]:
     peak = memory.peak.bytes
     return [
-        Verdict(f"memory <= {MOST_MEGABYTES} MB", f"{megabytes(peak)} MB", peak <= MOST_MEGABYTES * MEGABYTE),
-        Verdict(
-            f"memory stays within {MOST_DRIFT:.0%}", f"{memory.ratio - 1:+.1%}", abs(memory.ratio - 1) <= MOST_DRIFT
-        ),
+        Verdict(f"memory <= {MAX_MEGABYTES} MB", f"{megabytes(peak)} MB", peak <= MAX_MEGABYTES * MEGABYTE),
+        Verdict(f"memory stays within {MAX_DRIFT:.0%}", f"{memory.ratio - 1:+.1%}", abs(memory.ratio - 1) <= MAX_DRIFT),
         Verdict(
             "/health answers 200 or 503 in time",
             f"otherwise: {counts(health.failures)}",

@@ -1,4 +1,4 @@
-"""The tables of the side-by-side benchmark, for the console and for the documentation alike."""
+"""Tables of the side-by-side benchmark, for the console and the documentation."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from benchmarks.console import NONE, counts, megabytes, milliseconds
 from benchmarks.contenders import REMBG
 from benchmarks.figures import Bare, Cell, Figures, Lone
 
-__all__ = ["FLOOR_PHOTO", "Summary", "Table", "summaries", "tables"]
+__all__ = ["BASELINE_PHOTO", "Summary", "Table", "summaries", "tables"]
 
-FLOOR_HEADER = ["model", "what", "median ms", "a second", "of the floor"]
+BASELINE_HEADER = ["model", "run", "median ms", "a second", "of the baseline"]
 BARE_FIGURES = ("median_ms", "runs_per_second")
-# The photo whose runs are set beside the bare model's, megapixels.
-FLOOR_PHOTO = "0.7"
+# Photo whose runs are compared with the bare model, megapixels.
+BASELINE_PHOTO = "0.7"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The rounds of one cell as one: medians, and the worst of peaks; ratios, over 1 where better, are of rounds."""
+    """Summary of the rounds of one cell: medians, and the maximum of peaks; a ratio over 1 means better than rembg."""
 
     contender: str
     model: str
@@ -51,7 +51,7 @@ class Summary:
 
 
 def summaries(cells: Iterable[Cell]) -> list[Summary]:
-    """Sum up rounds, in the order in which cells were first measured, photo by photo."""
+    """Return the summary of each cell, in the order of measurement."""
     groups: dict[tuple[str, str, int, str], list[Cell]] = {}
     for cell in cells:
         groups.setdefault((cell.model, cell.photo, cell.load.clients, cell.contender), []).append(cell)
@@ -93,23 +93,23 @@ def _median(values: Iterable[float | None]) -> float | None:
 
 
 def _ratio(above: Sequence[Cell], below: Sequence[Cell], figure: Callable[[Cell], float | None]) -> float | None:
-    """Return the median over rounds of one side's figure by the other's in the same round."""
+    """Return the median over rounds of the quotient of two figures in the same round."""
     others = {cell.round: figure(cell) for cell in below}
     pairs = [(figure(cell), others.get(cell.round)) for cell in above]
     return _median(top / bottom for top, bottom in pairs if top is not None and bottom)
 
 
 def tables(figures: Figures) -> Iterator[Table]:
-    """Yield a table for each part that was measured."""
+    """Yield a table for each measured part."""
     found = summaries(figures.cells)
     for model in dict.fromkeys(each.model for each in found):
-        yield _contest(model, [each for each in found if each.model == model])
+        yield _comparison(model, [each for each in found if each.model == model])
     if any(each.clients == 1 for each in found):
-        yield _around(found)
+        yield _overhead(found)
     if any(each.failures for each in found):
         yield _failures(found)
     if figures.bare:
-        yield _floor(figures, found)
+        yield _baseline(figures, found)
     if figures.lone:
         yield _stages(figures.lone)
     if figures.layouts:
@@ -118,16 +118,16 @@ def tables(figures: Figures) -> Iterator[Table]:
         yield _cold_starts(figures)
 
 
-def _contest(model: str, found: Sequence[Summary]) -> Table:
+def _comparison(model: str, found: Sequence[Summary]) -> Table:
     header = ["photo", "clients", "server", "photos/s", "median ms", "p95 ms", "CPU ms", "peak MB"]
     ratios = ["× photos/s", "× median", "× CPU", "× memory"]
     photos = [*dict.fromkeys(each.photo for each in found)]
     ordered = sorted(found, key=lambda each: (photos.index(each.photo), each.clients))
-    title = f"Model {model}: servers in turn; × is how many times better than rembg in the same round"
-    return Table(title, [*header, *ratios], [_contest_row(each) for each in ordered])
+    title = f"Model {model}: servers alternately; × is the factor by which it is better than rembg in the same round"
+    return Table(title, [*header, *ratios], [_comparison_row(each) for each in ordered])
 
 
-def _contest_row(each: Summary) -> list[str]:
+def _comparison_row(each: Summary) -> list[str]:
     times = map(milliseconds, (each.median_ms, each.p95_ms, each.cpu_ms))
     ratios = map(_times, (each.faster, each.sooner, each.leaner, each.smaller))
     return [
@@ -141,15 +141,15 @@ def _contest_row(each: Summary) -> list[str]:
     ]
 
 
-def _around(found: Sequence[Summary]) -> Table:
-    """Tell what a photo takes apart from its stages, at one client, and what our own measuring costs."""
+def _overhead(found: Sequence[Summary]) -> Table:
+    """Return the time of a photo outside of its stages with one client, and the cost of the measurement itself."""
     rows = [
         [each.model, each.photo, each.contender, milliseconds(each.beyond_stages_ms), milliseconds(each.client_cpu_ms)]
         for each in found
         if each.clients == 1
     ]
-    header = ["model", "photo", "server", "beyond its stages", "client's CPU"]
-    return Table("Around the stages, ms a photo with 1 client", header, rows)
+    header = ["model", "photo", "server", "outside of stages", "CPU of the client"]
+    return Table("Time outside of the stages, ms per photo with 1 client", header, rows)
 
 
 def _failures(found: Sequence[Summary]) -> Table:
@@ -158,51 +158,51 @@ def _failures(found: Sequence[Summary]) -> Table:
         for each in found
         if each.failures
     ]
-    return Table("Requests that failed, in no figure above", ["model", "photo", "clients", "server", "failures"], rows)
+    return Table("Failed requests, not included above", ["model", "photo", "clients", "server", "failures"], rows)
 
 
 def _times(ratio: float | None) -> str:
     return NONE if ratio is None else f"{ratio:.2f}"
 
 
-def _floor(figures: Figures, found: Sequence[Summary]) -> Table:
-    """Set the bare model beside the best that each server reaches, as shares of the best bare run of the same round."""
+def _baseline(figures: Figures, found: Sequence[Summary]) -> Table:
+    """Compare the bare model and the best run of each server with the best bare run of the same round."""
     rows = []
     for model in dict.fromkeys(bare.model for bare in figures.bare):
         layouts: dict[tuple[int, int], list[Bare]] = {}
-        floors: dict[int, float] = {}
+        baselines: dict[int, float] = {}
         for bare in figures.bare:
             if bare.model == model:
                 layouts.setdefault((bare.sessions, bare.threads), []).append(bare)
-                floors[bare.round] = max(floors.get(bare.round, 0), bare.runs_per_second)
+                baselines[bare.round] = max(baselines.get(bare.round, 0), bare.runs_per_second)
         for (sessions, threads), runs in layouts.items():
             middle, rate = (statistics.median(getattr(run, name) for run in runs) for name in BARE_FIGURES)
-            share = _share((run.runs_per_second, floors[run.round]) for run in runs)
+            share = _share((run.runs_per_second, baselines[run.round]) for run in runs)
             rows.append(
                 [model, f"session.run, {sessions} × {threads} thread(s)", milliseconds(middle), f"{rate:.2f}", share]
             )
-        rows.extend(_best_rows(figures, model, found, floors))
-    return Table("The floor: the bare model, and the most that each server makes of it", FLOOR_HEADER, rows)
+        rows.extend(_best_rows(figures, model, found, baselines))
+    return Table("Baseline: the bare model, and the best run of each server", BASELINE_HEADER, rows)
 
 
 def _best_rows(
-    figures: Figures, model: str, found: Sequence[Summary], floors: Mapping[int, float]
+    figures: Figures, model: str, found: Sequence[Summary], baselines: Mapping[int, float]
 ) -> Iterator[list[str]]:
-    own = [each for each in found if each.model == model and each.photo == FLOOR_PHOTO]
+    own = [each for each in found if each.model == model and each.photo == BASELINE_PHOTO]
     for contender in dict.fromkeys(each.contender for each in own):
         best = max((each for each in own if each.contender == contender), key=lambda each: each.photos_per_second)
         name = f"{contender}, {best.photo} MP, {best.clients} client(s)"
         key = (contender, model, best.photo, best.clients)
         share = _share(
-            (_rate(cell), floors[cell.round])
+            (_rate(cell), baselines[cell.round])
             for cell in figures.cells
-            if (cell.contender, cell.model, cell.photo, cell.load.clients) == key and cell.round in floors
+            if (cell.contender, cell.model, cell.photo, cell.load.clients) == key and cell.round in baselines
         )
         yield [model, name, milliseconds(best.median_ms), f"{best.photos_per_second:.2f}", share]
 
 
 def _share(pairs: Iterable[tuple[float, float]]) -> str:
-    """Return the median share of some figures in others, in per cent."""
+    """Return the median quotient of pairs, in percent."""
     shares = [part / whole for part, whole in pairs]
     return f"{statistics.median(shares):.0%}" if shares else NONE
 
@@ -217,7 +217,7 @@ def _stages(lone: Sequence[Lone]) -> Table:
         ]
         for each in lone
     ]
-    return Table("Each stage alone, in a process of its own, ms", ["model, photo", "threads", *STAGES, "all"], rows)
+    return Table("Each stage alone, in a separate process, ms", ["model, photo", "threads", *STAGES, "total"], rows)
 
 
 def _layouts(figures: Figures) -> Table:
@@ -245,4 +245,4 @@ def _cold_starts(figures: Figures) -> Table:
     for start in figures.cold_starts:
         groups.setdefault((start.model, start.contender), []).append(start.seconds)
     rows = [[*key, f"{statistics.median(seconds):.2f}", f"{max(seconds):.2f}"] for key, seconds in groups.items()]
-    return Table("From the start to the first cut-out, s", ["model", "server", "median", "longest"], sorted(rows))
+    return Table("Time from start to the first result, s", ["model", "server", "median", "maximum"], sorted(rows))

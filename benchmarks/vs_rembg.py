@@ -1,7 +1,7 @@
-"""Measure rembg's server and this one side by side, in turn, with the same ONNX files: `python -m benchmarks.vs_rembg`.
+"""Compare rembg's server and this one side by side, with the same ONNX files: `python -m benchmarks.vs_rembg`.
 
-Beside them stand the floor (the bare model on all cores, each stage alone), other layouts of engines and threads, and
-cold starts. `--json` keeps the figures, from which `python -m benchmarks.report` writes docs/performance.md.
+Also measured: a baseline (the bare model on all cores, each stage alone), other numbers of engines and threads, and
+cold starts. `--json` writes the figures, from which `python -m benchmarks.report` writes docs/performance.md.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from benchmarks.floor import bare_runs, lone_stages
 from benchmarks.photos import photo_of
 from benchmarks.tables import tables
 
-PARTS = ("servers", "floor", "layouts", "cold-start")
+PARTS = ("servers", "baseline", "layouts", "cold-start")
 PHOTOS = ("0.3", "0.7", "2", "12")
-# The photo of whatever is measured with one photo only.
+# Photo of measurements with one photo only.
 USUAL_PHOTO = "0.7"
 BARE_SECONDS = 4.0
-# The longer side of what our service answers with by default, px.
+# Default of MAX_DIMENSION, px.
 DEFAULT_SIDE = 2048
 
 
 def main() -> int:
-    """Measure, print, and return the exit status; what is cut short keeps what it has found."""
+    """Measure, print, and return the exit status; an interrupted run prints and writes its figures so far."""
     arguments = _arguments()
     plan = Plan(dict(map(_photo, arguments.photos)), arguments.clients, arguments.seconds)
     figures = _empty_figures(plan, arguments)
@@ -60,12 +60,19 @@ def _arguments() -> argparse.Namespace:
     add("--photos", nargs="+", default=PHOTOS, metavar="MP", help="megapixels, or JPEG files (default: 0.3 0.7 2 12)")
     add("--clients", type=at_least_one, nargs="+", default=[1, 4, 16], help="clients of each run (default: 1 4 16)")
     add("--seconds", type=positive, default=10.0, help="length of each run (default: 10)")
-    add("--rounds", type=at_least_one, default=2, help="how often each server has its turn (default: 2)")
-    add("--model", type=Path, nargs="*", default=[], metavar="ONNX", help="more graphs like U2-Net's, for their times")
+    add("--rounds", type=at_least_one, default=2, help="runs of each server (default: 2)")
+    add(
+        "--model",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="ONNX",
+        help="more graphs like U2-Net's, to measure their times",
+    )
     add("--no-lite", action="store_true", help="leave out the embedded model")
-    add("--ours", type=Path, metavar="PATH", help="another checkout of this service, measured as well")
-    add("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure (default: everything)")
-    add("--json", type=Path, metavar="FILE", help="where to keep the figures")
+    add("--ours", type=Path, metavar="PATH", help="another checkout of this service to measure")
+    add("--parts", nargs="+", choices=PARTS, default=PARTS, help="parts to measure (default: all)")
+    add("--json", type=Path, metavar="FILE", help="file for the figures")
     return parser.parse_args()
 
 
@@ -102,26 +109,26 @@ def _machine(rembg: dict[str, str]) -> Machine:
 
 
 def _measure_model(figures: Figures, plan: Plan, model: Model, arguments: argparse.Namespace) -> None:
-    """Take the figures of one model: the rounds of everything that is compared lie close together in time."""
+    """Measure one model, with rounds of compared runs close together in time."""
     usual = USUAL_PHOTO if USUAL_PHOTO in plan.photos else next(iter(plan.photos))
     for shot in figures.shots:
         for number in range(arguments.rounds):
             if "servers" in arguments.parts:
                 for contender in _contenders(shot, arguments.ours):
                     _keep(figures, duel(plan, contender, model, shot.name, number))
-            if "floor" in arguments.parts and shot.name == usual:
+            if "baseline" in arguments.parts and shot.name == usual:
                 figures.bare.extend(bare_runs(model, BARE_SECONDS, number))
     for number in range(arguments.rounds):
         if "layouts" in arguments.parts:
             _keep(figures, layouts(plan, model, usual, number))
         if "cold-start" in arguments.parts:
             _keep(figures, iter([make_run(plan, model, usual, number)]))
-    if "floor" in arguments.parts:
+    if "baseline" in arguments.parts:
         figures.lone.extend(lone_stages(model, plan.photos))
 
 
 def _contenders(shot: Shot, other: Path | None) -> Sequence[Contender]:
-    """Return who is measured with a photo; all answer at its full size, as rembg does, and ours also as it comes."""
+    """Return the servers for a photo: all at its full size, as rembg's, and ours also with its default size."""
     longer = max(shot.width, shot.height)
     full = {"MAX_DIMENSION": str(max(longer, DEFAULT_SIDE))}
     contenders = [rembg_server(), our_server(full)]
@@ -133,7 +140,7 @@ def _contenders(shot: Shot, other: Path | None) -> Sequence[Contender]:
 
 
 def _keep(figures: Figures, results: Iterator[Result]) -> None:
-    """Add results to the figures, and say so at once."""
+    """Add results to the figures, and print each at once."""
     for result in results:
         print(_line(result), file=sys.stderr, flush=True)
         if isinstance(result, Layout):
@@ -146,7 +153,7 @@ def _keep(figures: Figures, results: Iterator[Result]) -> None:
 
 def _line(result: Result) -> str:
     if isinstance(result, ColdStart):
-        return f"{result.model} {result.photo} {result.contender}: first cut-out after {result.seconds:.2f} s"
+        return f"{result.model} {result.photo} {result.contender}: first result after {result.seconds:.2f} s"
     if isinstance(result, Layout):
         return f"{result.engines} engine(s) of {result.threads} thread(s), {_line(result.cell)}"
     return _cell_line(result)

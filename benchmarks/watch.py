@@ -1,4 +1,4 @@
-"""Look at a running service every so often, on threads of their own."""
+"""Periodic monitoring of a running service, on separate threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEALTHY_STATUSES = (200, 503)
 
 
 class Watch:
-    """Do something every `seconds` while the block runs; what it raises comes out of the block."""
+    """Call a function every `seconds` while the block runs; its exceptions are raised by the block."""
 
     def __init__(self, look: Callable[[], None], seconds: float) -> None:
         self._look = look
@@ -50,7 +50,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class MemorySample:
-    """What a service held at an instant of `time.monotonic()`, in bytes."""
+    """Memory of a service at a time of `time.monotonic()`, in bytes."""
 
     at: float
     bytes: int
@@ -60,7 +60,7 @@ class MemorySample:
 
 @dataclass(slots=True)
 class MemoryWatch:
-    """Take samples of a service's memory; `files` adds what lives in memory outside of any process."""
+    """Samples of a service's memory; `files` adds files in memory outside of any PSS."""
 
     service: Service
     files: MemoryFiles | None = None
@@ -81,7 +81,7 @@ class MemoryWatch:
 
 @dataclass(slots=True)
 class HealthWatch:
-    """Ask /health; anything but a 200 or 503 in time is a failure."""
+    """Requests of /health; everything except a 200 or 503 in time is a failure."""
 
     service: Service
     statuses: dict[str, int] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class HealthWatch:
     slowest_ms: float = 0.0
 
     def look(self) -> None:
-        """Ask once."""
+        """Request /health once."""
         started = time.perf_counter()
         try:
             status = self.service.ask("/health")[0]

@@ -1,15 +1,14 @@
 #!/bin/sh
-# Install or update the service on a bare Debian (12 or newer) machine with systemd. Run it as root, from a checkout, as
-# often as you like: what is there is updated, and settings in /etc/background-remover/env are kept.
+# Install or update the service on a bare Debian (12 or newer) machine with systemd. Run it as root, from a checkout. A
+# repeated run updates the installation and keeps the settings in /etc/background-remover/env.
 #
 #   deploy/install.sh [--instances N] [--nginx] [--redis]
 #
-#   --instances N  N instances, on ports 5001, 5002, …; each gets its share of cores and memory (default: 1)
-#   --nginx        nginx with TLS in front; replaces /etc/nginx/nginx.conf, and keeps the old one beside it
-#   --redis        Redis for rate limits; needed with more than one instance, or each counts for itself
+#   --instances N  N instances, on ports 5001, 5002, …; cores and memory are divided among them (default: 1)
+#   --nginx        nginx with TLS in front; replaces /etc/nginx/nginx.conf, with a backup beside it
+#   --redis        Redis for rate limits; shares the counts of several instances
 #
-# With DESTDIR=/some/folder everything is put below it, and the machine itself stays as it is: no packages, no user, no
-# services.
+# With DESTDIR=/some/folder all files are installed below it, without packages, user or services.
 set -eu
 umask 022
 
@@ -34,7 +33,7 @@ main() {
     [ $redis = no ] || install_redis
     [ $nginx = no ] || install_nginx
     start_services
-    say_what_is_next
+    print_next_steps
 }
 
 usage() {
@@ -60,16 +59,16 @@ read_options() {
         [ $# = 0 ] || shift
     done
     case $instances in
-        '' | *[!0-9]* | 0*) fail "--instances wants a number from 1 on" ;;
+        '' | *[!0-9]* | 0*) fail "--instances must be a number of at least 1" ;;
     esac
 }
 
 check_machine() {
-    [ -f "$SOURCE/gunicorn.conf.py" ] || fail "$SOURCE is no checkout of the service"
+    [ -f "$SOURCE/gunicorn.conf.py" ] || fail "$SOURCE is not a checkout of the service"
     live || return 0
     [ "$(id -u)" = 0 ] || fail "only root can install: sudo $0"
-    command -v apt-get >/dev/null || fail "this is for Debian and its relatives"
-    [ -d /run/systemd/system ] || fail "systemd does not run here; docs/deployment.md has other ways"
+    command -v apt-get >/dev/null || fail "only Debian and its derivatives are supported"
+    [ -d /run/systemd/system ] || fail "systemd does not run here; docs/deployment.md describes alternatives"
 }
 
 install_packages() {
@@ -88,7 +87,7 @@ make_user() {
         useradd --system --user-group --home-dir $STATE_DIR --no-create-home --shell /usr/sbin/nologin $NAME
 }
 
-# Code and packages belong to root: the service can't change what it runs.
+# Code and packages belong to root, so that the service can't change them.
 install_code() {
     home=$DESTDIR$HOME_DIR
     mkdir -p "$home"
@@ -129,7 +128,7 @@ install_settings() {
     chmod 750 $CONFIG_DIR
 }
 
-# Add a setting, unless the operator has chosen.
+# Add a setting, unless the operator has set it.
 setting() {
     grep -q "^$1=" "$env" || echo "$1=$2" >>"$env"
 }
@@ -141,11 +140,11 @@ install_units() {
     cp "$SOURCE/deploy/logrotate/$NAME" "$DESTDIR/etc/logrotate.d/$NAME"
     share="$units/$NAME@.service.d/share.conf"
     rm -f "$share"
-    [ "$instances" = 1 ] || share_of_one >"$share"
+    [ "$instances" = 1 ] || instance_limits >"$share"
 }
 
-# The service reads these limits and chooses its engines by them.
-share_of_one() {
+# The service reads these limits and derives its engines from them.
+instance_limits() {
     echo "# Written by install.sh: the share of one of $instances instances."
     echo "[Service]"
     echo "CPUQuota=$((100 * $(nproc) / instances))%"
@@ -154,7 +153,7 @@ share_of_one() {
 
 install_redis() {
     mkdir -p "$DESTDIR/etc/redis"
-    keep_old "$DESTDIR/etc/redis/redis.conf"
+    back_up "$DESTDIR/etc/redis/redis.conf"
     cp "$SOURCE/deploy/redis.conf" "$DESTDIR/etc/redis/redis.conf"
     chmod 644 "$DESTDIR/etc/redis/redis.conf"
 }
@@ -162,17 +161,17 @@ install_redis() {
 install_nginx() {
     conf=$DESTDIR/etc/nginx/nginx.conf
     mkdir -p "$DESTDIR/etc/nginx/tls" "$DESTDIR/var/www/acme"
-    keep_old "$conf"
+    back_up "$conf"
     with_instances <"$SOURCE/nginx.conf" >"$conf"
-    [ -e "$DESTDIR/etc/nginx/tls/fullchain.pem" ] || sign_ourselves "$DESTDIR/etc/nginx/tls"
+    [ -e "$DESTDIR/etc/nginx/tls/fullchain.pem" ] || create_certificate "$DESTDIR/etc/nginx/tls"
 }
 
-# Keep a configuration that is not ours, once.
-keep_old() {
+# Back up a configuration that this script did not write, once.
+back_up() {
     [ ! -f "$1" ] || [ -f "$1.before-$NAME" ] || cp "$1" "$1.before-$NAME"
 }
 
-# Write one `server` line for each instance in place of those that are there.
+# Replace the `server` lines with one for each instance.
 with_instances() {
     awk -v first=$FIRST_PORT -v instances="$instances" '
         /server 127\.0\.0\.1:[0-9]+ max_fails/ {
@@ -187,8 +186,8 @@ with_instances() {
         { print }'
 }
 
-# A certificate until there is a real one; browsers will warn of it.
-sign_ourselves() {
+# Self-signed, until a trusted one replaces it; browsers show a warning.
+create_certificate() {
     umask 077
     openssl req -x509 -newkey rsa:2048 -nodes -days 90 -subj "/CN=$(hostname)" \
         -keyout "$1/privkey.pem" -out "$1/fullchain.pem" 2>/dev/null
@@ -204,14 +203,14 @@ start_services() {
     fi
     systemctl enable --quiet --now $NAME-cleanup.timer
     port=$FIRST_PORT
-    while [ "$port" -lt $((FIRST_PORT + instances)) ]; do # one after the other: the rest go on answering
+    while [ "$port" -lt $((FIRST_PORT + instances)) ]; do # one after the other, so that the others still answer
         systemctl enable --quiet $NAME@"$port"
         systemctl restart $NAME@"$port"
         await_readiness "$port"
-        [ "$instances" = 1 ] || sleep 3 # nginx leaves it out for two more seconds
+        [ "$instances" = 1 ] || sleep 3 # nginx skips it for two more seconds
         port=$((port + 1))
     done
-    while [ -e "/etc/systemd/system/multi-user.target.wants/$NAME@$port.service" ]; do # there were more before
+    while [ -e "/etc/systemd/system/multi-user.target.wants/$NAME@$port.service" ]; do # instances of an earlier run
         systemctl disable --quiet --now $NAME@"$port"
         port=$((port + 1))
     done
@@ -243,12 +242,12 @@ reload_nginx() {
     systemctl reload-or-restart nginx
 }
 
-say_what_is_next() {
+print_next_steps() {
     where=http://127.0.0.1:$FIRST_PORT
     [ $nginx = no ] || where=https://$(hostname)
     echo "Installed: curl -k -F file=@photo.jpg $where/remove-background -o out.png"
     echo "Settings: $CONFIG_DIR/env, then systemctl restart '$NAME@*'. Log: journalctl -u '$NAME@*'."
-    [ $nginx = no ] || echo "The certificate in /etc/nginx/tls signs itself; docs/deployment.md says how to get a real one."
+    [ $nginx = no ] || echo "The certificate in /etc/nginx/tls is self-signed; docs/deployment.md describes how to get a trusted one."
 }
 
 main "$@"

@@ -1,14 +1,15 @@
-"""How many engines, and the cap of each, from settings, cores and memory."""
+"""Number of engines, and cap of each, from settings, cores and memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app import capacity
-from app.capacity import plan_capacity, web_threads
+from app.capacity import max_memory_mb, plan_capacity, web_threads
 from app.engine.container import MEGABYTE
 from app.settings import Settings
 
@@ -17,14 +18,14 @@ Machine = Callable[[int, int], None]
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """Pretend to be on a machine of given cores and MB."""
+    """Simulate a machine with given cores and MB."""
 
-    def pretend(cores: int, memory_mb: int) -> None:
+    def simulate(cores: int, memory_mb: int) -> None:
         monkeypatch.setattr(capacity, "cpu_quota", lambda: cores)
         monkeypatch.setattr(capacity, "memory_limit", lambda: memory_mb * MEGABYTE)
         monkeypatch.setattr("app.settings.memory_limit", lambda: memory_mb * MEGABYTE)
 
-    return pretend
+    return simulate
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         (4, 4_000, {"model_name": "birefnet-general"}, 1, 4, 6064),
     ],
 )
-def test_layout(
+def test_engines_threads_and_caps(
     cores: int, memory_mb: int, settings: dict[str, Any], processes: int, threads: int, cap: int, machine: Machine
 ) -> None:
     machine(cores, memory_mb)
@@ -65,7 +66,7 @@ def test_layout(
         (2, {"engine_threads": 1}, 1, 1),
     ],
 )
-def test_an_engine_that_works_alone_borrows_the_other_cores(
+def test_an_engine_that_works_alone_uses_the_other_cores(
     cores: int, settings: dict[str, Any], threads: int, alone: int, machine: Machine
 ) -> None:
     machine(cores, 64_000)
@@ -93,12 +94,33 @@ def test_memory_profile(memory_mb: int, settings: dict[str, Any], low: bool, mac
     )
 
 
-def test_an_explicit_setting_wins_over_the_profile(machine: Machine) -> None:
+def test_a_setting_overrides_the_profile(machine: Machine) -> None:
     machine(2, 512)
     assert Settings(queue_size=20).queue_size == 20
 
 
-def test_threads_outnumber_all_that_can_wait(machine: Machine) -> None:
+def test_there_are_more_threads_than_admitted_photos(machine: Machine) -> None:
     machine(2, 24_000)
     assert web_threads(Settings()) == 2 + 32 + 16
     assert web_threads(Settings(web_threads=9)) == 9
+
+
+@pytest.mark.parametrize(("url", "more"), [(None, 0), ("redis://h", 0), ("memory://", 2 * 300)])
+def test_a_cache_in_memory_counts_for_each_worker(url: str | None, more: int) -> None:
+    plain = Settings(web_concurrency=2, engine_engines=1, engine_memory_mb=500)
+    settings = Settings(web_concurrency=2, engine_engines=1, engine_memory_mb=500, cache_url=url, cache_max_mb=300)
+    engines = plan_capacity(plain)
+    assert max_memory_mb(settings, engines) - max_memory_mb(plain, engines) == more
+
+
+def test_engines_leave_memory_for_the_cache(machine: Machine) -> None:
+    machine(16, 4000)
+    without = plan_capacity(Settings(memory_profile="standard")).engines
+    assert (
+        plan_capacity(Settings(memory_profile="standard", cache_url="memory://", cache_max_mb=1200)).engines < without
+    )
+
+
+def test_engines_get_format_and_file_of_the_log(tmp_path: Path) -> None:
+    config = plan_capacity(Settings(log_format="json", log_file=tmp_path / "log")).config
+    assert (config.log_format, config.log_file) == ("json", str(tmp_path / "log"))

@@ -1,4 +1,4 @@
-"""The documentation says what the code does: nothing missing, nothing left over."""
+"""Documentation: complete, and equal to the code."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ def test_env_sample_is_the_settings_table() -> None:
     assert (ROOT / ".env.sample").read_text(encoding="utf-8") == env_sample()
 
 
-def test_every_setting_is_documented_as_it_is() -> None:
+def test_every_setting_is_documented() -> None:
     documented = {row[0].strip("`"): (row[1].strip("`"), row[2]) for row in table_below("| name", SETTINGS)}
     assert documented == {name: (default, help_text) for name, default, help_text in setting_rows()}
 
 
-def test_every_parameter_is_documented_as_it_is() -> None:
+def test_every_parameter_is_documented() -> None:
     documented = {row[0].strip("`"): row[1:] for row in table_below("## Parameters")}
     assert set(documented) == {*PARAMETERS, "preset", "background_file"}
     for name, parameter in PARAMETERS.items():
         assert documented[name] == [parameter.allowed, parameter.default, parameter.help]
 
 
-def test_every_preset_is_documented_as_it_is() -> None:
+def test_every_preset_is_documented() -> None:
     documented = {row[0].strip("`"): row for row in table_below("| preset")}
     assert set(documented) == set(BUILT_IN)
     for name, preset in BUILT_IN.items():
@@ -66,17 +66,17 @@ def test_every_error_is_documented_with_its_status() -> None:
     assert documented == {code: error.status for code, error in error_codes().items()}
 
 
-def test_every_metric_is_documented_as_it_is() -> None:
+def test_every_metric_is_documented() -> None:
     rows = table_below("| name", METRICS_PAGE)
     documented = {row[0].strip("`"): (row[1], re.findall(r"`(\w+)`", row[2]), row[3]) for row in rows}
     assert documented == {PREFIX + metric.name: (metric.kind, list(metric.labels), metric.help) for metric in METRICS}
 
 
-def test_every_metrics_query_is_about_that_metric() -> None:
+def test_every_query_uses_its_metric() -> None:
     assert [row[0] for row in table_below("| name", METRICS_PAGE) if row[0].strip("`") not in row[4]] == []
 
 
-def test_every_reason_of_a_restart_is_documented() -> None:
+def test_every_restart_reason_is_documented() -> None:
     assert [row[0].strip("`") for row in table_below("| reason", METRICS_PAGE)] == list(RestartReason)
 
 
@@ -97,7 +97,7 @@ def test_every_response_header_is_documented_and_exposed() -> None:
     assert sorted(documented) == sorted(EXPOSED_HEADERS)
 
 
-def test_no_header_is_sent_that_is_not_exposed() -> None:
+def test_every_sent_header_is_exposed() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "app").rglob("*.py"))
     named = set(re.findall(r'"(X-[A-Z][\w-]+|Server-Timing|Retry-After)"', source))
     assert named - {"X-Api-Key", *FORWARDED, *SECURITY_HEADERS} == set(EXPOSED_HEADERS)
@@ -109,21 +109,21 @@ def test_every_security_header_is_documented() -> None:
 
 
 @pytest.mark.parametrize("target", ["setup", "run", "test", "lint", "bench", "clean"])
-def test_the_makefile_has_what_the_readme_needs(target: str) -> None:
+def test_the_makefile_has_the_documented_targets(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
-def test_every_link_between_documents_leads_somewhere() -> None:
-    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+def test_every_link_between_documents_works() -> None:
+    for document in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
         for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8")):
             assert (document.parent / link).exists(), f"{document.name}: {link}"
 
 
-def test_the_changelog_knows_this_version() -> None:
+def test_the_changelog_has_this_version() -> None:
     version = (ROOT / "app/VERSION").read_text(encoding="ascii").strip()
     assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-def test_the_embedded_model_has_a_card() -> None:
+def test_the_embedded_model_has_a_model_card() -> None:
     card = (ROOT / "app/engine/weights/lite.md").read_text(encoding="utf-8")
     assert all(word in card for word in ("Input", "Output", "Trained on", "Licence", "Weak"))

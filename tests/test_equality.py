@@ -1,6 +1,6 @@
-"""The fast path gives what the straightforward one does: rembg's own session, Pillow's resampling, Pillow's encoder.
+"""Results compared with reference implementations: rembg's session, Pillow's resampling, Pillow's encoder.
 
-The embedded model stands in for U2-NetP's weights, whose preprocessing and activation it shares.
+The embedded model replaces U2-NetP's weights; it has the same preprocessing and activation.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from app.imaging.encode import encode
 from app.removal import RemovalOptions, RemovalRequest
 from tests.conftest import ENGINE, encoded, opened, photo
 
-# More of them by hand: EQUALITY_PHOTOS=folder pytest tests/test_equality.py
-OTHERS = sorted(Path(os.environ.get("EQUALITY_PHOTOS", os.devnull)).glob("*.*g"))
-# Name and the longer side to bring it to: small ones as they are, large ones so that every step down is taken.
+# More photos: EQUALITY_PHOTOS=folder pytest tests/test_equality.py
+MORE_PHOTOS = sorted(Path(os.environ.get("EQUALITY_PHOTOS", os.devnull)).glob("*.*g"))
+# Name and longest side: original sizes, and large ones that are scaled down in all steps.
 PHOTOS = [
     ("astronaut", 512),
     ("cat", 451),
     ("coffee", 600),
     ("astronaut", 1500),
     ("cat", 2048),
-    *((path, 0) for path in OTHERS),
+    *((path, 0) for path in MORE_PHOTOS),
 ]
 
 
@@ -46,7 +46,7 @@ def scaled(name: str | Path, longest: int) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def rembgs_mask(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Image.Image], Image.Image]:
-    """Return rembg's own way to a mask of the photo's size."""
+    """Return rembg's function from a photo to its mask."""
     home = tmp_path_factory.mktemp("home")
     (home / "models/u2netp").mkdir(parents=True)
     shutil.copy(weights.require(REGISTRY["lite"]), home / "models/u2netp/u2netp.onnx")
@@ -82,11 +82,11 @@ def test_masks_equal_rembgs(
 
 
 @pytest.mark.parametrize(("name", "longest"), PHOTOS[:3], ids=str)
-def test_pngs_hold_the_pixels_that_pillows_would(name: str, longest: int, pipeline: Pipeline) -> None:
+def test_pixels_of_a_png_equal_those_of_pillows_encoder(name: str, longest: int, pipeline: Pipeline) -> None:
     def cut_out(quality: int) -> Image.Image:
         options = RemovalOptions("lite", 2048, quality=quality)
         return opened(pipeline.run(RemovalRequest(encoded(scaled(name, longest)), options)).body)
 
     ours, pillows = cut_out(85), cut_out(95)
     assert ours.tobytes() == pillows.tobytes()
-    assert encode(pillows, "PNG", 95) != encode(pillows, "PNG", 85)  # two encoders, that is
+    assert encode(pillows, "PNG", 95) != encode(pillows, "PNG", 85)  # the quality selects the encoder

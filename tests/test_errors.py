@@ -1,4 +1,4 @@
-"""The error tree is complete and agrees with its drawing."""
+"""Tree of errors: complete, and equal to its drawing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.errors import EngineCrashed, InternalError, ServiceError, error_codes, 
 
 
 @pytest.mark.parametrize("error", error_codes().values())
-def test_every_error_says_what_was_wrong_and_what_to_do(error: type[ServiceError]) -> None:
+def test_every_error_has_title_message_and_solution(error: type[ServiceError]) -> None:
     assert error.title and error.default_message and error.solution and 400 <= error.status <= 504
 
 
@@ -20,7 +20,7 @@ def test_the_drawing_shows_every_leaf() -> None:
     assert drawn == {error.__name__: code for code, error in error_codes().items()}
 
 
-def test_an_error_survives_the_process_boundary() -> None:
+def test_an_error_crosses_the_process_boundary() -> None:
     error = from_code("ENGINE_CRASHED", "gone", "why", "again")
     assert isinstance(error, EngineCrashed)
     assert (error.message, error.details, error.advice) == ("gone", "why", "again")

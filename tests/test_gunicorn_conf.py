@@ -1,4 +1,4 @@
-"""What gunicorn is told, as gunicorn itself understands it."""
+"""Settings of gunicorn, as gunicorn reads them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-def understood(**settings: str) -> dict[str, str]:
-    """Return gunicorn's settings with this environment."""
+def gunicorn_settings(**settings: str) -> dict[str, str]:
+    """Return gunicorn's settings in this environment."""
     done = subprocess.run(
         [Path(sys.executable).with_name("gunicorn"), "--print-config", "app:create_app()"],
         env=os.environ | settings,
@@ -27,14 +27,14 @@ def understood(**settings: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def defaults() -> dict[str, str]:
-    return understood(ENGINE_PROCESSES="2", MEMORY_PROFILE="standard")
+    return gunicorn_settings(ENGINE_PROCESSES="2", MEMORY_PROFILE="standard")
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("workers", "1"),
-        ("threads", "66"),  # 2 engines, QUEUE_SIZE, MAX_CONCURRENT_UPLOADS, and 16 that /health may have
+        ("threads", "50"),  # 2 engines, QUEUE_SIZE, and 16 for all other requests
         ("max_requests", "0"),  # engines are replaced one by one, not the worker with all of them
         ("preload_app", "False"),
         ("control_socket_disable", "True"),
@@ -52,10 +52,10 @@ def test_workers_are_threaded(defaults: dict[str, str]) -> None:
 
 
 def test_settings_reach_gunicorn() -> None:
-    told = understood(SHUTDOWN_GRACE="6.5", WEB_CONCURRENCY="3", WEB_THREADS="5", HOST="::1", PORT="5999")
-    assert {name: told[name] for name in ("graceful_timeout", "workers", "threads")} == {
+    printed = gunicorn_settings(SHUTDOWN_GRACE="6.5", WEB_CONCURRENCY="3", WEB_THREADS="5", HOST="::1", PORT="5999")
+    assert {name: printed[name] for name in ("graceful_timeout", "workers", "threads")} == {
         "graceful_timeout": "7",
         "workers": "3",
         "threads": "5",
     }
-    assert "[::1]:5999" in told["bind"]
+    assert "[::1]:5999" in printed["bind"]

@@ -1,4 +1,4 @@
-"""API keys: where they come from, when they are read again, and what a bad file does."""
+"""API keys: sources, changes of the file, invalid files."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def sha(key: str) -> str:
 def keys_file(tmp_path: Path) -> Path:
     path = tmp_path / "keys"
     path.write_text(
-        f"# who may ask\n\nshop:{sha('shop-key')}:100\n ci.bot : {sha('ci-key').upper()} :  # the usual limits\n"
+        f"# clients\n\nshop:{sha('shop-key')}:100\n ci.bot : {sha('ci-key').upper()} :  # the general limits\n"
     )
     return path
 
 
-def test_keys_of_the_setting_have_numbers() -> None:
+def test_keys_of_the_setting_are_named_by_number() -> None:
     ring = KeyRing(KEYS)
     assert ring.find("first-secret") == ApiKey("key-1", bytes.fromhex(sha("first-secret")))
     assert ring.find("nonsense") is None
@@ -43,7 +43,7 @@ def test_a_file_gives_names_and_limits(keys_file: Path) -> None:
 
 
 def test_every_key_is_compared(keys_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How long a wrong key takes must not tell which one it resembles."""
+    """The time for a wrong key must not depend on its similarity to a valid one."""
     compared: list[bytes] = []
 
     def compare(one: bytes, other: bytes) -> bool:
@@ -58,7 +58,7 @@ def test_every_key_is_compared(keys_file: Path, monkeypatch: pytest.MonkeyPatch)
         assert len(compared) == 4
 
 
-BAD_LINES = [
+INVALID_LINES = [
     ("shop", "name:sha256hex:per_hour"),
     (f"shop:{sha('a')}", "name:sha256hex:per_hour"),
     (f"shop:{sha('a')}:1:2", "name:sha256hex:per_hour"),
@@ -75,8 +75,8 @@ BAD_LINES = [
 ]
 
 
-@pytest.mark.parametrize(("line", "reason"), BAD_LINES)
-def test_a_bad_line_stops_the_start_and_is_named(tmp_path: Path, line: str, reason: str) -> None:
+@pytest.mark.parametrize(("line", "reason"), INVALID_LINES)
+def test_an_invalid_line_stops_the_start_and_is_named(tmp_path: Path, line: str, reason: str) -> None:
     path = tmp_path / "keys"
     path.write_text(f"# keys\ngood:{sha('good')}:5\n{line}\n")
     with pytest.raises(SettingsError) as caught:
@@ -88,7 +88,7 @@ def test_a_bad_line_stops_the_start_and_is_named(tmp_path: Path, line: str, reas
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
-def test_a_file_that_cannot_be_read_stops_the_start(tmp_path: Path, content: bytes | None) -> None:
+def test_an_unreadable_file_stops_the_start(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "keys"
     if content is not None:
         path.write_bytes(content)
@@ -97,7 +97,7 @@ def test_a_file_that_cannot_be_read_stops_the_start(tmp_path: Path, content: byt
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """Clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -113,7 +113,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def opens(ring: KeyRing, *keys: str) -> list[bool]:
+def accepted(ring: KeyRing, *keys: str) -> list[bool]:
     return [bool(ring.find(key)) for key in keys]
 
 
@@ -121,31 +121,31 @@ def test_a_changed_file_is_read_again(keys_file: Path, clock: Clock, caplog: pyt
     caplog.set_level(logging.INFO)
     ring = KeyRing(KEYS, keys_file)
     keys_file.write_text(f"new:{sha('new-key')}:\n")
-    assert opens(ring, "new-key", "shop-key", "first-secret") == [False, True, True]
+    assert accepted(ring, "new-key", "shop-key", "first-secret") == [False, True, True]
     clock.now += 1
-    assert opens(ring, "new-key", "shop-key", "first-secret") == [True, False, True]
+    assert accepted(ring, "new-key", "shop-key", "first-secret") == [True, False, True]
     assert caplog.messages == ["keys.reread keys=3"]
 
 
-def test_a_file_put_in_place_of_another_is_read(keys_file: Path, clock: Clock) -> None:
+def test_a_replaced_file_is_read_again(keys_file: Path, clock: Clock) -> None:
     ring, status = KeyRing((), keys_file), keys_file.stat()
     other = keys_file.with_name("other")
     other.write_text(keys_file.read_text().replace(sha("shop-key"), sha("new-key")))
     os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
     other.rename(keys_file)
     clock.now += 1
-    assert opens(ring, "new-key", "shop-key") == [True, False]
+    assert accepted(ring, "new-key", "shop-key") == [True, False]
 
 
 def test_an_unchanged_file_is_not_read_again(keys_file: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     ring = KeyRing((), keys_file)
     monkeypatch.setattr("pathlib.Path.read_text", lambda *_, **__: pytest.fail("was read"))
     clock.now += 60
-    assert opens(ring, "shop-key") == [True]
+    assert accepted(ring, "shop-key") == [True]
 
 
 @pytest.mark.parametrize("content", ["nonsense\n", None])
-def test_a_bad_file_keeps_the_old_keys_and_is_logged_once(
+def test_an_invalid_file_keeps_the_old_keys_and_is_logged_once(
     keys_file: Path, clock: Clock, content: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     ring = KeyRing((), keys_file)
@@ -155,13 +155,13 @@ def test_a_bad_file_keeps_the_old_keys_and_is_logged_once(
         keys_file.write_text(content)
     for _ in range(3):
         clock.now += 1
-        assert opens(ring, "shop-key") == [True]
+        assert accepted(ring, "shop-key") == [True]
     (record,) = caplog.records
     assert record.levelname == "ERROR" and record.getMessage().startswith("keys.kept keys=2")
     assert str(keys_file) in caplog.text and "nonsense" not in caplog.text
 
 
-def test_each_bad_version_is_logged(keys_file: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_invalid_version_is_logged(keys_file: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     ring = KeyRing((), keys_file)
     for content in ("nonsense\n", "more nonsense\n"):
         keys_file.write_text(content)
@@ -171,7 +171,7 @@ def test_each_bad_version_is_logged(keys_file: Path, clock: Clock, caplog: pytes
 
 
 @pytest.mark.parametrize("content", ["nonsense\n", None])
-def test_a_worker_that_starts_beside_a_bad_file_is_not_open(
+def test_a_worker_that_starts_with_an_invalid_file_still_requires_a_key(
     keys_file: Path, clock: Clock, content: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     good = keys_file.read_text()
@@ -180,8 +180,8 @@ def test_a_worker_that_starts_beside_a_bad_file_is_not_open(
         keys_file.write_text(content)
     ring, alone = KeyRing(KEYS, keys_file), KeyRing((), keys_file)
     assert ring.required and alone.required
-    assert opens(ring, "shop-key", "first-secret") == [False, True] and opens(alone, "shop-key") == [False]
+    assert accepted(ring, "shop-key", "first-secret") == [False, True] and accepted(alone, "shop-key") == [False]
     assert caplog.text.count("keys.kept") == 2
     keys_file.write_text(good)
     clock.now += 1
-    assert opens(ring, "shop-key", "first-secret") == [True, True] and opens(alone, "shop-key") == [True]
+    assert accepted(ring, "shop-key", "first-secret") == [True, True] and accepted(alone, "shop-key") == [True]

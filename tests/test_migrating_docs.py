@@ -7,7 +7,7 @@ import re
 import pytest
 
 from app.http.rembg import SUPPORT
-from app.http.removebg.errors import CODES, OF_BACKGROUND
+from app.http.removebg.errors import BACKGROUND_CODES, CODES
 from app.http.removebg.parameters import PARAMETERS
 from tests.test_docs import API, ROOT, table_below
 
@@ -21,13 +21,15 @@ def test_every_parameter_of_removebg_is_documented_as_it_is() -> None:
 
 
 def test_every_code_that_removebg_calls_otherwise_is_documented() -> None:
-    rows = table_below("### Its errors")
+    rows = table_below("### Errors of remove.bg's dialect")
     assert {row[0].strip("`"): (int(row[1]), row[2].strip("`")) for row in rows} == CODES
 
 
 def test_every_code_of_a_bad_value_is_documented() -> None:
-    section = API[API.index("### Its errors") : API.index("| native code")]
-    codes = {each.error for each in PARAMETERS.values() if not each.error.endswith("_url")} | {*OF_BACKGROUND.values()}
+    section = API[API.index("### Errors of remove.bg's dialect") : API.index("| native code")]
+    codes = {each.error for each in PARAMETERS.values() if not each.error.endswith("_url")} | {
+        *BACKGROUND_CODES.values()
+    }
     assert codes <= set(re.findall(r"`(\w+)`", section))
 
 

@@ -1,4 +1,4 @@
-"""Every route has a limit, a key rule and a CORS rule that somebody decided, and it behaves accordingly."""
+"""Policy of every route: limit, access and CORS, as declared here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.settings import Settings
 from tests.doubles import FakePool
 
 ORIGIN = "https://shop.example"
-# What each limit is set to here, so that an answer tells which one it has.
+# A different value for each limit, so that the header identifies the limit.
 LIMITS = {
     "rate_limit_remove_bg_per_hour": 101,
     "rate_limit_preview_per_hour": 102,
@@ -29,9 +29,9 @@ LIMITS = {
 
 @dataclass(frozen=True)
 class Policy:
-    """What was decided for a route: the setting of its limit, who gets in, whether pages may call it.
+    """Policy of a route: setting of its limit, access, and whether web pages may call it.
 
-    Access is by `key`, by the `address` that METRICS_ALLOWED_IPS names, or `open`; `missing_key` is the status without.
+    Access is by `key`, by `address` (METRICS_ALLOWED_IPS), or `open`; `missing_key` is the status without a key.
     """
 
     limit: str | None
@@ -69,7 +69,7 @@ def routes(app: Flask) -> set[str]:
 
 @pytest.fixture
 def app() -> Flask:
-    """An application in which every rule is switched on."""
+    """Application with keys, CORS and all limits."""
     settings = Settings(api_keys=(SecretStr("secret"),), cors_origins=(ORIGIN,), **LIMITS)  # type: ignore[arg-type]
     return build_app(settings, FakePool().attach)
 
@@ -84,11 +84,11 @@ def ask(client: FlaskClient, route: str, key: str = "") -> TestResponse:
     return client.open(path, method=method, headers={"Origin": ORIGIN} | ({"X-Api-Key": key} if key else {}))
 
 
-def test_every_route_was_decided_on(app: Flask) -> None:
+def test_every_route_has_a_policy(app: Flask) -> None:
     assert routes(app) == set(POLICIES)
 
 
-def undecided(app: Flask) -> set[str]:
+def without_limit(app: Flask) -> set[str]:
     """Return the endpoints with neither a limit nor an explicit exemption from limits."""
     return {
         rule.endpoint
@@ -99,39 +99,39 @@ def undecided(app: Flask) -> set[str]:
 
 
 def test_every_route_is_limited_or_exempt(app: Flask) -> None:
-    assert undecided(app) == set()
+    assert without_limit(app) == set()
 
 
-def test_a_route_that_is_neither_limited_nor_exempt_is_noticed(app: Flask) -> None:
+def test_a_route_that_is_neither_limited_nor_exempt_is_found(app: Flask) -> None:
     app.add_url_rule("/new", "new", lambda: "")
-    assert undecided(app) == {"new"}
+    assert without_limit(app) == {"new"}
 
 
-def test_every_limit_of_the_settings_is_used(app: Flask) -> None:
+def test_every_limit_in_the_settings_is_used(app: Flask) -> None:
     rates = {name for name in Settings.model_fields if name.endswith(("_per_hour", "_per_minute"))}
     assert {getattr(view, "limit_setting", None) for view in app.view_functions.values()} - {None} == rates
 
 
-def test_a_new_route_without_a_decision_is_noticed(app: Flask) -> None:
+def test_a_new_route_without_a_policy_is_found(app: Flask) -> None:
     app.add_url_rule("/new", "new", lambda: "", methods=["PUT"])
     assert routes(app) - set(POLICIES) == {"PUT /new"}
 
 
 @pytest.mark.parametrize(("route", "policy"), POLICIES.items())
-def test_its_limit(client: FlaskClient, route: str, policy: Policy) -> None:
+def test_limit(client: FlaskClient, route: str, policy: Policy) -> None:
     limit = ask(client, route, "secret").headers.get("X-RateLimit-Limit")
     assert limit == (str(LIMITS[policy.limit]) if policy.limit else None)
 
 
 @pytest.mark.parametrize(("route", "policy"), POLICIES.items())
-def test_its_key_rule(client: FlaskClient, route: str, policy: Policy) -> None:
+def test_access_by_key(client: FlaskClient, route: str, policy: Policy) -> None:
     statuses = [ask(client, route, key).status_code for key in ("", "wrong", "secret")]
     assert statuses[:2] == ([policy.missing_key, 403] if policy.access == "key" else [statuses[2]] * 2)
     assert statuses[2] not in {401, 403, 404, 405}
 
 
 @pytest.mark.parametrize(("route", "policy"), POLICIES.items())
-def test_its_address_rule(client: FlaskClient, route: str, policy: Policy) -> None:
+def test_access_by_address(client: FlaskClient, route: str, policy: Policy) -> None:
     method, path = route.split(" ")
     elsewhere = {"REMOTE_ADDR": "203.0.113.7"}
     answer = client.open(path, method=method, headers={"X-Api-Key": "secret"}, environ_base=elsewhere)
@@ -139,7 +139,7 @@ def test_its_address_rule(client: FlaskClient, route: str, policy: Policy) -> No
 
 
 @pytest.mark.parametrize(("route", "policy"), POLICIES.items())
-def test_its_cors_rule(client: FlaskClient, route: str, policy: Policy) -> None:
+def test_cors(client: FlaskClient, route: str, policy: Policy) -> None:
     method, path = route.split(" ")
     asked = {"Origin": ORIGIN, "Access-Control-Request-Method": method}
     answers = [ask(client, route, "secret"), client.options(path, headers=asked)]
@@ -154,6 +154,6 @@ def test_a_preflight_needs_no_key_and_costs_nothing(client: FlaskClient, route: 
     assert "X-RateLimit-Limit" not in answer.headers
 
 
-def test_a_route_that_nobody_thought_of_needs_a_key(app: Flask) -> None:
+def test_a_new_route_needs_a_key_by_default(app: Flask) -> None:
     app.add_url_rule("/new", "new", lambda: "")
     assert app.test_client().get("/new").status_code == 401

@@ -1,4 +1,4 @@
-"""The settings table: defaults, parsing, and one message for everything that is wrong."""
+"""Settings: defaults, parsing, and one error for all invalid values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_defaults_need_no_environment() -> None:
     assert (settings.host, settings.port, settings.model_name) == ("0.0.0.0", 5001, "lite")
 
 
-def test_environment_wins_over_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_overrides_the_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     env = tmp_path / ".env"
     env.write_text("PORT=7001\nQUEUE_SIZE=3\n")
     monkeypatch.setenv("PORT", "7002")
@@ -40,19 +40,55 @@ def test_an_empty_value_means_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings(env_file=None).port == 5001
 
 
-def test_a_removed_setting_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_removed_setting_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     env = tmp_path / ".env"
     env.write_text("METRICS_PORT=9001\n")
     monkeypatch.setenv("METRICS_PORT", "none")
     assert load_settings(env).port == 5001
 
 
-def test_every_bad_value_is_named_in_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_invalid_values_are_in_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in ALL_BAD.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as caught:
         load_settings(env_file=None)
     assert [name for name in ALL_BAD if f"  {name}=" not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize("value", [",", " ", " , "])
+def test_api_keys_without_a_key_stop_the_start(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEYS", value)
+    with pytest.raises(SettingsError, match=r"API_KEYS=\(secret\): .*holds no key"):
+        load_settings(env_file=None)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'PORT=1\nAPI_KEYS="sesame\nLOG_LEVEL=INFO\n', r", line 2: is not NAME=value"),
+        (b"PORT=1\n=x\n", r", line 2: is not NAME=value"),
+        ("API_KEYS=sesame\n".encode("utf-16"), r": is not UTF-8"),
+        ("API_KEYS=sesame\n".encode("utf-16-le"), r", line 1: is not NAME=value"),
+        ("API_KEYS=schlüssel\n".encode("latin-1"), r": is not UTF-8"),
+    ],
+)
+def test_an_env_file_that_cannot_be_parsed_stops_the_start(content: bytes, reason: str, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError, match=r"\ABad settings:\n  .*\.env" + reason) as caught:
+        load_settings(file)
+    assert "sesame" not in str(caught.value)
+
+
+def test_an_env_file_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="Is a directory"):
+        load_settings(tmp_path)
+
+
+def test_an_env_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes("\ufeffPORT=7003\n".encode())
+    assert load_settings(file).port == 7003
 
 
 def test_problems_are_a_list_without_secrets() -> None:
@@ -67,18 +103,18 @@ def test_problems_are_a_list_without_secrets() -> None:
 @pytest.mark.parametrize(
     "url", ["redis://h:1/2", "rediss://u:p@h", "unix:///run/redis.sock", "redis+unix:///run/redis"]
 )
-def test_redis_url_may_be(url: str) -> None:
+def test_valid_redis_urls(url: str) -> None:
     assert load_settings(None, rate_limit_storage="redis", redis_url=url).redis_url.get_secret_value() == url
 
 
-def test_redis_url_is_checked_only_where_it_is_in_use() -> None:
+def test_redis_url_is_checked_only_when_in_use() -> None:
     code = "from app.settings import load_settings; load_settings(None, redis_url='http://x')"
     assert "redis" not in modules_after(code)
     with pytest.raises(SettingsError, match=r"REDIS_URL=\(secret\): must be redis://"):
         load_settings(None, rate_limit_storage="redis", redis_url="http://x")
 
 
-def test_soft_pixel_limit_may_not_exceed_the_hard_one() -> None:
+def test_max_pixels_must_not_exceed_max_pixels_hard() -> None:
     with pytest.raises(SettingsError, match="MAX_PIXELS must not exceed MAX_PIXELS_HARD"):
         load_settings(env_file=None, max_pixels=2000, max_pixels_hard=1000)
 
@@ -104,15 +140,15 @@ def test_every_setting_has_a_help() -> None:
 
 
 @pytest.mark.parametrize("url", ["localhost:6379", "http://localhost", "redis://user:sesame@host:sesame/0"])
-def test_a_bad_address_of_redis_stops_the_start_and_shows_no_password(url: str) -> None:
+def test_an_invalid_redis_url_stops_the_start_without_showing_the_password(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings(None, rate_limit_storage="redis", redis_url=url)
     assert "REDIS_URL=(secret): must be redis://" in str(caught.value) and "sesame" not in str(caught.value)
 
 
-def test_an_address_of_redis_that_is_not_used_is_not_looked_at() -> None:
+def test_an_unused_redis_url_is_not_checked() -> None:
     assert load_settings(None, redis_url="nowhere").rate_limit_storage == "memory"
 
 
-def test_redis_may_listen_on_a_socket() -> None:
+def test_redis_may_use_a_unix_socket() -> None:
     load_settings(None, rate_limit_storage="redis", redis_url="redis+unix:///run/redis.sock")

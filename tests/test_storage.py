@@ -1,4 +1,4 @@
-"""Results that are kept, and the sweep that deletes only what is ours and old."""
+"""Saved results, and the sweep that deletes only old results."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from click.testing import CliRunner
 from flask.testing import FlaskClient
 
 from app.cli.main import main
-from app.storage import OUR_NAME, Sweeper, save, sweep
+from app.storage import RESULT_NAME, Sweeper, save, sweep
 from tests.conftest import jpeg, wait_until
 
-OURS = "background-removed-" + "0" * 32
-STRANGERS = ["photo.jpg", "background-removed-holiday.png", f"{OURS}.txt", f"my-{OURS}.png", f"{OURS}.png.bak", OURS]
+NAME = "background-removed-" + "0" * 32
+OTHER_NAMES = ["photo.jpg", "background-removed-holiday.png", f"{NAME}.txt", f"my-{NAME}.png", f"{NAME}.png.bak", NAME]
 
 
 def aged(path: Path, hours: float) -> Path:
@@ -25,13 +25,13 @@ def aged(path: Path, hours: float) -> Path:
     return path
 
 
-def test_a_result_is_kept_whole_under_a_name_of_ours(tmp_path: Path) -> None:
+def test_a_result_is_saved_under_a_generated_name(tmp_path: Path) -> None:
     name = save(b"data", "png", tmp_path / "new")
-    assert OUR_NAME.fullmatch(name)
+    assert RESULT_NAME.fullmatch(name)
     assert [(path.name, path.read_bytes()) for path in (tmp_path / "new").iterdir()] == [(name, b"data")]
 
 
-def test_a_failure_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_leaves_no_incomplete_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(self: Path, target: Path) -> None:
         raise OSError(28, "No space left on device")
 
@@ -42,28 +42,28 @@ def test_a_failure_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".zip", ".png.part"])
-def test_old_files_of_ours_are_swept(suffix: str, tmp_path: Path) -> None:
-    old, young = aged(tmp_path / (OURS + suffix), 25), aged(tmp_path / f"{OURS[:-1]}1{suffix}", 23)
+def test_old_results_are_swept(suffix: str, tmp_path: Path) -> None:
+    old, young = aged(tmp_path / (NAME + suffix), 25), aged(tmp_path / f"{NAME[:-1]}1{suffix}", 23)
     assert sweep([tmp_path, tmp_path / "missing"], 24 * 3600) == 1
     assert not old.exists() and young.exists()
 
 
-@pytest.mark.parametrize("name", STRANGERS)
-def test_files_of_others_are_never_swept(name: str, tmp_path: Path) -> None:
-    stranger = aged(tmp_path / name, 1000)
-    assert sweep([tmp_path], 3600) == 0 and stranger.exists()
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_other_files_are_never_swept(name: str, tmp_path: Path) -> None:
+    other = aged(tmp_path / name, 1000)
+    assert sweep([tmp_path], 3600) == 0 and other.exists()
 
 
-def test_links_and_folders_with_our_names_are_left_alone(tmp_path: Path) -> None:
+def test_links_and_folders_with_such_names_are_not_swept(tmp_path: Path) -> None:
     target = aged(tmp_path / "photo.jpg", 1000)
-    (tmp_path / f"{OURS}.png").symlink_to(target)
-    (tmp_path / f"{OURS}.zip").mkdir()
+    (tmp_path / f"{NAME}.png").symlink_to(target)
+    (tmp_path / f"{NAME}.zip").mkdir()
     sweep([tmp_path], -3600)
-    assert target.exists() and (tmp_path / f"{OURS}.png").is_symlink() and (tmp_path / f"{OURS}.zip").is_dir()
+    assert target.exists() and (tmp_path / f"{NAME}.png").is_symlink() and (tmp_path / f"{NAME}.zip").is_dir()
 
 
 def test_the_sweeper_sweeps_at_start(tmp_path: Path) -> None:
-    old = aged(tmp_path / f"{OURS}.png", 25)
+    old = aged(tmp_path / f"{NAME}.png", 25)
     sweeper = Sweeper([tmp_path], 24 * 3600)
     sweeper.start()
     wait_until(lambda: not old.exists())
@@ -72,21 +72,21 @@ def test_the_sweeper_sweeps_at_start(tmp_path: Path) -> None:
 
 def test_the_command_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OUTPUT_DIR", str(tmp_path))
-    aged(tmp_path / f"{OURS}.png", 25)
+    aged(tmp_path / f"{NAME}.png", 25)
     assert CliRunner().invoke(main, ["cleanup"]).output == f"1 files deleted from {tmp_path}\n"
 
 
-def test_save_names_the_file(make_client: Callable[..., FlaskClient], tmp_path: Path) -> None:
+def test_the_response_names_the_saved_file(make_client: Callable[..., FlaskClient], tmp_path: Path) -> None:
     response = make_client(output_dir=tmp_path).post("/remove-background?save=true", data=jpeg("coffee"))
     assert (tmp_path / response.headers["X-Saved-As"]).read_bytes() == response.data
 
 
-def test_nothing_is_kept_unasked(make_client: Callable[..., FlaskClient], tmp_path: Path) -> None:
+def test_nothing_is_saved_without_a_request_for_it(make_client: Callable[..., FlaskClient], tmp_path: Path) -> None:
     response = make_client(output_dir=tmp_path).post("/remove-background", data=jpeg("coffee"))
     assert "X-Saved-As" not in response.headers and list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_cannot_be_written_costs_no_photo(
+def test_a_photo_is_processed_even_if_it_cannot_be_saved(
     make_client: Callable[..., FlaskClient], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_bytes(b"")

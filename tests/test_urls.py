@@ -1,4 +1,4 @@
-"""What a URL means, and which are refused."""
+"""Parsed URLs, refused URLs, host rules."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from app.urls import Target, is_allowed, parse_host_rule, parse_url, redirected
         ("http://img.example/a@b:c", Target("http", "img.example", 80, "/a@b:c")),
     ],
 )
-def test_what_a_url_means(url: str, target: Target) -> None:
+def test_a_url_is_parsed(url: str, target: Target) -> None:
     assert parse_url(url) == target
 
 
@@ -97,13 +97,13 @@ def test_what_a_url_means(url: str, target: Target) -> None:
         f"http://img.example/{'a' * 8192}",
     ],
 )
-def test_urls_that_are_refused(url: str) -> None:
+def test_an_unsafe_url_is_refused(url: str) -> None:
     with pytest.raises(UrlRefused):
         parse_url(url)
 
 
 @pytest.mark.parametrize(
-    ("location", "leads_to"),
+    ("location", "expected"),
     [
         ("/b", "https://img.example/b"),
         ("b?c", "https://img.example/a/b?c"),
@@ -114,14 +114,14 @@ def test_urls_that_are_refused(url: str) -> None:
         ("/\xc3\xbc", "https://img.example/%C3%BC"),
     ],
 )
-def test_where_a_redirect_leads(location: str, leads_to: str) -> None:
-    assert redirected(parse_url("https://img.example/a/a"), location).url == leads_to
+def test_a_redirect_is_resolved(location: str, expected: str) -> None:
+    assert redirected(parse_url("https://img.example/a/a"), location).url == expected
 
 
 @pytest.mark.parametrize(
     "location", ["http://img.example/", "file:///etc/passwd", "https://user@img.example/", "https://127.1/", "//a.b:x/"]
 )
-def test_redirects_that_are_refused(location: str) -> None:
+def test_an_unsafe_redirect_is_refused(location: str) -> None:
     with pytest.raises(UrlRefused):
         redirected(parse_url("https://img.example/a"), location)
 
@@ -152,18 +152,18 @@ def test_redirects_that_are_refused(location: str) -> None:
         (("[2606:4700::1111]:8080",), "http://[2606:4700::1111]:8080/", True),
     ],
 )
-def test_which_hosts_and_ports_are_allowed(rules: tuple[str, ...], url: str, allowed: bool) -> None:
+def test_hosts_and_ports_are_allowed_by_rules(rules: tuple[str, ...], url: str, allowed: bool) -> None:
     assert is_allowed(parse_url(url), tuple(map(parse_host_rule, rules))) == allowed
 
 
 @pytest.mark.parametrize(
     "text", ["*", "http://img.example", "img.example/a", "localhost", "img.example:0", "a.b:99999"]
 )
-def test_host_rules_that_are_none(text: str) -> None:
+def test_a_malformed_host_rule_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_host_rule(text)
 
 
-def test_a_bad_rule_stops_the_start() -> None:
+def test_a_malformed_rule_stops_the_start() -> None:
     with pytest.raises(SettingsError, match=r"ALLOWED_URL_HOSTS='img.example,http://a.example'.*write img.example"):
         load_settings(None, allowed_url_hosts="img.example,http://a.example")

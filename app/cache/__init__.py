@@ -1,1 +1,1 @@
-"""Results kept for a while, so that the same photo with the same wishes is worked on once."""
+"""Cache of results: the same photo with the same options is processed once."""

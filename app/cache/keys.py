@@ -1,4 +1,4 @@
-"""What tells two requests apart: everything that the result depends on, as one SHA-256."""
+"""Cache keys: the SHA-256 of everything that a result depends on."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from app.settings import package_version
 
 __all__ = ["ResultKeys"]
 
-# What changes nothing in a result. All other fields are part of the key, those that come one day included.
-REQUEST_ASIDE = {"options", "request_id"}
-CONFIG_ASIDE = {
+# Fields without effect on a result. All others are part of the key, and so are new ones.
+EXCLUDED_FROM_REQUEST = {"options", "request_id"}  # options are added apart
+EXCLUDED_FROM_CONFIG = {
     "faults",
     "log_file",
     "log_format",
     "log_level",
     "max_tasks",
     "memory_warn_mb",  # memory_mb counts: it bounds the scale of matting and the size of a canvas
-    "model",  # the default one; what counts is the request's
-    "rembg_home",  # the weights themselves count
+    "model",  # the default; the model of the request counts
+    "rembg_home",  # the digest of the weights counts
     "threads",
     "threads_alone",
 }
 
 
 class ResultKeys:
-    """Keys of the results of engines of one configuration, in this version of the service."""
+    """Keys of the results of one engine configuration and one version of the service."""
 
     def __init__(self, config: EngineConfig) -> None:
         self._home = config.rembg_home
-        self._service = {"version": package_version()} | _all_but(CONFIG_ASIDE, config)
+        self._service = {"version": package_version()} | _without(EXCLUDED_FROM_CONFIG, config)
         self._digests: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def of(self, request: RemovalRequest) -> str | None:
-        """Return the key of a request's result as hexadecimal digits; None while the model's weights are not here."""
+        """Return the key of a request's result as hexadecimal digits; None while the model's weights are missing."""
         digest = self._model_digest(request.options.model)
         if digest is None:
             return None
@@ -56,17 +56,17 @@ class ResultKeys:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _model_digest(self, name: str) -> str | None:
-        """Return the SHA-256 of a model's weights, read once: engines go on with those that they have loaded."""
-        with self._lock:  # several at once would each read hundreds of megabytes
+        """Return the SHA-256 of a model's weights, read once: engines keep the weights that they have loaded."""
+        with self._lock:  # concurrent callers would each read hundreds of megabytes
             if name not in self._digests and (path := weights.find(REGISTRY[name], self._home)):
-                with suppress(OSError), path.open("rb") as file:  # an engine that cannot read them says so better
+                with suppress(OSError), path.open("rb") as file:  # the engine reports the error in detail
                     self._digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
             return self._digests.get(name)
 
 
 def _images(request: RemovalRequest) -> list[str]:
-    return [field.name for field in fields(request) if field.name not in REQUEST_ASIDE]
+    return [field.name for field in fields(request) if field.name not in EXCLUDED_FROM_REQUEST]
 
 
-def _all_but(aside: set[str], data: EngineConfig) -> dict[str, Any]:
-    return {name: value for name, value in asdict(data).items() if name not in aside}
+def _without(excluded: set[str], data: EngineConfig) -> dict[str, Any]:
+    return {name: value for name, value in asdict(data).items() if name not in excluded}

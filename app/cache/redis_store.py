@@ -1,8 +1,8 @@
-"""Results in Redis, which all workers and machines share. While it is away, there are none.
+"""Results in Redis, shared by all workers and machines. While Redis is unavailable, no result is found.
 
-Each result is a key of its own with a time to live. Beside them two keys keep their sizes and when each was last asked
-for, so that the bound on bytes holds whatever else the same Redis is used for: a script drops what was not asked for
-longest. A result whose time is over counts until it is dropped or made anew: the bound errs on the small side.
+Each result is a key of its own with a time to live. Two more keys hold the sizes and the times of the last use, so that
+the limit of bytes holds even if other applications use the same Redis: a script drops the least recently used results.
+An expired result counts until it is dropped or replaced: the cache is never larger than the limit.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ __all__ = ["RedisStore"]
 
 log = logging.getLogger(__name__)
 
-# The number is that of the form in which results are written.
+# The number is the version of the encoding.
 PREFIX = "background-remover:cache:1:"
 SIZES, USES, PROBE = PREFIX + "sizes", PREFIX + "uses", PREFIX + "probe"
 CHECKSUM = struct.Struct("!I")
-# Redis' own clock, since those of several machines may differ.
+# The clock of Redis, since the clocks of several machines may differ.
 NOW = """
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1e6
@@ -40,18 +40,18 @@ local value = redis.call('GET', KEYS[1])
 if value then redis.call('ZADD', KEYS[2], 'XX', now, KEYS[1]) end
 return value
 """
-# KEYS: the result, USES, SIZES. ARGV: what to keep, its size, most bytes in all, milliseconds to live.
+# KEYS: the result, USES, SIZES. ARGV: value, its size, maximum of bytes in all, milliseconds to live.
 KEEP = f"""{NOW}
 local key, uses, sizes = KEYS[1], KEYS[2], KEYS[3]
-if redis.call('HLEN', sizes) ~= redis.call('ZCARD', uses) + 1 then  -- new, or one of the two has been lost
+if redis.call('HLEN', sizes) ~= redis.call('ZCARD', uses) + 1 then  -- new, or one of the two is lost
     redis.call('DEL', sizes, uses)
 end
-local function forget(name)
+local function drop(name)
     redis.call('HINCRBY', sizes, 'total', 0 - (redis.call('HGET', sizes, name) or 0))
     redis.call('HDEL', sizes, name)
     redis.call('ZREM', uses, name)
 end
-forget(key)
+drop(key)
 redis.call('SET', key, ARGV[1], 'PX', ARGV[4])
 redis.call('HSET', sizes, key, ARGV[2])
 redis.call('ZADD', uses, now, key)
@@ -59,7 +59,7 @@ local total = redis.call('HINCRBY', sizes, 'total', ARGV[2])
 while total > tonumber(ARGV[3]) do
     local oldest = redis.call('ZRANGE', uses, 0, 0)[1]
     redis.call('DEL', oldest)
-    forget(oldest)
+    drop(oldest)
     total = tonumber(redis.call('HGET', sizes, 'total'))
 end
 redis.call('PEXPIRE', sizes, ARGV[4])
@@ -68,19 +68,19 @@ redis.call('PEXPIRE', uses, ARGV[4])
 
 
 class RedisStore:
-    """Results in Redis: at most `most_bytes` for all that share it, each for `ttl` seconds."""
+    """Results in Redis: at most `max_bytes` for all services that share it, each for `ttl` seconds."""
 
-    def __init__(self, url: str, most_bytes: int, ttl: int) -> None:
+    def __init__(self, url: str, max_bytes: int, ttl: int) -> None:
         self._redis = Redis.from_url(url, **CLIENT_OPTIONS)
         self._fetch = self._redis.register_script(FETCH)
         self._keep = self._redis.register_script(KEEP)
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._ttl_ms = ttl * 1000
         self._circuit = Circuit("cache", self._redis, self._probe, RedisError)
 
     def get(self, key: str) -> RemovalResult | None:
-        """Return what is kept under a key, None also for what cannot be read; raise StoreDown."""
-        value = self._ask(lambda: self._fetch([PREFIX + key, USES]))
+        """Return the result of a key, None if there is none or it cannot be read; raise StoreDown."""
+        value = self._call(lambda: self._fetch([PREFIX + key, USES]))
         if value is None:
             return None
         try:
@@ -93,31 +93,31 @@ class RedisStore:
         """Keep a result; raise StoreDown."""
         value = _encode(result)
         size = len(value) + ENTRY_BYTES
-        if size <= self._most_bytes:
+        if size <= self._max_bytes:
             keys = [PREFIX + key, USES, SIZES]
-            self._ask(lambda: self._keep(keys, (value, size, self._most_bytes, self._ttl_ms)))
+            self._call(lambda: self._keep(keys, (value, size, self._max_bytes, self._ttl_ms)))
 
     def up(self) -> bool:
-        """Return whether Redis answered when it was last asked, at most some seconds ago."""
+        """Return whether Redis answered the last command, a few seconds ago at most."""
         return self._circuit.up()
 
     def stop(self) -> None:
         """Stop the background probe."""
         self._circuit.stop()
 
-    def _ask(self, question: Any) -> Any:
+    def _call(self, command: Any) -> Any:
         try:
-            return self._circuit.ask(question)
+            return self._circuit.call(command)
         except CircuitOpen as error:
             raise StoreDown from error
 
     def _probe(self) -> None:
-        # A write, as keeping is: a Redis that is full or a replica answers a ping.
+        # A write, since a Redis that is full, or a replica, still answers a ping.
         self._redis.set(PROBE, 1, ex=PROBE_LIFE)
 
 
 def _encode(result: RemovalResult) -> bytes:
-    """Write a result as its checksum, its header as a line of JSON, and its picture."""
+    """Return a result as checksum, header (one line of JSON) and image."""
     content = json.dumps(result_header(result), separators=(",", ":")).encode() + b"\n" + result.body
     return CHECKSUM.pack(zlib.crc32(content)) + content
 

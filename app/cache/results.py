@@ -1,4 +1,4 @@
-"""Answer a request from what is kept, or have it worked on once for all who want the same."""
+"""Cache of results in front of a submitter: concurrent requests for the same result share one computation."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ __all__ = ["Lookup", "ResultCache", "open_cache"]
 
 log = logging.getLogger(__name__)
 
-# Largest share of the cache that one result may take: a few huge ones would displace all others.
+# Maximum share of the cache for one result: a few huge ones would displace all others.
 MAX_SHARE = 1 / 4
 
 
 class Lookup(StrEnum):
-    """How looking for a result went."""
+    """Outcome of a look-up."""
 
-    HIT = "hit"  # it was kept, or another request for the same was under way
+    HIT = "hit"  # found in the store, or computed for a concurrent request
     MISS = "miss"
-    ERROR = "error"  # the store could not be asked
+    ERROR = "error"  # the store was unavailable
 
 
 class ResultCache:
-    """Submitter in front of another: processes the same photo with the same options once while the result is kept.
+    """Submitter in front of another: processes the same photo with the same options once while the result is cached.
 
-    `max_bytes` is the size of the largest picture that is kept. `on_lookup` is called for every look-up.
+    `max_bytes` is the maximum size of a cached image. `on_lookup` is called for every look-up.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class ResultCache:
     def submit(
         self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.INTERACTIVE
     ) -> RemovalResult:
-        """Return a request's result, kept or new; its `cache` says which. Raise what the submitter behind raises."""
+        """Return a request's result; its `cache` is "hit" or "miss". Raise the errors of the submitter behind."""
         started = time.monotonic()
         key = self._keys.of(request)
         if key is None:
             return self._submitter.submit(request, deadline, priority)
         while True:
-            flight, leads = self._flights.board(key)
+            flight, leads = self._flights.join(key)
             if leads:
                 return self._lead(flight, key, request, deadline, priority)
             deadline.wait(
@@ -76,7 +76,7 @@ class ResultCache:
                 self._on_lookup(Lookup.HIT)
                 return _shared(flight, started)
             waited = time.monotonic() - started
-            if flight.late and deadline.seconds_left < waited:  # one more attempt would be late like the leader's
+            if flight.late and deadline.seconds_left < waited:  # another attempt would be late, too
                 raise DeadlineExceeded(details="An earlier request for the same image was not finished in time.")
 
     def up(self) -> bool | None:
@@ -98,11 +98,11 @@ class ResultCache:
                 return _shared(flight, started)
             result = self._submitter.submit(request, deadline, priority)
             flight.result = replace(result, stages_ms={}, stages_mb={})
-            flight.ended.set()  # nobody needs to wait until it is kept
+            flight.ended.set()  # followers need not wait for the store
             self._keep(key, flight.result)
             return replace(result, cache="miss")
         except ServiceError as error:
-            flight.error = error if _concerns_everybody(error) else None
+            flight.error = error if _is_about_input(error) else None
             flight.late = isinstance(error, DeadlineExceeded)
             raise
         finally:
@@ -119,14 +119,14 @@ class ResultCache:
 
     def _keep(self, key: str, result: RemovalResult) -> None:
         if len(result.body) <= self._max_bytes:
-            with suppress(StoreDown):  # it is worked on again next time
+            with suppress(StoreDown):  # it is computed again next time
                 self._store.put(key, result)
 
 
 def open_cache(
     settings: Settings, capacity: Capacity, submitter: Submitter, on_lookup: Callable[[Lookup], None]
 ) -> ResultCache | None:
-    """Return the cache that CACHE_URL asks for, None for none; connects to nothing."""
+    """Return the cache of CACHE_URL, None if it is unset; open no connection."""
     store = _open_store(settings, capacity)
     if store is None:
         return None
@@ -135,32 +135,32 @@ def open_cache(
 
 
 def _open_store(settings: Settings, capacity: Capacity) -> Store | None:
-    """Return the store that CACHE_URL names, None for none; connects to nothing."""
+    """Return the store of CACHE_URL, None if it is unset; open no connection."""
     if settings.cache_url is None:
         return None
     if settings.cache_in_memory:
         _warn_if_too_large(settings, capacity)
         return MemoryStore(settings.cache_max_mb * MEGABYTE, settings.cache_ttl)
-    from app.cache.redis_store import RedisStore  # only where it is in use: the client of Redis takes memory
+    from app.cache.redis_store import RedisStore  # only when used: the Redis client takes memory
 
     return RedisStore(settings.cache_url.get_secret_value(), settings.cache_max_mb * MEGABYTE, settings.cache_ttl)
 
 
 def _warn_if_too_large(settings: Settings, capacity: Capacity) -> None:
-    most, limit = max_memory_mb(settings, capacity), memory_limit() // MEGABYTE
-    if most > limit:
-        log.warning("cache.too_large cache_mb=%d most_mb=%d limit_mb=%d", settings.cache_max_mb, most, limit)
+    needed, limit = max_memory_mb(settings, capacity), memory_limit() // MEGABYTE
+    if needed > limit:
+        log.warning("cache.too_large cache_mb=%d most_mb=%d limit_mb=%d", settings.cache_max_mb, needed, limit)
 
 
 def _shared(flight: Flight, started: float) -> RemovalResult:
-    """Return what a flight brought, with the time since `started` as its only stage; or raise its error."""
+    """Return the result of a flight, with the time since `started` as its only stage, or raise its error."""
     if flight.error is not None:
-        raise copy.copy(flight.error)  # threads that raise the same object would mix up its traces
+        raise copy.copy(flight.error)  # threads that raise the same object would mix up its tracebacks
     assert flight.result is not None  # noqa: S101  # for the type checker
     waited = round((time.monotonic() - started) * 1000, 2)
     return replace(flight.result, cache="hit", stages_ms={"cache": waited})
 
 
-def _concerns_everybody(error: ServiceError) -> bool:
-    """Return whether an error is about the image or the options, rather than about the moment."""
+def _is_about_input(error: ServiceError) -> bool:
+    """Return whether an error is about the image or the options, so that every follower would get it."""
     return 400 <= error.status < 500 and error.status != 429

@@ -1,4 +1,4 @@
-"""Where results are kept: in the memory of one web worker, or in Redis for all of them."""
+"""Stores of results: the protocol, and the store in the memory of one web worker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.removal import RemovalResult
 
 __all__ = ["ENTRY_BYTES", "MemoryStore", "Store", "StoreDown"]
 
-# What an entry takes beyond its picture, rounded up: 0.9 kB were measured here and 0.8 kB in Redis.
+# Bytes of an entry besides its image, rounded up: 0.9 kB measured in memory, 0.8 kB in Redis.
 ENTRY_BYTES = 1024
 
 
@@ -22,44 +22,44 @@ class StoreDown(Exception):
 
 
 class Store(Protocol):
-    """A place for results that forgets the oldest and, when it is full, those not asked for longest."""
+    """Store of results that drops expired entries and, when it is full, the least recently used ones."""
 
     def get(self, key: str) -> RemovalResult | None:
-        """Return what is kept under a key; raise StoreDown."""
+        """Return the result of a key, None if there is none; raise StoreDown."""
 
     def put(self, key: str, result: RemovalResult) -> None:
         """Keep a result; raise StoreDown."""
 
     def up(self) -> bool | None:
-        """Tell whether the store can be reached; None where it always can."""
+        """Return whether the store can be reached; None if it always can."""
 
     def stop(self) -> None:
-        """Look after the store no more."""
+        """Stop the background probe."""
 
 
 class MemoryStore:
-    """Results in the memory of this web worker: at most `most_bytes`, each for `ttl` seconds."""
+    """Results in the memory of this web worker: at most `max_bytes`, each for `ttl` seconds."""
 
-    def __init__(self, most_bytes: int, ttl: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._entries: TTLCache[str, RemovalResult] = TTLCache(most_bytes, ttl, clock, _size)
+    def __init__(self, max_bytes: int, ttl: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._entries: TTLCache[str, RemovalResult] = TTLCache(max_bytes, ttl, clock, _size)
         self._lock = threading.Lock()
 
     def get(self, key: str) -> RemovalResult | None:
-        """Return what is kept under a key."""
+        """Return the result of a key, None if there is none."""
         with self._lock:
             return self._entries.get(key)
 
     def put(self, key: str, result: RemovalResult) -> None:
-        """Keep a result; one that is larger than everything may be is let go."""
+        """Keep a result, unless it is larger than the whole store."""
         if _size(result) <= self._entries.maxsize:
             with self._lock:
                 self._entries[key] = result
 
     def up(self) -> None:
-        """Say that memory is always there."""
+        """Return None: memory is always available."""
 
     def stop(self) -> None:
-        """Do nothing: it ends with the worker."""
+        """Do nothing: there is no probe."""
 
 
 def _size(result: RemovalResult) -> int:

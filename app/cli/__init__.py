@@ -1,1 +1,1 @@
-"""The command line: `python -m app`."""
+"""Command line: `python -m app`."""

@@ -1,4 +1,4 @@
-"""The command `limits reset`."""
+"""Command `limits reset`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ def limits() -> None:
 @limits.command()
 @click.argument("client")
 def reset(client: str) -> None:
-    """Forget what a client has used up in Redis; CLIENT is an API key's name, or an address."""
+    """Delete a client's counts in Redis; CLIENT is the name of an API key, or an address."""
     from redis import RedisError
 
-    from app.limits import forget, possible_clients
+    from app.clients import possible_clients
+    from app.limits import forget
 
     settings = load_settings()
     if settings.rate_limit_storage == "memory":
         raise click.ClickException(
-            "RATE_LIMIT_STORAGE is memory: these counts lie in the web workers and cannot be reached from outside. "
-            "They end with their hour, or when the service is started again."
+            "RATE_LIMIT_STORAGE is memory: the counts are in the web workers and cannot be reset from outside. "
+            "They expire with their hour, or with a restart of the service."
         )
     try:
         count = sum(forget(settings.redis_url.get_secret_value(), name) for name in possible_clients(client))
     except RedisError as error:
         raise click.ClickException(f"Redis cannot be reached: {error}") from None
-    click.echo(f"{count} counts of {client} deleted in Redis; what workers counted while it was away stays.")
+    click.echo(f"{count} counts of {client} deleted in Redis; counts in the workers' memory are kept.")

@@ -1,1 +1,1 @@
-"""Models, sessions, the path of a photo, and the pool of isolated processes that walk it. Knows no Flask."""
+"""Models, sessions, pipeline, queue, and the pool of isolated engine processes; no Flask."""

@@ -1,4 +1,4 @@
-"""glibc's allocator, told to give memory back. Elsewhere these functions do nothing."""
+"""Settings of glibc's allocator, so that it returns memory to the system; no effect with other C libraries."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ __all__ = ["give_back_freed_memory", "keep_heap_small"]
 M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -8, -3, -1
 
 
-def keep_heap_small(own_pages: int, kept: int = 1 << 17) -> None:
-    """Bound the heaps of a process with many threads, and keep large blocks such as bodies and images out of them.
+def keep_heap_small(mmap_threshold: int, trim_threshold: int = 1 << 17) -> None:
+    """Limit the number of heaps, and allocate large blocks such as bodies and images outside of them.
 
-    Blocks of at least `own_pages` bytes get pages of their own, which go back to the system when they are freed. By
-    default each thread may get a heap of its own that keeps what was ever needed, and a freed large block makes the
-    next ones of its size part of a heap. `kept` free bytes may stay at the heap's end for the next block.
+    Blocks of at least `mmap_threshold` bytes get separate pages, which return to the system when they are freed. By
+    default each thread may get a separate heap that never shrinks, and a freed large block raises the threshold to its
+    size. Up to `trim_threshold` free bytes stay at the end of the heap for the next blocks.
     """
     mallopt = _function("mallopt")
     if mallopt is not None:
         mallopt(M_ARENA_MAX, 2)
-        mallopt(M_MMAP_THRESHOLD, own_pages)
-        mallopt(M_TRIM_THRESHOLD, kept)
+        mallopt(M_MMAP_THRESHOLD, mmap_threshold)
+        mallopt(M_TRIM_THRESHOLD, trim_threshold)
 
 
 def give_back_freed_memory() -> None:

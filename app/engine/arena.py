@@ -1,7 +1,7 @@
-"""onnxruntime's memory for what a model computes on its way: kept from photo to photo, given back in pauses.
+"""Arena for onnxruntime's intermediate results: kept between photos, returned to the system when the engine is idle.
 
-Without an arena each inference fetches all of it from the system anew, which takes a fifth of its time. With
-onnxruntime's default one it is held twice, since memory patterns plan a block of their own beside what is there.
+Without an arena each inference allocates this memory again, which takes a fifth of its time. With onnxruntime's
+default arena it is held twice, since memory patterns allocate another block.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from app.engine.allocator import give_back_freed_memory
 __all__ = ["PROVIDERS", "give_back_memory", "share_arena", "shrink_arena"]
 
 PROVIDERS = ["CPUExecutionProvider"]
-# The arena grows by what is asked for, not by powers of two; with that it can also shrink to nothing.
+# The arena grows by the requested size, not by powers of two, so that it can shrink to zero.
 AS_REQUESTED = 1
-# y = x, for one float, as an ONNX model: the arena can be told to shrink at the end of an inference only.
+# ONNX model y = x for one float: the arena shrinks only at the end of an inference.
 IDENTITY = bytes.fromhex(
     "08083a370a100a017812017922084964656e746974791201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a"
     "08080112040a02080142040a001011"
@@ -27,21 +27,21 @@ IDENTITY = bytes.fromhex(
 
 
 def share_arena(options: ort.SessionOptions) -> None:
-    """Have a session use this process's one arena."""
+    """Make a session use the arena of this process."""
     _register_arena()
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.use_env_allocators", "1")
 
 
 def shrink_arena() -> None:
-    """Return to the system what no session uses now."""
+    """Return the unused memory of the arena to the system."""
     shrink = ort.RunOptions()
     shrink.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     _identity().run(None, {"x": np.zeros(1, np.float32)}, shrink)
 
 
 def give_back_memory() -> None:
-    """Return to the system what onnxruntime and the allocator keep for the next photo."""
+    """Return the memory that onnxruntime and the allocator keep for the next photo."""
     shrink_arena()
     give_back_freed_memory()
 

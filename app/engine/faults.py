@@ -1,6 +1,6 @@
-"""Ways to fail on purpose, so that tests can see the service survive them. Only with EngineConfig.faults.
+"""Injected faults for tests of the service's recovery; only with EngineConfig.faults.
 
-A request whose id starts with `fault-NAME` meets the fault of that name before its image is decoded.
+A request whose id starts with `fault-NAME` triggers that fault before its image is decoded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["trigger"]
 
 
 def trigger(request_id: str) -> None:
-    """Fail as the request's id asks for."""
+    """Trigger the fault that the request id names, if any."""
     _, _, name = request_id.partition("fault-")
     fault = FAULTS.get(name.partition("-")[0])
     if fault is not None:
@@ -22,7 +22,7 @@ def trigger(request_id: str) -> None:
 
 
 def _hang() -> None:
-    """Hang in native code that never lets go of the interpreter."""
+    """Hang in native code that never releases the GIL."""
     ctypes.PyDLL(None).sleep(3600)
 
 
@@ -31,14 +31,14 @@ def _nap() -> None:
 
 
 def _allocate() -> None:
-    """Allocate without end, and touch what was allocated."""
-    hoard = []
+    """Allocate and touch memory without end."""
+    blocks = []
     while True:
-        hoard.append(bytearray(b"\1") * 8_000_000)
+        blocks.append(bytearray(b"\1") * 8_000_000)
 
 
 def _native_allocate() -> None:
-    """Do the same in native code, which aborts as an uncaught bad_alloc does."""
+    """Allocate without end in native code, then abort, as an uncaught bad_alloc does."""
     libc = ctypes.CDLL(None)
     libc.malloc.restype = ctypes.c_void_p
     while block := libc.malloc(8_000_000):

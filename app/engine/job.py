@@ -1,4 +1,4 @@
-"""Job: one request in the queue, filled in by an engine's keeper, awaited by the thread that submitted it."""
+"""Job: one queued request, completed by an engine's keeper and awaited by the submitting thread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Job"]
 
 
 class Job:
-    """A request on its way to an engine, and what became of it."""
+    """A request for an engine, and its outcome."""
 
     def __init__(self, request: RemovalRequest, deadline: Deadline, priority: Priority) -> None:
         self.request = request
@@ -35,11 +35,11 @@ class Job:
 
     @property
     def images(self) -> tuple[bytes, bytes]:
-        """Return the photo and its background, as the quarantine counts them."""
+        """Return the photo and its background, the key of the quarantine."""
         return self.request.image, self.request.background_image
 
     def spent_in_engine(self) -> bool:
-        """Return whether most of its time went by in the engine rather than in the queue."""
+        """Return whether the job spent at least half of its time in the engine, not in the queue."""
         return self.deadline.at - self.started >= (self.deadline.at - self.submitted) / 2
 
     def succeed(self, result: RemovalResult) -> None:
@@ -50,12 +50,12 @@ class Job:
         self.done.set()
 
     def fail(self, error: ServiceError) -> None:
-        """Set the reason why there is no result."""
+        """Set the error."""
         self._error = error
         self.done.set()
 
     def outcome(self) -> RemovalResult:
-        """Return the result of a job that is done, or raise its error."""
+        """Return the result of a finished job, or raise its error."""
         if self._error is not None:
             raise self._error
         if self._result is None:

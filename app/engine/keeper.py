@@ -1,10 +1,10 @@
-"""Keeper of one engine: a thread that starts it, hands it jobs, and replaces it when it ends.
+"""Keeper of one engine: a thread that starts the engine, gives it jobs, and replaces it when it ends.
 
-The states of an engine are
+States of an engine:
 
     starting → idle ⇄ busy → dying → starting …
 
-It is idle once its warm-up has been answered.
+The engine becomes idle when it has answered its warm-up.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ __all__ = ["START_SECONDS", "Keeper"]
 log = logging.getLogger(__name__)
 
 START_SECONDS = 120.0
-# Seconds before an engine that can't start is tried again: doubled each time, up to the last.
+# Seconds before the next start of an engine that can't start: doubled each time, up to LAST_BACKOFF.
 FIRST_BACKOFF, LAST_BACKOFF = 0.2, 10.0
-# Seconds that the replacement of a working engine may take before it counts as missing.
+# Seconds for which an engine that was ready before counts as restarting.
 RESTART_SECONDS = 5.0
 # Seconds between two warm-ups of an engine whose model is unavailable.
 REWARM_SECONDS = 30.0
@@ -49,7 +49,7 @@ REASONS: dict[int | None, RestartReason] = {
 
 
 class Keeper:
-    """Consumer of the queue; all but `start` and `end` runs in its own thread."""
+    """Consumer of the queue; everything except `start` and `end` runs in the keeper's thread."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Keeper:
 
     @property
     def restarting(self) -> bool:
-        """Return whether an engine that worked a moment ago is being replaced."""
+        """Return whether an engine that was ready a moment ago is being replaced."""
         return not self.ready and time.monotonic() - self._last_ready < RESTART_SECONDS
 
     def start(self) -> None:
@@ -89,7 +89,7 @@ class Keeper:
         self._thread.start()
 
     def end(self) -> None:
-        """End the engine and the thread, once the queue is closed; kill what is still running."""
+        """End the engine and the thread after the queue was closed; kill the engine if it does not end."""
         self._ended.set()
         if engine := self.engine:
             engine.hang_up()
@@ -111,7 +111,7 @@ class Keeper:
                 late = isinstance(error, TimeoutError)
                 if not (self._queue.closed or getattr(error, "code", None) in RECYCLED):
                     log.error("engine lost: %s", error)
-            except Exception:  # a keeper that ends would be an engine less until the next restart
+            except Exception:  # a keeper that ends would leave the pool one engine short
                 log.exception("engine lost")
             finally:
                 failed_to_start = self.state is EngineState.STARTING
@@ -127,7 +127,7 @@ class Keeper:
         log.info("engine %d started: model=%s ready=%s", self.engine.pid, self._config.model, self.ready)
 
     def _report_replacement(self, late: bool) -> None:
-        """Report why the engine, not yet ended by us, is being replaced."""
+        """Report why the engine is being replaced; called before this keeper kills it."""
         if self._queue.closed:
             return
         status = self.engine.exit_status if self.engine is not None else None
@@ -148,7 +148,7 @@ class Keeper:
         self.problem = from_code(**problem) if isinstance(problem, dict) else None
 
     def _feed(self) -> None:
-        """Hand jobs to the engine until it dies or the queue closes."""
+        """Give jobs to the engine until it ends or the queue closes."""
         while self.engine is not None and not self._queue.closed:
             self._queue.set_state(self, EngineState.IDLE)
             job = self._queue.take(self, None if self.ready else REWARM_SECONDS)
@@ -162,11 +162,12 @@ class Keeper:
                 self._record_warm_up(self.engine.warm_up(time.monotonic() + START_SECONDS))
 
     def _work_on(self, job: Job, engine: EngineProcess) -> None:
-        """Have one job done; raise EngineDied or TimeoutError when the engine must be replaced."""
+        """Process one job; raise EngineDied or TimeoutError when the engine must be replaced."""
         job.started = time.monotonic()
         try:
             result = engine.remove(job.request, job.deadline.at, alone=self._queue.is_alone(self))
         except NotAccepted:
+            self._clear_ready()
             self._queue.put_back(job)
             raise
         except EngineDied as death:
@@ -181,6 +182,7 @@ class Keeper:
             if not isinstance(error, ModelUnavailable):
                 self._record_model(job)
         except BaseException:
+            self._clear_ready()
             job.fail(EngineCrashed())
             raise
         else:
@@ -190,9 +192,9 @@ class Keeper:
             self._record_model(job)
 
     def _fail_dead(self, job: Job, death: EngineDied) -> None:
-        """Fail the job of an engine that died; an abort is how native code runs into the memory cap."""
-        self._record_loss()
-        if death.by_itself:
+        """Fail the job of an engine that died; native code that reaches the memory cap aborts."""
+        self._clear_ready()
+        if death.caused_by_work:
             self._quarantine.strike(*job.images)
         if self._queue.closed:
             job.fail(ShuttingDown())
@@ -202,25 +204,25 @@ class Keeper:
             job.fail(EngineCrashed())
 
     def _fail_late(self, job: Job) -> None:
-        self._record_loss()
+        self._clear_ready()
         if job.spent_in_engine():
             self._quarantine.strike(*job.images)
         job.fail(DeadlineExceeded(details="The engine did not finish in time and was replaced."))
 
     def _record_model(self, job: Job) -> None:
-        """Record which model the engine has loaded; one that has worked with its default model is ready."""
+        """Record the loaded model; an engine that has processed its default model is ready."""
         self.model = job.model
         if self.model == self._config.model:
             self.ready, self.problem = True, None
 
-    def _record_loss(self) -> None:
-        """Clear `ready` before the caller learns of the failure, and may ask for /health/ready."""
+    def _clear_ready(self) -> None:
+        """Clear `ready`, before the caller gets the error and may request /health/ready."""
         if self.ready:
             self._last_ready = time.monotonic()
         self.ready = False
 
     def _end_engine(self) -> None:
-        self._record_loss()
+        self._clear_ready()
         self._queue.set_state(self, EngineState.DYING)
         if self.engine is not None:
             self.engine.kill()

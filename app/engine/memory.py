@@ -1,7 +1,7 @@
-"""How much memory a photo will take, known before it is decoded; and what an engine takes now.
+"""Prediction of a photo's memory before it is decoded, and limits on the resident memory of an engine.
 
-The figures are fits to measured peaks (`tests/engine/test_memory.py` holds them between one and two times the truth).
-They count bytes of resident memory on top of what the idle engine takes.
+The figures are fitted to measured peaks; `tests/engine/test_memory.py` keeps predictions between one and two times the
+measurement. They count bytes of resident memory in addition to those of the idle engine.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ __all__ = ["MemoryGuard", "is_out_of_memory", "predict_growth", "resident_bytes"
 
 log = logging.getLogger(__name__)
 
-# Bytes per decoded pixel, as Pillow keeps it: everything with colour in four.
+# Bytes per decoded pixel in Pillow's own storage; 4 for all modes with colour.
 STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
-# Bytes per pixel that these decoders hold at once beyond Pillow's own, with alpha counted in.
+# Bytes per pixel of the decoders' own buffers, including alpha.
 DECODER = {"WEBP": 11.0, "AVIF": 3.5, "HEIF": 2.5}
-# Floats, their mask and the 8-bit copy while 16-bit and float images are brought to 8 bits.
+# Bytes per pixel of floats, mask and 8-bit copy while 16-bit and float images are converted to 8 bits.
 TO_8_BIT = 12.0
-# Photo, colours, alpha, cut-out and encoder, per pixel of the working size; WEBP's encoder keeps planes of its own.
+# Bytes per pixel at working size of photo, colours, alpha, cut-out and encoder; WEBP's encoder has more planes.
 FINISHING, WEBP_ENCODER = 21.0, 9.0
-# The small grids of the guided filter and lite's arena, which do not grow with the photo, and allocator slack.
+# Grids of the guided filter, lite's arena and allocator slack, independent of the photo's size.
 FIXED = 60 * MEGABYTE
 MARGIN = 1.15
 PAGE = resource.getpagesize()
@@ -40,10 +40,10 @@ PAGE = resource.getpagesize()
 def predict_growth(
     header: Header, data_bytes: int, longest_side: int, *, held: int = 0, webp: bool = False, answer_pixels: int = 0
 ) -> int:
-    """Return the bytes that a photo needs at its peak, beyond an idle engine.
+    """Return the peak memory of a photo in bytes, in addition to the idle engine's.
 
-    `longest_side` is the working size in px, `data_bytes` the encoded size, `held` what other decoded images take
-    meanwhile, `webp` whether the answer is WEBP, `answer_pixels` how many it has where it may have more than the photo.
+    `longest_side` is the working size in px, `data_bytes` the encoded size, `held` the bytes of other decoded images,
+    `webp` whether the answer is WEBP, `answer_pixels` its number of pixels where it may exceed the photo's.
     """
     width, height = fit_within(header.full_size, longest_side, longest_side)
     finishing = max(width * height, answer_pixels) * (FINISHING + (WEBP_ENCODER if webp else 0))
@@ -57,16 +57,16 @@ def _decoding(header: Header, working: tuple[int, int]) -> float:
     if header.mode.startswith(("I", "F")):
         per_pixel += TO_8_BIT
     elif stored == 1 and header.mode != "L":
-        per_pixel += 4  # a palette is expanded before it is scaled
+        per_pixel += 4  # a palette is expanded before scaling
     if header.transparent:
         per_pixel += 4  # alpha is multiplied in before scaling
     return pixels * per_pixel + _reduced(header.size, working) + _coefficients(header)
 
 
 def _reduced(size: tuple[int, int], working: tuple[int, int]) -> float:
-    """Return the bytes between the steps of scaling down.
+    """Return the bytes of the intermediate images while scaling down.
 
-    Pillow reduces by whole factors (its `reducing_gap` of 2), then resamples across, then down.
+    Pillow reduces by integer factors (`reducing_gap` is 2), then resamples horizontally, then vertically.
     """
     x, y = (max(1, int(full / small / 2)) for full, small in zip(size, working, strict=True))
     reduced = 4 * size[0] * size[1] / (x * y) if x * y > 1 else 0
@@ -74,22 +74,22 @@ def _reduced(size: tuple[int, int], working: tuple[int, int]) -> float:
 
 
 def _coefficients(header: Header) -> float:
-    """Return the bytes of a progressive JPEG's coefficients: all of them, at full size, whatever is drafted."""
+    """Return the bytes of a progressive JPEG's coefficients, which are held at full size even for a draft."""
     return 2 * header.samples_per_pixel * header.full_size[0] * header.full_size[1] if header.progressive else 0
 
 
 def resident_bytes() -> int:
     """Return the resident memory of this process."""
-    if sys.platform == "linux":  # several times a photo, in a third of the time that psutil takes
+    if sys.platform == "linux":  # called several times per photo; psutil takes three times as long
         return _pages(1)
-    import psutil  # 2 MB that an engine need not have
+    import psutil  # takes 2 MB of an engine's memory
 
     return int(psutil.Process().memory_info().rss)
 
 
 @dataclass
 class MemoryGuard:
-    """Keep an engine under its cap, in bytes of resident memory: refuse what can't fit, stop what does not."""
+    """Guard of an engine's memory cap, in bytes of resident memory: refuse images that can't fit, limit allocations."""
 
     cap: int
     warn: int
@@ -98,33 +98,33 @@ class MemoryGuard:
     give_back: Callable[[], None] = give_back_freed_memory
 
     def arm(self) -> None:
-        """Learn what the idle engine takes, once its model has been warmed up, and cap its growth."""
+        """Measure the idle engine after its model was warmed up, and limit its growth."""
         self.idle = resident_bytes()
         self.armed = True
         self.limit_growth()
 
     def limit_growth(self) -> None:
-        """Cap what may be allocated from now on, so that resident memory stays under the cap.
+        """Limit further allocations, so that resident memory stays under the cap.
 
-        RLIMIT_DATA counts address space, also of stacks and pools that are never touched and of heap that was trimmed
-        long ago: measured once, it would leave less and less. So the limit is set anew before each photo. Native code
-        answers it with bad_alloc or SIGABRT, Python with MemoryError.
+        RLIMIT_DATA counts address space, including stacks and pools that are never touched and heap that was trimmed
+        since, so a limit that is set once would become too low. It is set again before each photo. At the limit native
+        code throws bad_alloc or aborts (SIGABRT), and Python raises MemoryError.
         """
         if data := _data_bytes():
             _limit_data(data + max(0, self.cap - resident_bytes()))
 
     @property
     def room(self) -> int:
-        """Return what one photo may take."""
+        """Return the bytes that one photo may use."""
         return self.cap - self.idle
 
     @property
     def left(self) -> int:
-        """Return what may still be taken now, with a tenth kept back."""
+        """Return the bytes that may still be allocated now, less a tenth as a reserve."""
         return int(0.9 * max(0, self.cap - resident_bytes()))
 
     def admit(self, header: Header, growth: int) -> None:
-        """Raise OutOfMemory, with the size that would fit, when a photo's predicted growth does not."""
+        """Raise OutOfMemory, with the size that would fit, when a photo's predicted growth is too large."""
         room = self.room
         if growth <= room:
             if self.armed and growth > self.cap - resident_bytes():
@@ -138,8 +138,8 @@ class MemoryGuard:
             solution=f"Send an image of at most {fitting:.1f} megapixels.",
         )
 
-    def resident_without_waste(self) -> int:
-        """Return the resident bytes; where they pass the mark, once freed memory has been given back."""
+    def retained_bytes(self) -> int:
+        """Return the resident memory; above the warning threshold, measured after freed memory was given back."""
         resident = resident_bytes()
         if resident <= self.warn:
             return resident
@@ -147,7 +147,7 @@ class MemoryGuard:
         return resident_bytes()
 
     def watch(self, stage: str) -> int:
-        """Return the resident MB after a stage; log a warning past the mark."""
+        """Return the resident MB after a stage; log a warning above the warning threshold."""
         resident = resident_bytes()
         if resident > self.warn:
             log.warning(
@@ -157,24 +157,24 @@ class MemoryGuard:
 
 
 def _limit_data(limit: int) -> None:
-    """Set the soft limit, which may not exceed a hard one that somebody else has set."""
+    """Set the soft limit, at most the hard limit of the environment."""
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _data_bytes() -> int:
-    """Return the private writable address space with the stack, 0 where the system does not tell (Linux does)."""
+    """Return the bytes of private writable address space with the stack, 0 on systems other than Linux."""
     return _pages(5) if sys.platform == "linux" else 0
 
 
 def _pages(field: int) -> int:
-    """Return the bytes of the pages that a field of /proc/self/statm counts (proc(5))."""
+    """Return a field of /proc/self/statm, which counts pages, in bytes (proc(5))."""
     return int(Path("/proc/self/statm").read_bytes().split()[field]) * PAGE
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an exception, whoever raised it, means that memory ran out."""
+    """Return whether an exception of any library means that memory ran out."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(
         sign in text

@@ -1,4 +1,4 @@
-"""Wire form of what passes between the web process and an engine: JSON headers and raw blobs, standard library only."""
+"""Wire form of requests and results: JSON headers and raw blobs; standard library only."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ __all__ = [
     "result_header",
 ]
 
-# Exit statuses of an engine that has done enough work, or holds too much memory: it is replaced without an error.
+# Exit statuses of an engine at its limit of tasks or memory: it is replaced without an error.
 EXIT_TASKS, EXIT_MEMORY = 3, 4
 RECYCLED = (EXIT_TASKS, EXIT_MEMORY)
 
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """The settings of an engine process; counts of pixels are width times height.
+    """Settings of an engine process; numbers of pixels are width times height.
 
-    `threads` infer while other engines are at work, `threads_alone` while none is, 0 for as many (light models only).
-    `memory_mb` caps its resident memory; past `memory_warn_mb` between two photos, or after `max_tasks` photos, it ends
-    and is replaced. `faults` lets tests make it hang, crash or eat memory.
+    `threads` is the number of inference threads while other engines are busy, `threads_alone` while none is (light
+    models only), 0 for the same number. `memory_mb` caps the resident memory. An engine above `memory_warn_mb` between
+    two photos, or after `max_tasks` photos, ends and is replaced. `faults` enables injected faults for tests.
     """
 
     model: str
@@ -48,7 +48,7 @@ class EngineConfig:
 
 
 def request_header(request: RemovalRequest) -> dict[str, Any]:
-    """Return everything of a request but its images, ready for JSON."""
+    """Return a request without its images, for JSON."""
     return {"op": "remove", "options": asdict(request.options), "request_id": request.request_id}
 
 
@@ -59,7 +59,7 @@ def request_from_wire(header: dict[str, Any], blobs: list[bytes]) -> RemovalRequ
 
 
 def result_header(result: RemovalResult) -> dict[str, Any]:
-    """Return everything of a result but its body, ready for JSON."""
+    """Return a result without its body, for JSON."""
     header = asdict(result)
     del header["body"]
     return header

@@ -1,8 +1,8 @@
-"""The models this service can run, as data.
+"""Registry of supported models.
 
-A model is either embedded (its weights ship in `app/engine/weights`) or one of rembg's local models, by rembg's own
-name. Models that send the image elsewhere, want prompts, answer with several masks, take a path or
-only pay on a GPU (fp16) are left out.
+A model is either embedded (its weights ship in `app/engine/weights`) or a local model of rembg under rembg's name.
+Models that send the image to another server, need prompts, return several masks, take a path or are faster only on a
+GPU (fp16) are left out.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ __all__ = ["REGISTRY", "ModelSpec"]
 Triple = tuple[float, float, float]
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
-# What the most demanding photo of 25 megapixels, a WEBP with alpha, takes on top of the model.
+# MB of the largest accepted photo, a WEBP with alpha and 25 megapixels, in addition to the model.
 LARGEST_PHOTO_MB = 460
-# Weights of up to so many MB are light: loaded a second time they take about 9 MB with lite and u2netp.
-MOST_LIGHT_MB = 32
+# Size of the weights of a light model, in MB; a second session takes about 9 MB with lite and u2netp.
+MAX_LIGHT_MB = 32
 BRIA_LICENCE = "CC BY-NC 4.0 (commercial use needs BRIA's licence)"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What must be known of a model to run it.
+    """Properties of a model.
 
-    `size` is the side of its square input in px. The input is RGB divided by the image's own maximum, minus `mean`,
-    over `std`. `activation` turns the first output into probabilities; `stretch` says that rembg stretches them to
-    0..1 before use. `module` is the rembg session's module, empty when embedded. `download_mb` is the size of the
-    weights, `memory_mb` what an engine takes with this model at work on a small photo: measured for lite, u2netp and
-    u2net, estimated from size and input for the others.
+    `size` is the side of its square input in px. The input is RGB divided by the maximum of the image, minus `mean`,
+    divided by `std`. `activation` turns the first output into probabilities; with `stretch` rembg stretches them to
+    0..1 before use. `module` is the module of rembg's session, empty when embedded. `download_mb` is the size of the
+    weights. `memory_mb` is the memory of an engine while it processes a small photo: measured for lite, u2netp and
+    u2net, estimated from weights and input for the others.
     """
 
     name: str
@@ -46,17 +46,17 @@ class ModelSpec:
 
     @property
     def cap_mb(self) -> int:
-        """Return the most that an engine with this model should ever need, with the largest photo it accepts."""
+        """Return the memory cap of an engine with this model: enough for the largest accepted photo."""
         return self.memory_mb + LARGEST_PHOTO_MB
 
     @property
     def light(self) -> bool:
-        """Tell whether the weights are small enough to be loaded twice, for two numbers of threads."""
-        return self.download_mb <= MOST_LIGHT_MB
+        """Return whether the model may be loaded twice, for two numbers of threads."""
+        return self.download_mb <= MAX_LIGHT_MB
 
     @property
     def embedded(self) -> bool:
-        """Tell whether the weights ship with the service."""
+        """Return whether the weights ship with the service."""
         return not self.module
 
 

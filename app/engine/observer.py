@@ -1,4 +1,4 @@
-"""Observer of the engines: the interface by which metrics learn of their work; the base class ignores it."""
+"""Observer of the engines, an interface for metrics; the base class ignores all events."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ __all__ = ["EngineObserver", "RestartReason"]
 
 
 class RestartReason(StrEnum):
-    """Reason for which an engine is replaced."""
+    """Reason for the replacement of an engine."""
 
-    TASKS = "tasks"  # it has worked on ENGINE_MAX_TASKS photos
-    MEMORY = "memory"  # it kept more than MEMORY_WARN_MB between two photos
-    KILLED = "killed"  # SIGKILL from outside, such as the kernel's when memory runs out
-    CRASHED = "crashed"  # any other end of its own
-    DEADLINE = "deadline"  # it hung, or was still at work when its request's time was over
-    START = "start"  # it never became ready
+    TASKS = "tasks"  # processed ENGINE_MAX_TASKS photos
+    MEMORY = "memory"  # more than MEMORY_WARN_MB resident between two photos
+    KILLED = "killed"  # SIGKILL from outside, such as the kernel's OOM killer
+    CRASHED = "crashed"  # any other unexpected end
+    DEADLINE = "deadline"  # still busy at the deadline of its request
+    START = "start"  # ended before its warm-up was answered
 
 
 class EngineObserver:
-    """Called from many threads; must neither raise nor block."""
+    """Methods are called from many threads and must neither raise nor block."""
 
     def removed(self, request: RemovalRequest, result: RemovalResult) -> None:
-        """Record a photo that was processed."""
+        """Record a processed photo."""
 
     def memory_seen(self, engine: int, megabytes: int) -> None:
-        """Record the resident memory of the engine of this number, 0 once it has ended."""
+        """Record the resident memory of an engine, given by its number; 0 after its end."""
 
     def replaced(self, reason: RestartReason) -> None:
-        """Record an engine that has ended and is about to be replaced."""
+        """Record the replacement of an engine."""

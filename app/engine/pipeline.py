@@ -1,4 +1,4 @@
-"""The path of a photo inside an engine: decode, infer, cut out, encode, each stage timed."""
+"""Pipeline of a photo in an engine: decode, infer, cut out, encode; each stage is timed."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from app.removal import RGBA, RemovalOptions, RemovalRequest, RemovalResult
 
 __all__ = ["Pipeline"]
 
-# Bytes per pixel of a decoded photo that waits while its background is decoded.
-HELD = 5
+# Bytes per pixel of a decoded photo, held while its background is decoded.
+HELD_BYTES = 5
 
 
 class Stages:
@@ -41,7 +41,7 @@ class Stages:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time the block as one stage, and look at the memory after it."""
+        """Time the block as one stage, and measure the memory after it."""
         start = time.perf_counter()
         yield
         self.ms[name] = round((time.perf_counter() - start) * 1000, 2)
@@ -58,9 +58,9 @@ class Pipeline:
         self._memory = memory or MemoryGuard(config.memory_mb * MEGABYTE, config.memory_warn_mb * MEGABYTE)
 
     def run(self, request: RemovalRequest, *, alone: bool = False) -> RemovalResult:
-        """Return the finished picture; raise a ServiceError that says what is wrong with the request.
+        """Return the result, or raise a ServiceError.
 
-        `alone` says that no other engine is at work.
+        `alone` means that no other engine is busy.
         """
         options, stages = request.options, Stages(self._memory)
         session = self._session(options.model)
@@ -99,7 +99,7 @@ class Pipeline:
         )
 
     def _session(self, name: str) -> Session:
-        """Return the model's session; another model takes other memory, which is then measured anew."""
+        """Return the model's session; measure the idle memory again after a change of the model."""
         session = self._sessions.get(name)
         if name != self._model:
             self._model = name
@@ -109,7 +109,7 @@ class Pipeline:
     def _decode(
         self, data: bytes, options: RemovalOptions, longest_side: int, held: int = 0, min_side: int = 0
     ) -> Photo:
-        """Decode an image once its predicted memory has been found to fit beside `held` bytes."""
+        """Decode an image if its predicted memory fits in addition to `held` bytes."""
 
         def approve(header: Header) -> None:
             self._memory.admit(header, _growth(header, data, options, longest_side, held))
@@ -124,34 +124,34 @@ class Pipeline:
 
         def fits(header: Header, side: int) -> bool:
             width, height = fit_within(header.full_size, side, side)
-            beside = HELD * width * height if request.background_image else 0
-            growth = _growth(header, request.image, options, side, beside)
+            held = HELD_BYTES * width * height if request.background_image else 0
+            growth = _growth(header, request.image, options, side, held)
             return growth <= self._memory.room and header.size[0] * header.size[1] <= self._limits.decoded
 
         best = largest_side(header, 2 * model.size, fits)
         return CanvasPlan(options, canvas, model, header.full_size, best, bool(request.background_image))
 
-    def _background(self, request: RemovalRequest, beside: Photo, plan: Plan) -> Image.Image | None:
+    def _background(self, request: RemovalRequest, photo: Photo, plan: Plan) -> Image.Image | None:
         if not request.background_image or request.options.mask_only:
             return None
-        held = len(request.image) + HELD * beside.size[0] * beside.size[1]
+        held = len(request.image) + HELD_BYTES * photo.size[0] * photo.size[1]
         try:
-            photo = self._decode(request.background_image, request.options, plan.background_side(beside), held)
+            background = self._decode(request.background_image, request.options, plan.background_side(photo), held)
         except ServiceError as error:
             error.message = f"background: {error.message}"
             raise
-        return _opaque(photo, request.options.background or WHITE)
+        return _opaque(background, request.options.background or WHITE)
 
 
 def _growth(header: Header, data: bytes, options: RemovalOptions, side: int, held: int) -> int:
-    """Return the bytes that an image is predicted to take when it is worked on at this side."""
+    """Return the predicted memory, in bytes, of an image that is processed at this side."""
     answer_pixels = max_answer_pixels(header.full_size, options, min(1.0, side / max(header.full_size)))
     webp = options.format == "WEBP"
     return predict_growth(header, len(data), side, held=held, webp=webp, answer_pixels=answer_pixels)
 
 
 def _opaque(photo: Photo, colour: RGBA) -> Image.Image:
-    """Put a background photo's own transparent parts on a colour."""
+    """Fill the transparent parts of a background photo with a colour."""
     if photo.alpha is None:
         return photo.rgb
     canvas = Image.new("RGB", photo.size, colour[:3])

@@ -1,4 +1,4 @@
-"""Size at which a photo is processed, and composition of the answer: the photo itself, or a layout on a canvas."""
+"""Working size of a photo, and composition of the answer: the photo itself, or a layout on a canvas."""
 
 from __future__ import annotations
 
@@ -22,54 +22,54 @@ from app.removal import Box, Canvas, OutputFormat, RemovalOptions
 __all__ = ["CanvasPlan", "PhotoPlan", "Plan"]
 
 Layers = tuple[Image.Image, Image.Image | None]
-# The model's grid knows the subject's box roughly: its true scale is met with this much to spare.
-TO_SPARE = 1.1
-# How much less than MAX_DIMENSION a JPEG may come out, to be read at a scale that its decoder has.
-NEARLY = 0.97
+# Safety factor on the scale of the subject, whose box is known only on the model's grid at that point.
+SCALE_MARGIN = 1.1
+# Minimum share of the side to which a JPEG is decoded, so that its decoder can use one of its own scales.
+MIN_SIDE_SHARE = 0.97
 
 
 class Plan(Protocol):
-    """Decisions about sizes and composition while a photo is processed; sides are the longer ones, in px."""
+    """Sizes and composition of one answer; a side is the longer one, in px."""
 
     @property
     def side(self) -> int:
-        """Return the side to decode to, at most."""
+        """Return the maximum side to decode to."""
 
     @property
     def min_side(self) -> int:
-        """Return the minimum side, for decoders that are faster at a scale of their own."""
+        """Return the minimum side to decode to, for decoders that are faster at their own scales."""
 
     def background_side(self, photo: Photo) -> int:
         """Return the side to decode a background to."""
 
     def part(self, photo: Photo) -> Photo:
-        """Return the part of the photo that the model should see; raise RoiExceedsBounds or RoiEmpty."""
+        """Return the part of the photo for the model; raise RoiExceedsBounds or RoiEmpty."""
 
     def at_output_scale(self, part: Photo, raw: NDArray[np.float32]) -> Layers:
-        """Return the part's colours and own alpha, scaled down to what the answer needs of them."""
+        """Return the colours and alpha of the part, scaled down to the needs of the answer."""
 
     def finish(self, cutout: Cutout, photo: Photo, background: Image.Image | None) -> Picture:
         """Return the answer's picture."""
 
     def format(self, picture: Picture) -> OutputFormat:
-        """Return the format to encode it in."""
+        """Return the format of the answer."""
 
     def max_size(self, cutout: Cutout, photo: Photo) -> Size:
-        """Return the maximum size of the answer at any limit of pixels, (0, 0) without a canvas."""
+        """Return the size of the answer at the highest limit of pixels, (0, 0) without a canvas."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoPlan:
-    """The answer is the photo, cropped to the subject on demand; `longest_side` bounds every size."""
+    """Plan of an answer that is the photo, optionally cropped to the subject; `longest_side` bounds all sizes."""
 
     options: RemovalOptions
     model: ModelSpec
 
     @property
     def side(self) -> int:
-        """Return less than the working size where the answer is known to be small.
+        """Return the longest side, or less for a small answer.
 
-        Twice the model's input keeps the mask as good as that of a large answer.
+        At least twice the model's input keeps the quality of the mask.
         """
         options = self.options
         if options.crop or options.max_width is None or options.max_height is None:
@@ -78,19 +78,19 @@ class PhotoPlan:
 
     @property
     def min_side(self) -> int:
-        """Return a bit less: photos of 4000 and 4032 px, which most telephones take, are read at half their scale."""
-        return round(self.side * NEARLY)
+        """Return slightly less, so that photos of 4000 and 4032 px, as most phones take, are decoded at half scale."""
+        return round(self.side * MIN_SIDE_SHARE)
 
     def background_side(self, photo: Photo) -> int:
-        """Return the working size."""
+        """Return the longest side."""
         return self.options.longest_side
 
     def part(self, photo: Photo) -> Photo:
-        """Return all of the photo."""
+        """Return the whole photo."""
         return photo
 
     def at_output_scale(self, part: Photo, raw: NDArray[np.float32]) -> Layers:
-        """Scale down before cutting out, where cropping does not forbid it."""
+        """Scale down before cutting out, except for a crop, whose size is not known yet."""
         if self.options.crop:
             return part.rgb, part.alpha
         longest = self.options.longest_side
@@ -104,21 +104,21 @@ class PhotoPlan:
         )
 
     def finish(self, cutout: Cutout, photo: Photo, background: Image.Image | None) -> Picture:
-        """Crop, scale down and put on a background."""
+        """Crop, scale down and add a background."""
         return finish(cutout, self.options, background)
 
     def format(self, picture: Picture) -> OutputFormat:
-        """Return the format that was asked for."""
+        """Return the requested format."""
         return self.options.format
 
     def max_size(self, cutout: Cutout, photo: Photo) -> Size:
-        """Return (0, 0): there is no canvas."""
+        """Return (0, 0), since there is no canvas."""
         return 0, 0
 
 
 @dataclass(frozen=True, slots=True)
 class CanvasPlan:
-    """The answer is laid out on a canvas; `best_side` is the largest that memory is predicted to bear."""
+    """Plan of an answer on a canvas; `best_side` is the largest side that is predicted to fit into memory."""
 
     options: RemovalOptions
     canvas: Canvas
@@ -129,7 +129,7 @@ class CanvasPlan:
 
     @property
     def side(self) -> int:
-        """Return the best where the subject may be a small part of the photo, else what the answer needs."""
+        """Return `best_side` if the subject may be a small part of the photo, else the side that the answer needs."""
         if self._by_subject or self.canvas.roi:
             return self.best_side
         needed = max(fit_pixels(self.header_size, self._limited(self.canvas.max_pixels)))
@@ -137,11 +137,11 @@ class CanvasPlan:
 
     @property
     def min_side(self) -> int:
-        """Return the same: the size of an answer on a canvas is exact."""
+        """Return the same side: the size of an answer on a canvas is exact."""
         return self.side
 
     def background_side(self, photo: Photo) -> int:
-        """Return what the largest answer may need."""
+        """Return the side that the largest answer may need."""
         return min(max(photo.size), 2 * math.isqrt(self.canvas.max_pixels))
 
     def part(self, photo: Photo) -> Photo:
@@ -154,30 +154,30 @@ class CanvasPlan:
         return replace(photo, rgb=photo.rgb.crop(box), alpha=photo.alpha.crop(box) if photo.alpha else None)
 
     def at_output_scale(self, part: Photo, raw: NDArray[np.float32]) -> Layers:
-        """Scale down as far as the answer allows, now that it is known roughly where the subject is."""
+        """Scale down as far as the approximate box of the subject allows."""
         region = self._region(part)
         subject = self._in_photo(raw_box(raw), (raw.shape[1], raw.shape[0]), region)
         layout = self._layout(part, subject, self.canvas.max_pixels)
         if not self._by_subject:
             shown = scale_box(region, part.full_size, layout.size)
             return _scaled_down(part, (shown.width, shown.height))
-        share = TO_SPARE * layout.target.width / layout.source.width
+        share = SCALE_MARGIN * layout.target.width / layout.source.width
         return _scaled_down(part, (math.ceil(region.width * share), math.ceil(region.height * share)))
 
     def finish(self, cutout: Cutout, photo: Photo, background: Image.Image | None) -> Picture:
-        """Put the cut-out where the layout says, and on its background."""
+        """Place the cut-out according to the layout, on its background."""
         layout = self._final_layout(cutout, photo, self.canvas.max_pixels)
         image = place(cutout.image, self._region(photo), layout)
         return Picture(on_background(image, self.options, background), layout.subject)
 
     def format(self, picture: Picture) -> OutputFormat:
-        """Return PNG or JPEG for AUTO; a mask is a PNG, since it is there to be exact."""
+        """Return PNG or JPEG for AUTO; a mask must be exact, so it is a PNG."""
         if self.options.format != "AUTO":
             return self.options.format
         return "JPEG" if is_opaque(picture.image) and not self.options.mask_only else "PNG"
 
     def max_size(self, cutout: Cutout, photo: Photo) -> Size:
-        """Return the size of the answer at the largest limit of pixels."""
+        """Return the size of the answer at the highest limit of pixels."""
         return self._final_layout(cutout, photo, MAX_PIXELS).size
 
     @property
@@ -186,7 +186,7 @@ class CanvasPlan:
         return self.options.crop or self.canvas.scale is not None
 
     def _limited(self, pixels: int) -> int:
-        """Return a number of pixels, limited to what the format of the answer may have."""
+        """Return a number of pixels, limited to the maximum of the answer's format."""
         background = self.options.background
         solid = self.has_background or (background is not None and background[3] == 255)
         png = self.options.format == "PNG" or (self.options.format == "AUTO" and (self.options.mask_only or not solid))
@@ -196,7 +196,7 @@ class CanvasPlan:
         return region_of(self.canvas.roi, photo.full_size)
 
     def _in_photo(self, box: Box, size: Size, region: Box) -> Box:
-        """Return a box of an image of the region, which has this size, in px of the whole photo."""
+        """Convert a box in an image of the region, which has this size, to px of the whole photo."""
         found = scale_box(box, size, (region.width, region.height))
         return replace(found, top=found.top + region.top, left=found.left + region.left) if found.width else found
 
@@ -212,7 +212,7 @@ class CanvasPlan:
             subject,
             self.options,
             max_pixels=self._limited(max_pixels),
-            sharpest=min(1.0, self.best_side / max(frame)),
+            max_scale=min(1.0, self.best_side / max(frame)),
         )
 
 

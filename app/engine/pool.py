@@ -1,4 +1,4 @@
-"""Pool of engine processes: a fixed number of them, each with a keeper that takes jobs from the queue."""
+"""Pool of a fixed number of engine processes, each with a keeper that takes jobs from the queue."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = ["EnginePool", "PoolStatus"]
 class PoolStatus:
     """Snapshot of the engines.
 
-    `ready` counts the engines in which a real inference has succeeded, `restarting` those that worked a moment ago and
-    are being replaced: photos wait for them.
+    `ready` is the number of engines in which an inference has succeeded, `restarting` the number of engines that were
+    ready a moment ago and are being replaced.
     """
 
     engines: int
@@ -35,7 +35,7 @@ class PoolStatus:
 
 
 class EnginePool:
-    """Engines of one web worker; every failure is a ServiceError of one request."""
+    """Engines of one web worker; each failure affects one request, as a ServiceError."""
 
     def __init__(
         self, config: EngineConfig, processes: int, queue: RemovalQueue, observer: EngineObserver | None = None
@@ -50,7 +50,7 @@ class EnginePool:
         self._started = False
 
     def start(self) -> None:
-        """Start the engines, once; returns at once, they become ready one by one."""
+        """Start the engines unless they are started; return before they are ready."""
         with self._lock:
             if self._started:
                 return
@@ -61,7 +61,7 @@ class EnginePool:
     def submit(
         self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.INTERACTIVE
     ) -> RemovalResult:
-        """Return a request's result; raise ImageRefused, or what `RemovalQueue.process` raises."""
+        """Return a request's result; raise ImageRefused or any error of `RemovalQueue.process`."""
         self.start()
         if self._quarantine.refuses(request.image, request.background_image):
             raise ImageRefused()
@@ -72,7 +72,7 @@ class EnginePool:
     def status(self) -> PoolStatus:
         """Return a snapshot."""
         keepers = self._keepers
-        engines = [keeper.engine for keeper in keepers]  # each read once: its keeper may replace it meanwhile
+        engines = [keeper.engine for keeper in keepers]  # read each once: its keeper may replace it meanwhile
         return PoolStatus(
             engines=len(keepers),
             ready=sum(keeper.ready for keeper in keepers),
@@ -84,7 +84,7 @@ class EnginePool:
         )
 
     def stop(self, grace: float = 0.0) -> None:
-        """Refuse new work, give what runs `grace` seconds, then end every engine."""
+        """Refuse new work, wait `grace` seconds for busy engines, then end all engines."""
         self.queue.close(grace)
         for keeper in self._keepers if self._started else ():
             keeper.end()

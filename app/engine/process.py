@@ -1,4 +1,4 @@
-"""The web process's handle on one engine process: start it, ask it, kill it."""
+"""Handle of an engine process, used by the web process: start it, send requests to it, kill it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from app.removal import RemovalRequest, RemovalResult
 
 __all__ = ["EngineDied", "EngineProcess", "NotAccepted"]
 
-# Libraries that would start a thread per core of the host when they are loaded; ours come from EngineConfig.
+# These libraries start one thread per core of the host when loaded; EngineConfig sets the number of threads.
 SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-# Fewer heaps, and pages of 2 MB where the kernel has them: an inference takes 350 MB of fresh pages with u2netp, and
-# fetching those by 4 kB takes a third of its time. And onnxruntime, since 1.31, would report its use to Microsoft.
+# Fewer heaps, and pages of 2 MB where available: an inference with u2netp allocates 350 MB, and page faults for 4 kB
+# pages take a third of its time. onnxruntime sends telemetry to Microsoft since 1.31.
 ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "2",
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
@@ -32,9 +32,9 @@ ENVIRONMENT = {
 
 
 class EngineDied(Exception):
-    """The engine ended, or what it sent makes no sense; it must be replaced.
+    """The engine ended or sent an invalid message, and must be replaced.
 
-    `code` is its exit status, negative for a signal, None when it was still running.
+    `code` is its exit status, negative for a signal, None if it is still running.
     """
 
     def __init__(self, message: str, code: int | None = None) -> None:
@@ -42,8 +42,8 @@ class EngineDied(Exception):
         self.code = code
 
     @property
-    def by_itself(self) -> bool:
-        """Return whether the work was the cause, rather than a kill from outside."""
+    def caused_by_work(self) -> bool:
+        """Return whether the work was the cause, not a kill from outside."""
         return self.code in {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS}
 
     @property
@@ -53,14 +53,13 @@ class EngineDied(Exception):
 
 
 class NotAccepted(EngineDied):
-    """The engine was gone before it took the request: another one can have it, nothing has happened yet."""
+    """The engine ended before it accepted the request, so another engine can process it."""
 
 
 class EngineProcess:
-    """One engine: an exec'd process and our end of its own socket pair.
+    """One engine: a process started by exec, and this side of a socket pair.
 
-    It must be started by a thread that lives as long as the engine shall: the kernel kills an engine with the thread
-    that started it.
+    The kernel kills the engine when the thread that started it ends, so that thread must outlive the engine.
     """
 
     def __init__(self, config: EngineConfig, on_exit: Callable[[], None]) -> None:
@@ -95,19 +94,19 @@ class EngineProcess:
 
     @property
     def exit_status(self) -> int | None:
-        """Return the exit status, negative for a signal, None while it runs."""
+        """Return the exit status, negative for a signal, None while the process runs."""
         return self._process.returncode
 
     @property
     def death(self) -> str:
-        """Return how the process ended, as an operator would say it."""
+        """Return the end of the process for logs: the name of a signal, an exit status, or "running"."""
         code = self._process.returncode
         if code is None:
             return "running"
         return signal.Signals(-code).name if code < 0 else f"exit status {code}"
 
     def warm_up(self, deadline: float, *, first: bool = False) -> dict[str, Any]:
-        """Return the engine's `ready` message; raise EngineDied or TimeoutError (`deadline` is monotonic)."""
+        """Run a warm-up and return its answer; raise EngineDied or TimeoutError (`deadline` is monotonic)."""
         try:
             wire.send(self._sock, asdict(self._config) if first else {"op": "warm"}, deadline=deadline)
             return wire.receive(self._sock, deadline)[0]
@@ -117,10 +116,10 @@ class EngineProcess:
             raise self._died(EngineDied, error) from error
 
     def remove(self, request: RemovalRequest, deadline: float, *, alone: bool = False) -> RemovalResult:
-        """Have a request worked on; `alone` tells the engine that no other one is at work.
+        """Send a request and return its result; `alone` means that no other engine is busy.
 
-        Raise the ServiceError that the engine answers with, NotAccepted or EngineDied when it ends, TimeoutError at
-        `deadline` (monotonic); after the last three it must be killed.
+        Raise the ServiceError of the engine's answer, NotAccepted or EngineDied when the engine ends, TimeoutError at
+        `deadline` (monotonic). After the last three the engine must be killed.
         """
         try:
             wire.send(
@@ -147,16 +146,16 @@ class EngineProcess:
 
     def _died(self, kind: type[EngineDied], error: Exception) -> EngineDied:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(1)  # end-of-file comes a moment before the exit status
+            self._process.wait(1)  # end-of-file arrives a moment before the exit status
         return kind(f"engine {self.pid}: {self.death} ({error})", self._process.returncode)
 
     def hang_up(self) -> None:
-        """Tell the engine that it is no longer needed; it ends after what it is doing."""
+        """Close the connection, so that the engine ends after its current request."""
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def kill(self) -> None:
-        """End the engine now, whatever it is doing, and wait until it is gone."""
+        """Kill the engine and wait for its end."""
         self.hang_up()
         self._process.kill()
         self._process.wait()

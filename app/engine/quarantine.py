@@ -1,4 +1,4 @@
-"""Images that have brought engines down, remembered for a while by their hash, so that they don't do it again."""
+"""Quarantine of images that have crashed engines, by their hashes, for a limited time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["Quarantine"]
 
 STRIKES = 2
 SECONDS = 600.0
-# More entries than this are of no use; the oldest go first.
-MOST_ENTRIES = 1000
+# The oldest entries are removed first.
+MAX_ENTRIES = 1000
 
 
 class Quarantine:
-    """Count what each image has done to engines; refuse it after two strikes, for ten minutes from the last."""
+    """Count engine crashes per image; refuse an image after two, for ten minutes from the last."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -25,17 +25,17 @@ class Quarantine:
         self._strikes: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
 
     def strike(self, *images: bytes) -> None:
-        """Note that an engine died of this image, or of this image and its background together."""
+        """Record that an engine died of this image, or of this image with its background."""
         key = _digest(images)
         with self._lock:
             self._forget_old()
             count, _ = self._strikes.pop(key, (0, 0.0))
             self._strikes[key] = (count + 1, self._clock())
-            while len(self._strikes) > MOST_ENTRIES:
+            while len(self._strikes) > MAX_ENTRIES:
                 self._strikes.popitem(last=False)
 
     def refuses(self, *images: bytes) -> bool:
-        """Tell whether these have had their strikes; costs a hash only while any image has."""
+        """Return whether this combination is refused; computes hashes only while there are entries."""
         with self._lock:
             self._forget_old()
             if not self._strikes:

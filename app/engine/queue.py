@@ -1,9 +1,9 @@
-"""Queue of photos before the engines: capacity, order, memory for bodies, deadlines and model affinity.
+"""Queue of requests for the engines: capacity, order, memory for bodies, deadlines and model affinity.
 
-A request from outside is admitted first: it takes one of `capacity` places from its headers to its answer, and one of
-the fewer body slots before its body is read, so that waiting requests hold no memory. Then it becomes a job, which an
-idle engine takes: interactive jobs before those of batches, in the order of arrival, except that a loaded model is
-preferred for a moment. A job that is still queued at its deadline never reaches an engine.
+A request over HTTP is admitted first: it holds one of `capacity` places from its headers to its answer, and one of
+fewer body slots from before its body is read, so that waiting requests hold no memory. Then it becomes a job, which an
+idle engine takes. Interactive jobs go before batch jobs, each in order of arrival, except that a loaded model is
+preferred for a short time. A job that is still queued at its deadline never reaches an engine.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from app.removal import RemovalRequest, RemovalResult
 
 __all__ = ["Consumer", "EngineState", "RemovalQueue"]
 
-# Seconds for which a job may be overtaken by later ones for the model that an engine has loaded.
+# Seconds for which later jobs for the loaded model of an engine may overtake a job.
 AFFINITY_SECONDS = 1.0
-# Number of engines that may die before they accept a job, until it fails.
+# Number of engines that may end before they accept a job; then the job fails.
 MAX_HANDOVERS = 3
 # Weight of the latest photo in the mean service time, and the mean before the first photo, in seconds.
 LATEST_WEIGHT, INITIAL_SERVICE_SECONDS = 0.2, 0.5
@@ -54,17 +54,17 @@ class Consumer(Protocol):
 
 
 class RemovalQueue:
-    """Queue of one web worker; `capacity` counts the photos in engines and those that wait."""
+    """Queue of one web worker; `capacity` includes the requests in engines."""
 
     def __init__(self, capacity: int, body_slots: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.capacity = capacity
         self._clock = clock
         self._lock = threading.Lock()
-        self._work = threading.Condition(self._lock)  # jobs and engines have changed
-        self._bodies = threading.Condition(self._lock)  # a body slot, or the head of its line, has changed
+        self._work = threading.Condition(self._lock)  # signals a change of jobs or engines
+        self._bodies = threading.Condition(self._lock)  # signals a free body slot or a new first ticket
         self._taken = 0
         self._free_body_slots = body_slots
-        self._body_line: deque[object] = deque()
+        self._body_tickets: deque[object] = deque()
         self._jobs: list[Job] = []
         self._consumers: list[Consumer] = []
         self._reservations = Reservations(capacity)
@@ -72,14 +72,14 @@ class RemovalQueue:
         self._closed = False
         self._draining = False
 
-    # For callers.
+    # Methods for callers
 
     @contextmanager
     def admit(self, caller: Hashable, deadline: Deadline) -> Iterator[None]:
         """Hold a place and a body slot for the block.
 
-        `caller` identifies a request that is sent again after a refusal. Raise QueueFull at once with Retry-After,
-        ShuttingDown, DeadlineExceeded or ClientGone.
+        `caller` identifies a request that is sent again after a refusal. Raise QueueFull (without waiting, with
+        Retry-After), ShuttingDown, DeadlineExceeded or ClientGone.
         """
         self._take_place(caller)
         try:
@@ -97,9 +97,9 @@ class RemovalQueue:
     def process(
         self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.INTERACTIVE
     ) -> RemovalResult:
-        """Have an engine work on a request and return its result.
+        """Process a request in an engine and return its result.
 
-        Raise DeadlineExceeded, ShuttingDown, EngineCrashed, the engine's own error, or ClientGone while it is queued.
+        Raise DeadlineExceeded, ShuttingDown, EngineCrashed, the engine's error, or ClientGone while it is queued.
         """
         job = Job(request, deadline, priority)
         with self._lock:
@@ -118,7 +118,7 @@ class RemovalQueue:
             ready = sum(consumer.ready for consumer in self._consumers)
             seconds_per_place = self._service_seconds / max(1, ready)
             redeemed = self._reservations.redeem(caller, now)
-            # While an engine is idle, no caller is refused in favour of one that may come.
+            # Reservations count only while all engines are busy: an idle engine must not wait for a retry.
             all_busy = self._taken >= len(self._consumers)
             kept = self._reservations.kept_from(redeemed, now, seconds_per_place) if all_busy else 0
             if self.capacity - self._taken <= kept:
@@ -128,23 +128,23 @@ class RemovalQueue:
     def _take_body_slot(self, deadline: Deadline) -> None:
         ticket = object()
         with self._lock:
-            self._body_line.append(ticket)
+            self._body_tickets.append(ticket)
             try:
                 deadline.wait(
                     lambda timeout: self._bodies.wait_for(
-                        lambda: self._free_body_slots > 0 and self._body_line[0] is ticket, timeout
+                        lambda: self._free_body_slots > 0 and self._body_tickets[0] is ticket, timeout
                     ),
                     late="The deadline passed before the image could be read.",
                 )
                 self._free_body_slots -= 1
             finally:
-                self._body_line.remove(ticket)
+                self._body_tickets.remove(ticket)
                 self._bodies.notify_all()
 
     def _await(self, job: Job) -> None:
-        """Wait until a job is done; withdraw it from the queue when it is late or its client is gone.
+        """Wait until a job is done; withdraw it from the queue at its deadline or when its client is gone.
 
-        A job that has reached an engine is waited for: its keeper observes the same deadline.
+        The wait for a job in an engine continues: its keeper enforces the same deadline.
         """
         while not job.done.is_set():
             try:
@@ -160,11 +160,11 @@ class RemovalQueue:
             self._jobs.remove(job)
             return True
 
-    # For observers.
+    # Methods for observers
 
     @property
     def depth(self) -> int:
-        """Return the number of photos that wait for an engine, including those whose bodies are being read."""
+        """Return the number of requests that wait for an engine, including those whose bodies are being read."""
         with self._lock:
             queued = max(0, len(self._jobs) - self._count(EngineState.IDLE))
             return max(queued, self._taken - self._count(EngineState.BUSY))
@@ -184,14 +184,14 @@ class RemovalQueue:
         """Return whether the engines are being ended."""
         return self._closed
 
-    # For the owner.
+    # Methods for the owner
 
     def drain(self) -> None:
-        """Refuse new work, and finish what was accepted; takes no lock, so that a signal handler may call it."""
+        """Refuse new work and finish accepted requests; takes no lock, so that a signal handler may call it."""
         self._draining = True
 
     def close(self, grace: float = 0.0) -> None:
-        """Refuse new work, fail what is queued, and wait `grace` seconds for engines at work."""
+        """Refuse new work, fail queued jobs, and wait `grace` seconds for busy engines."""
         with self._lock:
             self._closed = True
             while self._jobs:
@@ -199,37 +199,37 @@ class RemovalQueue:
             self._work.notify_all()
             self._work.wait_for(lambda: not self._count(EngineState.BUSY), grace)
 
-    # For the keepers of engines.
+    # Methods for keepers
 
     def attach(self, consumer: Consumer) -> None:
-        """Add an engine; of several idle ones the first attached takes a job."""
+        """Add an engine; of several idle engines the first attached takes a job."""
         with self._lock:
             self._consumers.append(consumer)
 
     def set_state(self, consumer: Consumer, state: EngineState) -> None:
-        """Set an engine's state and wake the keepers."""
+        """Set an engine's state and wake all keepers."""
         with self._lock:
             consumer.state = state
             self._work.notify_all()
 
     def wake(self) -> None:
-        """Wake the keepers to look at their engines."""
+        """Wake all keepers, so that they check their engines."""
         with self._lock:
             self._work.notify_all()
 
     def take(self, consumer: Consumer, timeout: float | None) -> Job | None:
-        """Wait for a job for this idle engine; None when it has died, on close, or after `timeout` seconds."""
+        """Wait for a job for this idle engine; return None when it has died, on close, or after `timeout` seconds."""
         with self._lock:
             self._work.wait_for(lambda: self._closed or not consumer.alive or self._choose(consumer), timeout)
             job = None if self._closed or not consumer.alive else self._choose(consumer)
             if job is not None:
                 self._jobs.remove(job)
                 consumer.state = EngineState.BUSY
-                self._work.notify_all()  # the next job may now be another engine's
+                self._work.notify_all()  # another engine may now take the next job
             return job
 
     def put_back(self, job: Job) -> None:
-        """Queue a job again, in front: its engine died before it accepted it."""
+        """Queue a job again, in front, after its engine died without accepting it."""
         job.handovers += 1
         with self._lock:
             if self._closed:
@@ -241,17 +241,17 @@ class RemovalQueue:
                 self._work.notify_all()
 
     def record_service(self, seconds: float) -> None:
-        """Take one photo's time in an engine into the mean."""
+        """Update the mean service time with one photo's time in an engine."""
         self._service_seconds += LATEST_WEIGHT * (seconds - self._service_seconds)
 
     def is_alone(self, consumer: Consumer) -> bool:
-        """Return whether no other engine is at work, nor about to be."""
+        """Return whether no other engine is busy and no job is queued."""
         with self._lock:
             others = (other for other in self._consumers if other is not consumer)
             return not self._jobs and all(other.state is not EngineState.BUSY for other in others)
 
     def _choose(self, consumer: Consumer) -> Job | None:
-        """Return the job that this idle engine should take: the oldest of the most urgent, or one of its own model."""
+        """Return the job for this idle engine: the oldest of the highest priority, or one for its loaded model."""
         if not self._jobs or self._another_is_preferred(consumer):
             return None
         urgency = min(job.priority for job in self._jobs)
@@ -265,7 +265,7 @@ class RemovalQueue:
         return None if oldest.model in loaded else oldest
 
     def _another_is_preferred(self, consumer: Consumer) -> bool:
-        """Return whether an idle engine with the same model was attached earlier: its caches are warm."""
+        """Return whether an earlier attached engine with the same model is idle: its caches are warm."""
         earlier = self._consumers[: self._consumers.index(consumer)]
         return any(
             other.state is EngineState.IDLE and other.ready and other.alive and other.model == consumer.model

@@ -1,8 +1,8 @@
-"""The lean way into rembg.
+"""Import of rembg's session classes without rembg's dependencies.
 
-`import rembg` pulls in pymatting, numba, scipy and scikit-image (220 MB, over a minute on a cold numba cache), and
-`import rembg.sessions` still pulls in scipy and jsonschema for a model that is never offered here. So both packages are
-registered by their spec without running their `__init__`, and only the one session module that is needed is imported.
+`import rembg` imports pymatting, numba, scipy and scikit-image (220 MB, over a minute with a cold numba cache), and
+`import rembg.sessions` imports scipy and jsonschema for a model that is not offered here. Both packages are therefore
+registered by their spec without running their `__init__`, and only the required session module is imported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["session_class"]
 
 
 def session_class(model: ModelSpec) -> Any:
-    """Return rembg's session class of this model; raise ModelUnavailable where rembg is not installed."""
+    """Return rembg's session class of a model; raise ModelUnavailable if rembg is not installed or too different."""
     try:
         package = _register("rembg")
         sessions = _register("rembg.sessions")
@@ -30,7 +30,7 @@ def session_class(model: ModelSpec) -> Any:
         ) from missing
     package.sessions = sessions
     if model.module.startswith("birefnet"):
-        # Its variants take their base class from the package itself (`from . import BiRefNetSessionGeneral`).
+        # The variants import their base class from the package (`from . import BiRefNetSessionGeneral`).
         base = importlib.import_module("rembg.sessions.birefnet_general")
         sessions.BiRefNetSessionGeneral = base.BiRefNetSessionGeneral
     module = importlib.import_module(f"rembg.sessions.{model.module}")
@@ -41,7 +41,7 @@ def session_class(model: ModelSpec) -> Any:
 
 
 def _register(name: str) -> Any:
-    """Put the package into `sys.modules` without running its `__init__`."""
+    """Register a package in `sys.modules` without running its `__init__`."""
     if name not in sys.modules:
         spec = importlib.util.find_spec(name)
         if spec is None:

@@ -1,7 +1,7 @@
-"""Reservations: places in a full queue that are kept for callers who were refused and told when to retry.
+"""Reservations: places in a full queue for refused callers that retry after the seconds of their Retry-After.
 
-Without them, clients that retry without a pause would take each place that becomes free, and one that waits as its
-Retry-After says would hardly ever find one.
+Without reservations, clients that retry without a pause take every free place, and a client that respects Retry-After
+hardly ever gets one.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from itertools import count
 
 __all__ = ["GRACE_SECONDS", "MAX_ALIKE", "Reservation", "Reservations"]
 
-# Factor on estimated waits: photos take uneven times, and a place kept too long costs nothing while others queue.
+# Factor on estimated waits: service times vary, and a place kept too long costs nothing while other requests wait.
 SAFETY_FACTOR = 5.0
-# Seconds before a reservation is due in which a place that becomes free is kept for it.
+# Seconds before its due time in which a free place is kept for a reservation.
 HORIZON_SECONDS = 2.0
 # Seconds by which a retry may come early: clients round Retry-After.
 EARLY_SECONDS = 0.25
 # Seconds after which a reservation that was not used expires.
 GRACE_SECONDS = 3.0
 MAX_RESERVATIONS = 256
-# Reservations of callers that can't be told apart, such as one client that posts the same photo several times at once.
+# Reservations per caller, for instance for a client that posts the same photo several times at once.
 MAX_ALIKE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A place from `due` on (monotonic seconds), for a caller that has been refused `refusals` times."""
+    """Place from `due` on (monotonic seconds), for a caller that was refused `refusals` times."""
 
     due: float
     caller: Hashable
@@ -37,7 +37,7 @@ class Reservation:
 
 
 class Reservations:
-    """Reservations of one queue; not safe for threads, its owner's lock guards it."""
+    """Reservations of one queue; not thread-safe, the queue holds its lock."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -47,7 +47,7 @@ class Reservations:
         return len(self._pending)
 
     def redeem(self, caller: Hashable, now: float) -> Reservation | None:
-        """Remove and return the caller's reservation, if one is due."""
+        """Remove and return a due reservation of the caller, None if there is none."""
         self._pending = [pending for pending in self._pending if pending.due + GRACE_SECONDS > now]
         for pending in self._pending:
             if pending.caller == caller and pending.due <= now + EARLY_SECONDS:
@@ -56,10 +56,10 @@ class Reservations:
         return None
 
     def kept_from(self, redeemed: Reservation | None, now: float, seconds_per_place: float) -> int:
-        """Return the number of free places that are kept for callers with precedence over this one.
+        """Return the number of free places that are kept for callers with precedence.
 
-        A new caller leaves places to reservations that are due before another place becomes free; one with a
-        reservation leaves them to callers who have been refused more often. At least half the capacity is open to all.
+        For a new caller these are the reservations that are due before another place becomes free; for a caller with a
+        reservation, the reservations with more refusals. At least half of the capacity is never kept.
         """
         if redeemed is None:
             horizon = now + max(HORIZON_SECONDS, 2 * seconds_per_place)
@@ -69,9 +69,9 @@ class Reservations:
         return min(ahead, max(1, self._capacity // 2))
 
     def reserve(self, caller: Hashable, redeemed: Reservation | None, now: float, seconds_per_place: float) -> int:
-        """Reserve a place for a refused caller and return its Retry-After, whole seconds.
+        """Reserve a place for a refused caller and return its Retry-After in whole seconds.
 
-        A caller that retries too early gets the rest of its time: frequent retries earn no more places.
+        A caller with MAX_ALIKE reservations gets the time left of its first one: early retries add no reservations.
         """
         own = [pending for pending in self._pending if pending.caller == caller]
         if redeemed is None and len(own) >= MAX_ALIKE:
@@ -83,7 +83,7 @@ class Reservations:
         return seconds
 
     def _free_second(self, now: float, seconds_per_place: float) -> int:
-        """Return the first whole second from now with fewer reservations due than places that should become free."""
+        """Return the first second from now with fewer due reservations than places expected to become free."""
         limit = max(1, int(1 / seconds_per_place))
         earliest = max(1, math.ceil(seconds_per_place))
         due = Counter(math.ceil(pending.due - now) for pending in self._pending)

@@ -1,4 +1,4 @@
-"""The one model session that an engine process holds."""
+"""Model session of an engine process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Session:
     inference: Any
     input_name: str
     output_name: str
-    # The same graph on more threads, loaded when it is first asked for; None where that does not pay.
+    # Loader of a second session with more threads, cached; None for heavy models.
     inference_alone: Callable[[], Any] | None = None
 
     @property
@@ -46,15 +46,15 @@ class Session:
     def predict(self, image: Image.Image, *, alone: bool = False) -> NDArray[np.float32]:
         """Return the model's raw probabilities, float32 in 0..1, shape (size, size), for an RGB image of any size.
 
-        `alone` says that the other cores are idle. The raw height says how sure the model is: it is not stretched.
-        Raises MemoryError when the runtime can't allocate.
+        `alone` means that the other cores are idle. The values are not stretched: their maximum is the confidence.
+        The runtime's errors pass through, including those of failed allocations.
         """
         inference = self.inference_alone() if alone and self.inference_alone else self.inference
         outputs = inference.run([self.output_name], {self.input_name: self.preprocess(image)})
         raw: NDArray[np.float32] = np.asarray(outputs[0], np.float32)[0, 0]
         if self.model.activation == "sigmoid":
             raw = np.float32(1) / (np.float32(1) + np.exp(-raw))
-        return np.minimum(np.fmax(raw, np.float32(0)), np.float32(1))  # fmax takes what is not a number for 0
+        return np.minimum(np.fmax(raw, np.float32(0)), np.float32(1))  # fmax turns NaN into 0
 
     def preprocess(self, image: Image.Image) -> NDArray[np.float32]:
         """Return the model's input, float32, shape (1, 3, size, size): rembg's `normalize` in single precision."""
@@ -80,17 +80,19 @@ def load_session(model: ModelSpec, threads: int, threads_alone: int = 0) -> Sess
             inference = rembg_session.inner_session
     except (ModelUnavailable, MemoryError):
         raise
-    except Exception as error:  # onnxruntime raises a dozen unrelated types for a file it can't read
+    except Exception as error:  # onnxruntime raises a dozen unrelated types for an unreadable file
         log.exception("model %s could not be loaded from %s", model.name, path)
         raise ModelUnavailable(
             f"The weights of model {model.name!r} could not be loaded.",
             details=type(error).__name__,
             solution=f"An operator can delete {path.name} and run: python -m app models pull {model.name}",
         ) from error
-    again = None
+    inference_alone = None
     if model.light and threads_alone > threads:
-        again = cache(lambda: ort.InferenceSession(str(path), _session_options(threads_alone), providers=PROVIDERS))
-    return Session(model, inference, inference.get_inputs()[0].name, inference.get_outputs()[0].name, again)
+        inference_alone = cache(
+            lambda: ort.InferenceSession(str(path), _session_options(threads_alone), providers=PROVIDERS)
+        )
+    return Session(model, inference, inference.get_inputs()[0].name, inference.get_outputs()[0].name, inference_alone)
 
 
 def _session_options(threads: int) -> ort.SessionOptions:
@@ -98,13 +100,13 @@ def _session_options(threads: int) -> ort.SessionOptions:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     share_arena(options)
-    # Threads that spin between inferences burn the cores that decoding and the other engines need.
+    # Spinning threads would take the cores that decoding and other engines need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 
 
 class SessionCache:
-    """Keep one model loaded; a failure to load is remembered only for a while."""
+    """Cache of one session; a failed load is cached for RETRY_SECONDS."""
 
     def __init__(
         self,
@@ -121,9 +123,9 @@ class SessionCache:
         self._failures: dict[str, tuple[float, ModelUnavailable]] = {}
 
     def get(self, name: str) -> Session:
-        """Return the session of this model, loading it in place of the one held.
+        """Return the session of a model; load it in place of the current session if necessary.
 
-        Raise ModelUnavailable: at once while its weights are not here, and after a failed load until 30 s have passed.
+        Raise ModelUnavailable when the weights are missing, or the load failed now or in the last RETRY_SECONDS.
         """
         if self._session is not None and self._session.model.name == name:
             return self._session
@@ -131,7 +133,7 @@ class SessionCache:
         if failure is not None and self._clock() - failed_at < RETRY_SECONDS:
             raise failure.with_traceback(None)
         self._require(REGISTRY[name])
-        if self._session is not None:  # freed first: two models at once may not fit
+        if self._session is not None:  # freed first: two models may not fit into memory
             self._session = None
             shrink_arena()
         try:

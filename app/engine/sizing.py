@@ -1,4 +1,4 @@
-"""The largest size at which a photo can be worked on, known before it is decoded."""
+"""Largest working size of a photo, computed before it is decoded."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from app.imaging.geometry import fit_within
 
 __all__ = ["drafted", "largest_side"]
 
-# No answer is longer, as MAX_DIMENSION never is: WEBP ends at 16,383 px, and OpenCV's planes at 32,767.
-MOST_SIDE = 16_000
+# Maximum side of an answer and of MAX_DIMENSION, px: WEBP is limited to 16,383, OpenCV's planes to 32,767.
+MAX_SIDE = 16_000
 
 
-def largest_side(header: Header, least: int, fits: Callable[[Header, int], bool]) -> int:
-    """Return the largest side up to the photo's own, px, with which it `fits`; `least` when no larger one does."""
-    low, high = min(least, max(header.full_size)), min(max(header.full_size), MOST_SIDE)
+def largest_side(header: Header, min_side: int, fits: Callable[[Header, int], bool]) -> int:
+    """Return the largest side up to the photo's own, in px, for which `fits` is true; `min_side` if there is none."""
+    low, high = min(min_side, max(header.full_size)), min(max(header.full_size), MAX_SIDE)
     if fits(drafted(header, high), high):
         return high
     while high - low > 1:
@@ -29,11 +29,11 @@ def largest_side(header: Header, least: int, fits: Callable[[Header, int], bool]
 
 
 def drafted(header: Header, side: int) -> Header:
-    """Return what is decoded of a photo for this side: Pillow reads a JPEG at a half, a quarter or an eighth."""
+    """Return the header as decoded for this side: Pillow reads a JPEG at 1/2, 1/4 or 1/8 of its scale."""
     if header.format != "JPEG":
         return header
     wanted = fit_within(header.full_size, side, side)
-    most = min(full // small for full, small in zip(header.full_size, wanted, strict=True))
-    factor = next(step for step in (8, 4, 2, 1) if most >= step)
+    ratio = min(full // small for full, small in zip(header.full_size, wanted, strict=True))
+    factor = next(step for step in (8, 4, 2, 1) if ratio >= step)
     width, height = header.full_size
     return replace(header, size=(-(-width // factor), -(-height // factor)))

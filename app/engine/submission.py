@@ -1,4 +1,4 @@
-"""Submission of a photo: how long its caller waits, how urgent it is, and what takes it."""
+"""Submission of a request: deadline, priority, and the interface that accepts it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from app.removal import RemovalRequest, RemovalResult
 
 __all__ = ["POLL_SECONDS", "ClientGone", "Deadline", "Priority", "Submitter"]
 
-# Interval, in seconds, at which a waiting caller is checked: is it late, has its client hung up.
+# Interval, in seconds, between two checks of a waiting caller's deadline and client.
 POLL_SECONDS = 0.25
 
 
 class ClientGone(Exception):
-    """The client has closed its connection, so nobody waits for the result."""
+    """The client has closed its connection, so the result is not needed."""
 
 
 class Priority(IntEnum):
-    """Urgency of a photo: while an interactive one waits, no engine takes a batch's."""
+    """Priority of a request: no engine takes a batch request while an interactive one waits."""
 
     INTERACTIVE = 0
     BATCH = 1
@@ -34,14 +34,14 @@ def _never() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """End of a caller's wait: `at` (monotonic seconds), or as soon as `client_gone()` is true."""
+    """End of a caller's wait: at `at` (monotonic seconds), or when `client_gone()` is true."""
 
     at: float
     client_gone: Callable[[], bool] = _never
 
     @classmethod
     def after(cls, seconds: float) -> Deadline:
-        """Return a deadline so many seconds from now."""
+        """Return a deadline in `seconds` from now."""
         return cls(time.monotonic() + seconds)
 
     @property
@@ -62,7 +62,7 @@ class Deadline:
 
 
 class Submitter(Protocol):
-    """Anything that turns a request into its result: the engine pool, or the result cache in front of it."""
+    """Interface of the engine pool, and of the result cache in front of it."""
 
     def submit(
         self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.INTERACTIVE

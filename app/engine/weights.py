@@ -1,7 +1,7 @@
-"""Where a model's weights lie, and how they get there.
+"""Paths and download of a model's weights.
 
-The places are rembg's own, so that weights it has fetched before are found: `$REMBG_HOME/models/NAME/NAME.onnx`, and
-the old flat `$U2NET_HOME/NAME.onnx`. Looking costs no import; only `fetch` enters rembg.
+The paths are rembg's, so that weights fetched by rembg are found: `$REMBG_HOME/models/NAME/NAME.onnx`, and the older
+`$U2NET_HOME/NAME.onnx`. Only `fetch` imports rembg.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EMBEDDED = Path(__file__).with_name("weights")
 
 
 def rembg_home(home: str = "") -> Path:
-    """Return the folder under which rembg keeps its models; `home` stands in for $REMBG_HOME."""
+    """Return the folder of rembg's models; `home` replaces $REMBG_HOME."""
     if old := os.environ.get("U2NET_HOME"):
         return Path(old).expanduser()
     data = os.environ.get("XDG_DATA_HOME")
@@ -34,17 +34,17 @@ def _flat_home() -> Path:
 
 
 def find(model: ModelSpec, home: str = "") -> Path | None:
-    """Return the path of the model's weights, None when they are not here; `home` stands in for $REMBG_HOME."""
+    """Return the path of the model's weights, None if they are missing; `home` replaces $REMBG_HOME."""
     file_name = f"{model.name}.onnx"
     if model.embedded:
-        places = [EMBEDDED / file_name]
+        paths = [EMBEDDED / file_name]
     else:
-        places = [rembg_home(home) / "models" / model.name / file_name, _flat_home() / file_name]
-    return next((place for place in places if place.is_file()), None)
+        paths = [rembg_home(home) / "models" / model.name / file_name, _flat_home() / file_name]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def require(model: ModelSpec) -> Path:
-    """Return the path of the model's weights; raise ModelUnavailable, with the command that fetches them."""
+    """Return the path of the model's weights; raise ModelUnavailable, with the command for the download."""
     if path := find(model):
         return path
     raise ModelUnavailable(
@@ -54,11 +54,11 @@ def require(model: ModelSpec) -> Path:
 
 
 def fetch(model: ModelSpec) -> Path:
-    """Download the model's weights unless they are here; checked by checksum, seen only when whole.
+    """Download the model's weights unless they exist; verify the checksum, and replace the file atomically.
 
     Raise OSError or ValueError (wrong checksum) when the download fails.
     """
-    with _one_at_a_time(rembg_home() / "models" / f".{model.name}.lock"):
+    with _locked(rembg_home() / "models" / f".{model.name}.lock"):
         if path := find(model):
             return path
         from app.engine.rembg_entry import session_class
@@ -68,7 +68,7 @@ def fetch(model: ModelSpec) -> Path:
 
 
 @contextmanager
-def _one_at_a_time(lock_file: Path) -> Iterator[None]:
+def _locked(lock_file: Path) -> Iterator[None]:
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     with lock_file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

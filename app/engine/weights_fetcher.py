@@ -1,4 +1,4 @@
-"""Fetch missing weights at start, in a process of its own; requests get 503 until they are here."""
+"""Download of missing weights at start, in a separate process; requests get 503 until it is complete."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pull(name: str) -> int:
 
 
 class WeightsFetcher:
-    """Fetch what is missing of some models in the background, and try again when it fails."""
+    """Fetch missing weights in the background, and try again after a failure."""
 
     def __init__(self, models: Sequence[str], home: str = "", pull: Callable[[str], int] = pull) -> None:
         self._models = models
@@ -33,12 +33,12 @@ class WeightsFetcher:
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Start fetching if anything is missing; returns at once."""
+        """Start the download in the background if weights are missing."""
         if self._missing():
             threading.Thread(target=self._fetch, name="weights-fetcher", daemon=True).start()
 
     def stop(self) -> None:
-        """Try no more; a download that is under way ends by itself and serves the next start."""
+        """Stop further attempts; a running download continues, for the next start."""
         self._stopped.set()
 
     def _missing(self) -> list[str]:

@@ -1,7 +1,7 @@
-"""Messages over a socket pair: a JSON header and raw blobs, so that megabytes are never pickled or escaped.
+"""Messages over a socket pair: a JSON header and raw blobs, so that images are neither pickled nor escaped.
 
 Frame: two big-endian unsigned 32-bit numbers (bytes of the header, number of blobs), the header as JSON, then each blob
-behind its length as an unsigned 64-bit number. JSON, because what comes out of an engine must not be able to run code.
+after its length as an unsigned 64-bit number. JSON, not pickle: an engine's message must not run code.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def send(
 ) -> None:
     """Send one message.
 
-    `deadline` is a `time.monotonic()` instant, None for no limit. Raise TimeoutError past it, OSError when the other
-    side is gone.
+    `deadline` is in monotonic seconds, None for no limit. Raise TimeoutError at the deadline, OSError when the
+    connection is closed.
     """
     text = json.dumps(header, separators=(",", ":")).encode()
     _send_all(sock, FRAME.pack(len(text), len(blobs)) + text, deadline)
@@ -40,26 +40,26 @@ def send(
 def receive(sock: socket.socket, deadline: float | None = None) -> tuple[dict[str, Any], list[bytes]]:
     """Receive one message as (header, blobs).
 
-    Raise TimeoutError past `deadline`, EOFError when the other side is gone, ValueError when what came is no message.
+    Raise TimeoutError at `deadline`, EOFError when the connection is closed, ValueError for an invalid message.
     """
     header_size, count = FRAME.unpack(_receive_exactly(sock, FRAME.size, deadline))
     if header_size > MAX_HEADER or count > MAX_BLOBS:
-        raise ValueError("a frame announces more than any message holds")
+        raise ValueError("header or number of blobs exceeds the limit")
     header = json.loads(_receive_exactly(sock, header_size, deadline))
     if not isinstance(header, dict):
-        raise ValueError("a header is not an object")
+        raise ValueError("header is not a JSON object")
     return header, [_receive_blob(sock, deadline) for _ in range(count)]
 
 
 def _receive_blob(sock: socket.socket, deadline: float | None) -> bytes:
     (size,) = BLOB.unpack(_receive_exactly(sock, BLOB.size, deadline))
     if size > MAX_BLOB:
-        raise ValueError("a blob is larger than any message holds")
+        raise ValueError("blob exceeds the limit")
     return bytes(_receive_exactly(sock, size, deadline))
 
 
 def _send_all(sock: socket.socket, data: bytes, deadline: float | None) -> None:
-    _arm(sock, deadline)
+    _set_timeout(sock, deadline)
     sock.sendall(data)
 
 
@@ -67,16 +67,16 @@ def _receive_exactly(sock: socket.socket, size: int, deadline: float | None) -> 
     data = bytearray(size)
     view = memoryview(data)
     while view:
-        _arm(sock, deadline)
+        _set_timeout(sock, deadline)
         received = sock.recv_into(view)
         if not received:
-            raise EOFError("the other side is gone")
+            raise EOFError("connection closed")
         view = view[received:]
     return data
 
 
-def _arm(sock: socket.socket, deadline: float | None) -> None:
-    """Set the socket's timeout to what is left; a timeout of 0 would mean non-blocking."""
+def _set_timeout(sock: socket.socket, deadline: float | None) -> None:
+    """Set the socket's timeout to the time left; a timeout of 0 would mean non-blocking."""
     if deadline is None:
         sock.settimeout(None)
         return

@@ -1,8 +1,8 @@
-"""An engine process: `python -m app.engine.worker FD`, where FD is its end of a socket pair.
+"""Engine process: `python -m app.engine.worker FD OWNER`, with one end of a socket pair and the owner's process id.
 
-Its owner's first message is its EngineConfig. It answers `ready` once a real inference has succeeded (or with the
-reason why the model can't be used), then works on one request after the other until its owner is gone. Anything that
-goes wrong in here, up to the death of this process, is one failed request.
+The owner's first message is the EngineConfig. The engine runs an inference and answers `ready`, or the error of the
+model, then processes one request after the other until the owner closes the connection. Any failure in this process,
+up to its death, fails one request.
 """
 
 from __future__ import annotations
@@ -38,96 +38,96 @@ from app.removal import RemovalRequest
 log = logging.getLogger("app.engine")
 
 PR_SET_PDEATHSIG = 1
-# Images of more than two megapixels don't go on the heap: what is freed there is not free for others.
-OWN_PAGES = 8 << 20
-# Bytes of heap that are kept from one photo to the next.
-KEPT = 64 << 20
+# Bytes; images of more than two megapixels stay off the heap, whose freed memory the system can't reuse.
+MMAP_THRESHOLD = 8 << 20
+# Bytes of free heap that are kept for the next photo.
+TRIM_THRESHOLD = 64 << 20
 # Seconds without a photo after which freed memory is given back.
-PAUSE = 1.0
+IDLE_SECONDS = 1.0
 
 
 def main(descriptor: int, owner: int) -> None:
-    """Serve the process `owner` over the socket `descriptor` until it hangs up."""
-    _live_only_with(owner)
-    _be_the_first_to_go()
-    keep_heap_small(OWN_PAGES, KEPT)
+    """Serve the process `owner` over the socket `descriptor` until it closes the connection."""
+    _die_with_owner(owner)
+    _prefer_for_oom_kill()
+    keep_heap_small(MMAP_THRESHOLD, TRIM_THRESHOLD)
     with socket.socket(fileno=descriptor) as sock:
         header, _ = wire.receive(sock)
         config = EngineConfig(**header)
         log_format.configure(config.log_level, config.log_format, config.log_file)
         if config.rembg_home:
-            os.environ["REMBG_HOME"] = config.rembg_home  # where rembg's own code looks
-        cv2.setNumThreads(1)  # its pieces of work are small: a second thread costs more than it brings
+            os.environ["REMBG_HOME"] = config.rembg_home  # read by rembg
+        cv2.setNumThreads(1)  # a second thread costs more than it saves on such small tasks
         Engine(config, sock).serve()
 
 
-def _be_the_first_to_go() -> None:
-    """Make this process, not the web process, the kernel's choice when the machine runs out of memory."""
-    with contextlib.suppress(OSError):  # not on every system
+def _prefer_for_oom_kill() -> None:
+    """Make the kernel's OOM killer prefer this process over the web process."""
+    with contextlib.suppress(OSError):  # exists on Linux only
         Path("/proc/self/oom_score_adj").write_text("800", encoding="ascii")
 
 
-def _live_only_with(owner: int) -> None:
-    """Leave shutdown to the owner, and die with it even in the middle of native code.
+def _die_with_owner(owner: int) -> None:
+    """Leave shutdown to the owner, and die with it even in native code.
 
-    End-of-file ends an engine that waits; one that hangs or computes would outlive a web worker that is killed, so on
-    Linux the kernel is asked to kill it then (prctl(2), PR_SET_PDEATHSIG).
+    End-of-file ends an idle engine. An engine that hangs or computes would outlive a killed web worker, so on Linux
+    the kernel kills it then (prctl(2), PR_SET_PDEATHSIG).
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != owner:  # it died before the line above
+    if os.getppid() != owner:  # the owner died before the call of prctl
         os._exit(1)
 
 
 class Engine:
-    """The loop of an engine: one message in, one message out."""
+    """Loop of an engine: receive a message, answer it."""
 
     def __init__(self, config: EngineConfig, sock: socket.socket) -> None:
         self._config = config
         self._sock = sock
         self._sessions = SessionCache(config.threads, load=partial(load_session, threads_alone=config.threads_alone))
-        cap, mark = config.memory_mb * MEGABYTE, config.memory_warn_mb * MEGABYTE
-        self._memory = MemoryGuard(cap, mark, give_back=give_back_memory)
+        cap, warn = config.memory_mb * MEGABYTE, config.memory_warn_mb * MEGABYTE
+        self._memory = MemoryGuard(cap, warn, give_back=give_back_memory)
         self._pipeline = Pipeline(config, self._sessions, self._memory)
-        self._done = 0
+        self._tasks = 0
 
     def serve(self) -> None:
-        """Answer messages until the owner is gone, or until it is time to be replaced."""
+        """Answer messages until the owner closes the connection or this engine must be replaced."""
         try:
             wire.send(self._sock, self._warm_up())
-            gc.freeze()  # what is loaded now stays: a collection per photo then looks at the photo's objects only
-            while not (status := self._worn_out()):
-                self._tidy_up_in_a_pause()
+            gc.freeze()  # a collection after each photo then visits only that photo's objects
+            while not (status := self._recycle_status()):
+                self._give_back_memory_when_idle()
                 header, blobs = wire.receive(self._sock)
                 if header["op"] == "warm":
                     wire.send(self._sock, self._warm_up())
                 else:
                     self._remove(request_from_wire(header, blobs), alone=header["alone"])
         except (EOFError, ConnectionError):
-            log.debug("the owner is gone")
+            log.debug("the owner has closed the connection")
         else:
             sys.exit(status)
 
-    def _tidy_up_in_a_pause(self) -> None:
-        """Return freed memory unless the next photo is already here: it would only fetch the same pages again."""
-        if not select.select([self._sock], [], [], PAUSE)[0]:
+    def _give_back_memory_when_idle(self) -> None:
+        """Give back freed memory if no message arrives in IDLE_SECONDS: the next photo would need it again."""
+        if not select.select([self._sock], [], [], IDLE_SECONDS)[0]:
             give_back_memory()
 
-    def _worn_out(self) -> int:
-        """Return how to end if this engine has worked enough or keeps too much memory, with nothing in hand, else 0."""
-        if self._done >= self._config.max_tasks:
-            log.info("engine.recycled reason=tasks tasks=%d", self._done)
+    def _recycle_status(self) -> int:
+        """Return the exit status if this engine, now idle, has reached its limit of tasks or memory, else 0."""
+        if self._tasks >= self._config.max_tasks:
+            log.info("engine.recycled reason=tasks tasks=%d", self._tasks)
             return EXIT_TASKS
-        resident = self._memory.resident_without_waste()
-        if self._done and resident > self._memory.warn:
-            log.info("engine.recycled reason=memory rss_mb=%d tasks=%d", resident // MEGABYTE, self._done)
+        resident = self._memory.retained_bytes()
+        if self._tasks and resident > self._memory.warn:
+            log.info("engine.recycled reason=memory rss_mb=%d tasks=%d", resident // MEGABYTE, self._tasks)
             return EXIT_MEMORY
         return 0
 
     def _warm_up(self) -> dict[str, Any]:
-        """Run the default model once on a grey picture and say whether it works."""
+        """Run the default model on a grey image and return whether it works."""
         try:
             session = self._sessions.get(self._config.model)
             session.predict(Image.new("RGB", (session.model.size, session.model.size), "grey"))
@@ -139,13 +139,13 @@ class Engine:
         return {"ready": True, "model": session.model.name, "provider": session.provider, "rss_mb": rss}
 
     def _remove(self, request: RemovalRequest, *, alone: bool) -> None:
-        wire.send(self._sock, {"accepted": True})  # from here on, this process's death is this request's failure
+        wire.send(self._sock, {"accepted": True})  # from now on the death of this process fails this request
         wire.send(self._sock, *self._answer(request, alone=alone))
-        self._done += 1
-        gc.collect()  # Pillow keeps images in reference cycles; they must not live until a generation fills up
+        self._tasks += 1
+        gc.collect()  # Pillow's images are in reference cycles; a generation fills up too late
 
     def _answer(self, request: RemovalRequest, *, alone: bool) -> tuple[dict[str, Any], list[bytes]]:
-        """Return the header and the blobs of the answer; whatever fails becomes one."""
+        """Return header and blobs of the answer; every failure becomes an answer."""
         try:
             self._memory.limit_growth()
             if self._config.faults:
@@ -153,7 +153,7 @@ class Engine:
             result = self._pipeline.run(request, alone=alone)
         except ServiceError as error:
             return _error_header(error), []
-        except Exception as error:  # the answer is INTERNAL, the trace goes to the log
+        except Exception as error:  # the answer is INTERNAL, the traceback goes to the log
             if is_out_of_memory(error):
                 return _error_header(OutOfMemory(details="The engine's memory cap was reached.")), []
             log.exception("request failed", extra={"request_id": request.request_id})

@@ -1,1 +1,1 @@
-"""Images from addresses on the internet, without ever reaching into the network that this server stands in."""
+"""Images from public URLs, without any connection to the server's own network."""

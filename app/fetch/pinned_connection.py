@@ -1,4 +1,4 @@
-"""One GET request over a connection to an address that was checked before, bounded in bytes and time."""
+"""GET request over a connection to a checked address, with limits of bytes and time."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ READ_SECONDS = 10.0
 
 
 class Wire:
-    """What http.client uses as its socket: each read ends by the deadline, and all of them have a most of bytes.
+    """Socket for http.client with a deadline for each read and a limit of bytes for all reads.
 
-    http.client alone bounds neither: headers and chunks that come byte by byte never run into a socket's timeout.
+    http.client has neither: headers or chunks that arrive byte by byte never reach a socket's timeout.
     """
 
-    def __init__(self, connection: socket.socket, deadline: float, most_bytes: int) -> None:
+    def __init__(self, connection: socket.socket, deadline: float, max_bytes: int) -> None:
         self._connection = connection
         self._deadline = deadline
-        self._left = most_bytes
+        self._bytes_left = max_bytes
 
     def recv_into(self, buffer: Any) -> int:
-        """Read what there is; raise TimeoutError, or OSError when there is more than there may be."""
+        """Read available bytes; raise TimeoutError, or OSError above the limit of bytes."""
         self._connection.settimeout(seconds_left(self._deadline, READ_SECONDS))
         count = self._connection.recv_into(buffer)
-        self._left -= count
-        if self._left < 0:
-            raise OSError("more bytes than an image and its headers may have")
+        self._bytes_left -= count
+        if self._bytes_left < 0:
+            raise OSError("more bytes than allowed for an image and its headers")
         return count
 
     def sendall(self, data: bytes) -> None:
@@ -45,11 +45,11 @@ class Wire:
         self._connection.sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        """Return the file that http.client reads the answer from."""
+        """Return the file from which http.client reads the response."""
         return io.BufferedReader(_Reader(self))
 
     def close(self) -> None:
-        """Do nothing: http.client closes its socket before it reads the body, and we close the connection after it."""
+        """Do nothing: http.client closes its socket before it reads the body; the caller closes the connection."""
 
 
 class _Reader(io.RawIOBase):
@@ -63,20 +63,20 @@ class _Reader(io.RawIOBase):
         return self._wire.recv_into(buffer)
 
 
-def seconds_left(deadline: float, most: float) -> float:
-    """Return the seconds up to a moment of time.monotonic(), at most `most`; raise TimeoutError when there are none."""
-    left = min(most, deadline - time.monotonic())
+def seconds_left(deadline: float, max_seconds: float) -> float:
+    """Return the seconds until `deadline` (time.monotonic()), at most `max_seconds`; raise TimeoutError if past."""
+    left = min(max_seconds, deadline - time.monotonic())
     if left <= 0:
-        raise TimeoutError("the time is up")
+        raise TimeoutError("the deadline has passed")
     return left
 
 
 def connect(
     target: Target, addresses: Sequence[IPAddress], deadline: float, tls: Callable[[], ssl.SSLContext]
 ) -> socket.socket:
-    """Connect to the first of the addresses that answers; raise OSError.
+    """Connect to the first address that answers; raise OSError.
 
-    The name is not looked up again; TLS asks for it and checks the certificate against it.
+    The host name is not looked up again; TLS sends it (SNI) and checks the certificate against it.
     """
     connection = _first(addresses, target.port, deadline)
     if target.scheme == "http":
@@ -100,9 +100,9 @@ def _first(addresses: Sequence[IPAddress], port: int, deadline: float) -> socket
 
 
 def send_get(wire: Wire, target: Target, user_agent: str) -> HTTPResponse:
-    """Send the request and read the head of the answer; raise OSError or HTTPException."""
+    """Send the request and read the head of the response; raise OSError or HTTPException."""
     connection = HTTPConnection(target.host, target.port)
-    connection.auto_open = 0  # never connect by itself, which would look the name up again
+    connection.auto_open = 0  # never reconnect, which would look the name up again
     connection.sock = cast(socket.socket, wire)
     connection.putrequest("GET", target.path, skip_host=True, skip_accept_encoding=True)
     headers = {

@@ -1,8 +1,8 @@
-"""Fetch an image from a URL that a stranger chose.
+"""Fetcher of images from untrusted URLs.
 
-What is connected to is an address that was looked up once and found public; the connection is made to that address
-and to no other (a name can't lead elsewhere at a second look, as in DNS rebinding). Where any address of a host is not
-public the host is refused: which one would be used is a matter of luck. Every redirect is treated like a new URL.
+A host name is looked up once, its addresses are checked, and the connection goes to a checked address, never to a new
+lookup (protection against DNS rebinding). A host with any address that is not public is refused, since any of them may
+be used. Every redirect is checked like a new URL.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ log = logging.getLogger("app.fetch")
 USER_AGENT = f"background-remover-api/{package_version()}"
 TOTAL_SECONDS = 30.0
 LOOKUP_SECONDS = 5.0
-MOST_LOOKUPS = 32
-MOST_ADDRESSES = 4
-MOST_REDIRECTS = 3
+MAX_LOOKUPS = 32
+MAX_ADDRESSES = 4
+MAX_REDIRECTS = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# What the head of an answer and the framing of its chunks may have, besides the image.
+# Bytes allowed for the head of a response and the framing of its chunks, besides the image.
 OVERHEAD_BYTES = 1_048_576
 
 Resolve = Callable[[str], Sequence[str]]
 
 
 def look_up(host: str) -> Sequence[str]:
-    """Return the addresses of a host name as texts; raise OSError."""
-    # The dot keeps the system from trying its own domains behind the name.
+    """Return the addresses of a host name as strings; raise OSError."""
+    # The final dot prevents the system from appending its search domains.
     found = socket.getaddrinfo(f"{host}.", None, type=socket.SOCK_STREAM)
     return [str(entry[4][0]) for entry in found]
 
 
 class UrlFetcher:
-    """Fetch images as ALLOW_URL_FETCH, ALLOWED_URL_HOSTS and MAX_IMAGE_BYTES allow; safe to be used by many threads."""
+    """Fetcher under the rules of ALLOW_URL_FETCH, ALLOWED_URL_HOSTS and MAX_IMAGE_BYTES; thread-safe."""
 
     def __init__(
         self,
@@ -62,43 +62,43 @@ class UrlFetcher:
     ) -> None:
         self._enabled = settings.allow_url_fetch
         self._rules = tuple(map(parse_host_rule, settings.allowed_url_hosts))
-        self._most_bytes = settings.max_image_bytes
+        self._max_bytes = settings.max_image_bytes
         self._resolve = resolve
         self._is_public = is_public
         self._make_tls = tls
         self._seconds = seconds
-        self._lookups = threading.BoundedSemaphore(MOST_LOOKUPS)
+        self._lookups = threading.BoundedSemaphore(MAX_LOOKUPS)
 
     def fetch(self, url: str, deadline: float) -> bytes:
-        """Return what a URL leads to, from 1 to MAX_IMAGE_BYTES bytes that need not be an image.
+        """Return the body of a URL, 1 to MAX_IMAGE_BYTES bytes of any content.
 
-        `deadline` is a moment of time.monotonic(); `seconds` are the most in any case. Raise UrlRefused for what may
-        not be fetched, DownloadFailed for what can't be, FileTooLarge.
+        `deadline` is in seconds of time.monotonic(); the fetcher's own `seconds` also apply. Raise UrlRefused for a URL
+        that is not allowed, DownloadFailed for one that cannot be fetched, FileTooLarge.
         """
         if not self._enabled:
-            raise UrlRefused("This server fetches no URLs.", solution="Send the image itself.")
+            raise UrlRefused("URL fetch is disabled on this server.", solution="Send the image itself.")
         deadline = min(deadline, time.monotonic() + self._seconds)
         target = parse_url(url)
-        for _ in range(1 + MOST_REDIRECTS):
+        for _ in range(1 + MAX_REDIRECTS):
             answer = self._follow(target, deadline)
             if isinstance(answer, bytes):
                 log.info("url.fetched host=%s bytes=%d", target.host, len(answer))
                 return answer
             target = answer
-        raise DownloadFailed(f"The URL redirects more than {MOST_REDIRECTS} times.")
+        raise DownloadFailed(f"The URL redirects more than {MAX_REDIRECTS} times.")
 
     def _follow(self, target: Target, deadline: float) -> bytes | Target:
-        """Return the body, or where a redirect leads."""
+        """Return the body, or the target of a redirect."""
         try:
             return self._get(target, deadline)
-        except (OSError, HTTPException, ValueError) as error:  # ValueError: what http.client makes of odd numbers
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: from http.client, for malformed numbers
             log.info("url.failed host=%s error=%.200r", target.host, error)
             raise DownloadFailed(_reason(error)) from None
 
     def _get(self, target: Target, deadline: float) -> bytes | Target:
         addresses = self._addresses(target, deadline)
         with connect(target, addresses, deadline, lambda: self._tls) as connection:
-            wire = Wire(connection, deadline, self._most_bytes + OVERHEAD_BYTES)
+            wire = Wire(connection, deadline, self._max_bytes + OVERHEAD_BYTES)
             response = send_get(wire, target, USER_AGENT)
             location = response.headers.get("Location")
             if response.status in REDIRECTS and location:
@@ -109,36 +109,36 @@ class UrlFetcher:
         if response.status != 200:
             raise DownloadFailed(f"The URL answers with status {response.status}.")
         if response.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
-            raise DownloadFailed("The URL answers with a compressed body, which was not asked for.")
-        if (response.length or 0) > self._most_bytes:
+            raise DownloadFailed("The URL answers with a compressed body, which was not requested.")
+        if (response.length or 0) > self._max_bytes:
             raise self._too_large()
-        body = response.read(self._most_bytes + 1)
-        if len(body) > self._most_bytes:
+        body = response.read(self._max_bytes + 1)
+        if len(body) > self._max_bytes:
             raise self._too_large()
         if not body or response.length:
-            raise DownloadFailed("The URL answers with nothing, or with less than it announced.")
+            raise DownloadFailed("The URL answers with an empty or incomplete body.")
         return body
 
     def _too_large(self) -> FileTooLarge:
         return FileTooLarge(
-            "The image at the URL has too many bytes.", solution=f"Name an image of at most {self._most_bytes} bytes."
+            "The image at the URL has too many bytes.", solution=f"Use an image of at most {self._max_bytes} bytes."
         )
 
     def _addresses(self, target: Target, deadline: float) -> list[IPAddress]:
-        """Return the addresses to connect to; raise UrlRefused unless all that the host has are public."""
+        """Return the addresses of an allowed host; raise UrlRefused unless all of them are public."""
         if not is_allowed(target, self._rules):
-            raise UrlRefused("The URL's host or port is not one that this server fetches from.")
+            raise UrlRefused("The URL's host or port is not allowed on this server.")
         addresses = self._look_up(target.host, deadline)
         if not addresses or not all(map(self._is_public, addresses)):
             log.info("url.refused host=%s addresses=%s", target.host, ",".join(map(str, addresses)) or "none")
-            # One answer for both, so that nobody learns which names a private network knows.
+            # One message for both, so that callers cannot find out the names of a private network.
             raise UrlRefused("The URL's host is unknown or not on the public internet.")
-        return addresses[:MOST_ADDRESSES]
+        return addresses[:MAX_ADDRESSES]
 
     def _look_up(self, host: str, deadline: float) -> list[IPAddress]:
-        """Return a host's addresses, none where it is unknown; raise TimeoutError.
+        """Return a host's addresses, none for an unknown host; raise TimeoutError.
 
-        A lookup can't be interrupted: it gets a thread of its own, which may outlive the request.
+        A lookup cannot be interrupted, so it runs in its own thread, which may outlive the request.
         """
         try:
             return [ip_address(host)]
@@ -170,4 +170,4 @@ def _reason(error: Exception) -> str:
         return "The URL's server took too long."
     if isinstance(error, ssl.SSLCertVerificationError):
         return "The certificate of the URL's server is not valid for its host."
-    return "The URL's server cannot be reached, or does not speak HTTP as it should."
+    return "The URL's server cannot be reached or does not speak valid HTTP."

@@ -1,1 +1,1 @@
-"""Everything that knows Flask's request and response; one blueprint per dialect."""
+"""HTTP side of the service: all code that uses Flask, with one blueprint per dialect."""

@@ -1,4 +1,4 @@
-"""The JSON answers of the service, as models from which OpenAPI derives its schemas."""
+"""JSON answers of the service, as models from which the OpenAPI schemas are derived."""
 
 from __future__ import annotations
 
@@ -31,36 +31,36 @@ __all__ = [
     "json_response",
 ]
 
-# With `on_error=original` the answer has any accepted format.
+# With `on_error=original` the answer can have any supported format.
 IMAGE_TYPES = ("application/zip", *(f"image/{name.lower()}" for name in ACCEPTED_FORMATS))
 Count = Annotated[int, Field(ge=0)]
 Base64 = Annotated[
     str,
     Field(
         description="The image as base64.",
-        # `format` is the notation of OpenAPI before 3.1.
+        # `format`: for OpenAPI before 3.1.
         json_schema_extra={"contentEncoding": "base64", "format": "byte"},
     ),
 ]
 
 
 class JsonModel(BaseModel):
-    """Base of the answers; its fields are sent in the order in which they are declared.
+    """Base of the answers; fields are sent in the order of their declaration.
 
-    An `enum` in a field's schema is description alone: a finished photo must not be lost to a check of its answer.
+    An `enum` in a field's schema is not validated: a failed check must not cost a finished photo.
     """
 
     model_config = ConfigDict(frozen=True)
 
 
 def json_response(answer: JsonModel, status: int = 200, *, exclude_none: bool = True) -> Response:
-    """Return a response with this answer; fields that are None are left out, unless `exclude_none` is false."""
-    # Bytes at once: `model_dump_json` returns a str, one more copy of an image.
+    """Return a response with this answer; without fields that are None, unless `exclude_none` is false."""
+    # `model_dump_json` would return a str: one more copy of the image.
     return Response(to_json(answer, exclude_none=exclude_none), status, mimetype="application/json")
 
 
 class Optimization(JsonModel):
-    """Encoding of the answer, compared with the upload."""
+    """Encoding of the answer, and its size relative to the upload."""
 
     format: Annotated[str, Field(json_schema_extra={"enum": ["PNG", "JPEG", "WEBP", "ZIP"]})]
     quality: Annotated[int, Field(ge=10, le=100)]
@@ -70,7 +70,7 @@ class Optimization(JsonModel):
 
 
 class Foreground(JsonModel):
-    """Box of the subject in the answer, px; all 0 when there is none."""
+    """Bounding box of the subject in the answer, px; all 0 without a subject."""
 
     top: Count
     left: Count
@@ -79,9 +79,9 @@ class Foreground(JsonModel):
 
 
 class EncodedImage(JsonModel):
-    """An image without its background, or with `fallback` the image as it was sent."""
+    """An image without its background, or with `fallback` the uploaded image."""
 
-    success: Annotated[bool, Field(description="false: this is the image as it was sent.")]
+    success: Annotated[bool, Field(description="false: this is the uploaded image.")]
     fallback: Literal["original"] | None = None
     image: Base64
     mimetype: Annotated[str, Field(json_schema_extra={"enum": list(IMAGE_TYPES)})]

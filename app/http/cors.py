@@ -1,4 +1,4 @@
-"""Which web pages and browser extensions may call: CORS by Flask-CORS."""
+"""CORS for web pages and browser extensions, by Flask-CORS."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ __all__ = ["EXPOSED_HEADERS", "init_app"]
 EXPOSED_HEADERS = tuple(HEADERS)
 REQUEST_HEADERS = ("Accept", "Authorization", "Content-Type", "X-Api-Key", REQUEST_ID.name)
 METHODS = ("GET", "HEAD", "OPTIONS", "POST")
-# Everything but /metrics, which no page has any business with.
+# All paths except /metrics, which no web page needs.
 RESOURCES = r"/(?!metrics(?:/|$))"
 PREFLIGHT_SECONDS = 3600
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Answer preflights and mark answers for the origins in CORS_ORIGINS; without any, do nothing.
+    """Answer preflights and add CORS headers for the origins in CORS_ORIGINS; without any, do nothing.
 
-    Never with credentials: a key is sent on purpose, in a header, and not by the browser on its own.
+    Never with credentials: scripts send the key in a header, browsers add nothing by themselves.
     """
     if not settings.cors_origins:
         return
     app.after_request(_list_allowed_headers_once)  # runs after Flask-CORS
-    everyone = settings.cors_origins == ("*",)
-    # Flask-CORS takes some texts for regular expressions, and matches those at the start only.
+    any_origin = settings.cors_origins == ("*",)
+    # Flask-CORS treats some texts as regular expressions, and matches them at the start only.
     origins = [re.compile(re.escape(origin) + r"\Z", re.IGNORECASE) for origin in settings.cors_origins]
     CORS(
         app,
         resources={RESOURCES: {}},
-        origins="*" if everyone else origins,
-        send_wildcard=everyone,
+        origins="*" if any_origin else origins,
+        send_wildcard=any_origin,
         supports_credentials=False,
         methods=list(METHODS),
         allow_headers=list(REQUEST_HEADERS),

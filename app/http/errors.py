@@ -1,4 +1,4 @@
-"""Error handlers: every failure as JSON, by one renderer per dialect, chosen by the path even without a route."""
+"""Error handlers: every failure as JSON, by one renderer per dialect, chosen by path (also for unknown routes)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Renderer = Callable[[errors.ServiceError], Response]
 
 
 def init_app(app: Flask, renderers: Mapping[str, Renderer]) -> None:
-    """Answer every exception with a ServiceError; `renderers` by prefix of the path, all others in the native shape."""
+    """Render every exception as a ServiceError; `renderers` are by path prefix, all other paths are native."""
 
     def render(error: errors.ServiceError) -> Response:
         g.error_code = error.code
@@ -30,7 +30,7 @@ def init_app(app: Flask, renderers: Mapping[str, Renderer]) -> None:
         return next(own, _native)(error)
 
     def render_http(error: HTTPException) -> Response:
-        """Translate exceptions of Flask and Werkzeug; redirects pass through, headers like Allow are kept."""
+        """Render exceptions of Flask and Werkzeug; redirects pass unchanged, the Allow header is kept."""
         original = error.get_response()
         if error.code is None or error.code < 400:
             return Response(original.get_data(), status=error.code, headers=dict(original.headers))
@@ -63,5 +63,5 @@ def _translate(error: HTTPException) -> errors.ServiceError:
     if error.code == 413:
         return too_large(request)
     if error.code is not None and error.code < 500:
-        return errors.InvalidParameter("The request cannot be read.", details=error.name)
+        return errors.InvalidParameter("The request is invalid.", details=error.name)
     return errors.InternalError()

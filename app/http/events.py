@@ -1,6 +1,6 @@
-"""Log events of an image, in words that operators can search the log for.
+"""Log events of an image, with names that operators can search for.
 
-Events: image.received, image.resized, image.succeeded, image.refused (the request's fault), image.failed (ours),
+Events: image.received, image.resized, image.succeeded, image.refused (client error), image.failed (server error),
 image.fallback, image.not_saved, image.abandoned. Engines log memory.warning and engine.recycled themselves.
 """
 
@@ -24,7 +24,7 @@ def received(size: int) -> None:
 
 
 def succeeded(result: RemovalResult, received_bytes: int) -> None:
-    """Log a result, and its scale where it is smaller than the photo."""
+    """Log a result, and its size where it is smaller than the photo."""
     width, height = result.input_size
     request_log.add_fields(pixels=width * height, model=result.model, stages=result.stages_ms)
     if (width, height) != (result.width, result.height):

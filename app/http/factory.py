@@ -1,4 +1,4 @@
-"""Application factory: Flask as this service wants it, its services, hooks and routes."""
+"""Application factory: configuration of Flask, services, hooks and routes."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ def build_app(settings: Settings, make_pool: PoolFactory = EnginePool) -> Flask:
 
 def _bare_app(settings: Settings) -> Flask:
     app = Flask("app", static_folder=None)
-    app.debug = False  # whatever FLASK_DEBUG says: a debugger runs code that a caller sends
+    app.debug = False  # overrides FLASK_DEBUG: the debugger executes code sent by clients
     app.url_map.merge_slashes = False  # its redirects return the query percent-encoded: 36 kB of headers
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # the order of the documentation reads better
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # keep the documented order
     return app
 
 
 def _add_hooks(app: Flask, services: Services) -> None:
-    """Add what happens around each request; Flask runs hooks before it in this order, hooks after it in reverse."""
+    """Add the hooks of every request; Flask runs `before_request` in this order, `after_request` in reverse."""
     settings = services.settings
     metrics.add_hooks(app, services.metrics)
     request_ids.init_app(app)
@@ -61,7 +61,7 @@ def _add_hooks(app: Flask, services: Services) -> None:
     cors.init_app(app, settings)
     errors.init_app(app, {removebg.PREFIX: removebg.render})
     admission.init_app(app, settings)
-    auth.init_app(app, KeyRing(settings.api_keys, settings.api_keys_file))  # after the request's clock is started
+    auth.init_app(app, KeyRing(settings.api_keys, settings.api_keys_file))  # after the request's deadline is set
     limits.init_app(app, settings)  # after auth, which identifies the client
 
 

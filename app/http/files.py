@@ -1,4 +1,4 @@
-"""`/read-file`: an image under UPLOAD_DIR or OUTPUT_DIR, as base64, and no other file."""
+"""`/read-file`: images in UPLOAD_DIR and OUTPUT_DIR, as base64."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ __all__ = ["blueprint"]
 
 blueprint = Blueprint("files", __name__)
 
-MOST_BODY_BYTES = 65_536
-# `sniff` looks at the first 256 bytes at most.
-HEAD = 256
-# A multiple of three, so that the pieces' base64 can be put together.
-CHUNK = 3 * 65_536
+MAX_BODY_BYTES = 65_536
+# `sniff` needs at most the first 256 bytes.
+HEAD_BYTES = 256
+# A multiple of three, so that the base64 of chunks can be joined.
+CHUNK_BYTES = 3 * 65_536
 
 
 @blueprint.post("/read-file")
 @limited_by("rate_limit_read_file_per_hour")
 def read_file() -> Response:
-    """Answer with JSON that holds the image; it is read while it is sent, and never whole in memory."""
+    """Answer with JSON that contains the image; the file is streamed, never whole in memory."""
     settings = services().settings
-    request.max_content_length = MOST_BODY_BYTES
+    request.max_content_length = MAX_BODY_BYTES
     with within_deadline(request, g.deadline):
         path = read_json(request).get("path", "")
     if not path:
@@ -54,41 +54,41 @@ def _open(path: str, settings: Settings) -> BinaryIO:
     for folder in (settings.upload_dir, settings.output_dir):
         if (file := open_below(folder, path)) is not None:
             return file
-    raise NotFound("There is no such file.", solution="Check the path; kept results are deleted after some time.")
+    raise NotFound("The file does not exist.", solution="Check the path; saved results are deleted after some time.")
 
 
-def _checked(file: BinaryIO, most: int) -> tuple[int, str]:
+def _checked(file: BinaryIO, max_bytes: int) -> tuple[int, str]:
     """Return the size and the type of an image; raise FileTooLarge or UnsupportedFormat."""
     size = file.seek(0, 2)
-    if size > most:
-        raise FileTooLarge(f"The file has {size} bytes.", solution=f"Only files of at most {most} bytes are read.")
+    if size > max_bytes:
+        raise FileTooLarge(f"The file has {size} bytes.", solution=f"The limit is {max_bytes} bytes.")
     file.seek(0)
-    name = sniff(file.read(HEAD))
+    name = sniff(file.read(HEAD_BYTES))
     if name is None:
-        raise UnsupportedFormat("The file is not an image.", solution="Only images can be read.")
+        raise UnsupportedFormat("The file is not an image.", solution="Choose an image file.")
     return size, f"image/{name.lower()}"
 
 
 def _response(file: BinaryIO, size: int, mimetype: str) -> Response:
     answer = KeptFile(success=True, image="", mimetype=mimetype, size=size, request_id=request_ids.current())
-    before, after = to_json(answer).split(b'""', 1)  # at the empty image
+    before, after = to_json(answer).split(b'""', 1)  # at the empty `image`
     start, end = before + b'"', b'"' + after
-    response = Response(_pieces(file, size, start, end), mimetype="application/json")
+    response = Response(_chunks(file, size, start, end), mimetype="application/json")
     response.content_length = len(start) + 4 * ((size + 2) // 3) + len(end)
     response.headers["Cache-Control"] = "no-store"
-    response.call_on_close(file.close)  # where the client is gone before the first piece
+    response.call_on_close(file.close)  # in case the client hangs up before the first chunk
     return response
 
 
-def _pieces(file: BinaryIO, size: int, start: bytes, end: bytes) -> Iterator[bytes]:
+def _chunks(file: BinaryIO, size: int, start: bytes, end: bytes) -> Iterator[bytes]:
     with file:
         yield start
         file.seek(0)
         left = size
         while left:
-            piece = file.read(min(CHUNK, left))
-            if not piece:  # cut short meanwhile: the client sees an answer that ends too early
-                raise OSError("the file became shorter while it was read")
-            left -= len(piece)
-            yield base64.b64encode(piece)
+            chunk = file.read(min(CHUNK_BYTES, left))
+            if not chunk:  # truncated meanwhile: the client receives an incomplete answer
+                raise OSError("the file was truncated while it was read")
+            left -= len(chunk)
+            yield base64.b64encode(chunk)
         yield end

@@ -1,6 +1,6 @@
-"""The service's own response headers: each is declared here, once.
+"""Response headers of the service, each declared once.
 
-CORS, OpenAPI and the answers are derived from these tables; docs/api.md explains each header, and a test compares them.
+CORS, OpenAPI and the answers use these tables; a test compares them with docs/api.md.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _TEXT: dict[str, Any] = {"type": "string"}
 
 @dataclass(frozen=True, slots=True)
 class ResponseHeader:
-    """A header, the JSON schema of its value and its meaning.
+    """A header: name, JSON schema of its value, description.
 
-    `value` computes it from a result alone; a header whose value is empty is left out of the answer.
+    `value` computes the header from a result alone; an empty value omits the header.
     """
 
     name: str
@@ -52,53 +52,62 @@ class ResponseHeader:
 REQUEST_ID = ResponseHeader(
     "X-Request-ID",
     {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
-    "The request's id: yours, where you sent one of this form, else a new one.",
+    "Id of the request: the client's own if it is valid, else a new one.",
 )
-RETRY_AFTER = ResponseHeader("Retry-After", _COUNT, "Whole seconds after which to try again.")
+RETRY_AFTER = ResponseHeader("Retry-After", _COUNT, "Seconds to wait before retrying.")
 RATE_LIMIT_LIMIT = ResponseHeader("X-RateLimit-Limit", _COUNT, "Limit of requests or megapixels per period.")
-RATE_LIMIT_REMAINING = ResponseHeader("X-RateLimit-Remaining", _COUNT, "How much of the limit is left.")
-RATE_LIMIT_RESET = ResponseHeader("X-RateLimit-Reset", _COUNT, "When the count starts anew, Unix seconds.")
+RATE_LIMIT_REMAINING = ResponseHeader("X-RateLimit-Remaining", _COUNT, "Remaining requests or megapixels.")
+RATE_LIMIT_RESET = ResponseHeader("X-RateLimit-Reset", _COUNT, "Reset time of the limit, Unix seconds.")
 RATE_LIMIT = (RATE_LIMIT_LIMIT, RATE_LIMIT_REMAINING, RATE_LIMIT_RESET)
 IGNORED_PARAMS = ResponseHeader(
-    "X-Ignored-Params", _TEXT, "Names of parameters that were not used, separated by commas."
+    "X-Ignored-Params", _TEXT, "Names of unknown parameters and of parameters without effect, separated by commas."
 )
 
-# Headers of a result in every dialect: a header added here is sent, exposed and described.
+# Headers of results in every dialect; a header added here is sent, exposed by CORS and documented in OpenAPI.
 PICTURE = (
     ResponseHeader("X-Width", _COUNT, "Width of the answer, px.", lambda result: str(result.width)),
     ResponseHeader("X-Height", _COUNT, "Height of the answer, px.", lambda result: str(result.height)),
     ResponseHeader(
         "X-Foreground-Top",
         _COUNT,
-        "Top of the subject's box in the answer, px; the box is all 0 when there is none.",
+        "Top of the subject's bounding box in the answer, px; all four are 0 without a subject.",
         lambda result: str(result.foreground.top),
     ),
     ResponseHeader(
-        "X-Foreground-Left", _COUNT, "Left of the subject's box, px.", lambda result: str(result.foreground.left)
+        "X-Foreground-Left",
+        _COUNT,
+        "Left of the subject's bounding box, px.",
+        lambda result: str(result.foreground.left),
     ),
     ResponseHeader(
-        "X-Foreground-Width", _COUNT, "Width of the subject's box, px.", lambda result: str(result.foreground.width)
+        "X-Foreground-Width",
+        _COUNT,
+        "Width of the subject's bounding box, px.",
+        lambda result: str(result.foreground.width),
     ),
     ResponseHeader(
-        "X-Foreground-Height", _COUNT, "Height of the subject's box, px.", lambda result: str(result.foreground.height)
+        "X-Foreground-Height",
+        _COUNT,
+        "Height of the subject's bounding box, px.",
+        lambda result: str(result.foreground.height),
     ),
     ResponseHeader(
         "X-Confidence",
         {"type": "number", "minimum": 0, "maximum": 1},
-        "Confidence of the model in the subject; under 0.5 it sees none.",
+        "Confidence of the model in the subject; below 0.5 there is none.",
         lambda result: f"{result.confidence:.3f}",
     ),
-    ResponseHeader("X-Model", _TEXT, "The model that was used.", lambda result: result.model),
+    ResponseHeader("X-Model", _TEXT, "Name of the model.", lambda result: result.model),
     ResponseHeader(
         "X-Cache",
         {"type": "string", "enum": ["hit", "miss"]},
-        "Whether the result was kept from an earlier request; absent where results are not kept.",
+        "hit: from the result cache; miss: computed now; absent without a cache.",
         lambda result: result.cache,
     ),
     ResponseHeader(
         "Server-Timing",
         _TEXT,
-        "Milliseconds of queue, decode, infer, cutout and encode.",
+        "Milliseconds of each stage: queue, decode, infer, cutout, encode.",
         lambda result: ", ".join(f"{stage};dur={ms:.1f}" for stage, ms in result.stages_ms.items()),
     ),
     IGNORED_PARAMS,
@@ -106,14 +115,14 @@ PICTURE = (
 )
 
 OPTIMIZATION_USED = ResponseHeader("X-Optimization-Used", _TEXT, "Format, quality and refinement of the answer.")
-ORIGINAL_SIZE = ResponseHeader("X-Original-Size", _COUNT, "Bytes of the image sent.")
+ORIGINAL_SIZE = ResponseHeader("X-Original-Size", _COUNT, "Bytes of the uploaded image.")
 NATIVE_PICTURE = (
     *PICTURE,
     OPTIMIZATION_USED,
     ResponseHeader(
         "X-Matting-Scale",
         {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
-        "Scale at which matting was solved: under 1 where it would have taken too much memory or time.",
+        "Scale at which matting was computed; below 1 to save memory or time.",
         lambda result: "" if result.matting_scale is None else f"{result.matting_scale:.2f}",
     ),
     ORIGINAL_SIZE,
@@ -122,23 +131,23 @@ NATIVE_PICTURE = (
 FALLBACK = ResponseHeader(
     "X-Fallback",
     {"type": "string", "enum": ["original"]},
-    "This is the image as it was sent, since removing its background failed.",
+    "original: the removal failed, and this is the uploaded image.",
 )
 SAVED_AS = ResponseHeader("X-Saved-As", _TEXT, "Name of the file in OUTPUT_DIR.")
 
-TYPE = ResponseHeader("X-Type", {"type": "string", "enum": ["other"]}, "Kind of subject, as far as it is known.")
+TYPE = ResponseHeader("X-Type", {"type": "string", "enum": ["other"]}, "Type of the subject; always other.")
 REMOVEBG_PICTURE = (
     *PICTURE,
     ResponseHeader(
         "X-Max-Width",
         _COUNT,
-        "Width that the answer could have had at the largest `size`, px.",
+        "Width of the answer at the largest `size`, px.",
         lambda result: str(result.max_size[0]),
     ),
     ResponseHeader(
         "X-Max-Height",
         _COUNT,
-        "Height that the answer could have had at the largest `size`, px.",
+        "Height of the answer at the largest `size`, px.",
         lambda result: str(result.max_size[1]),
     ),
     TYPE,
@@ -151,5 +160,5 @@ HEADERS = {
 
 
 def picture_headers(result: RemovalResult, headers: Iterable[ResponseHeader] = PICTURE) -> dict[str, str]:
-    """Return the values of the headers that a result alone determines."""
+    """Return the headers that depend on the result alone."""
     return {header.name: value for header in headers if header.value and (value := header.value(result))}

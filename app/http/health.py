@@ -1,4 +1,4 @@
-"""Health endpoints for load balancers, orchestrators and people."""
+"""Health endpoints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ blueprint = Blueprint("health", __name__)
 @limiter.exempt
 @public
 def health() -> Response:
-    """Report everything; 503 when unhealthy."""
+    """Report the state of all parts; 503 if unhealthy."""
     report = Health.model_validate(services().health.report())
     return json_response(report, 503 if report.status == "unhealthy" else 200, exclude_none=False)
 
@@ -27,7 +27,7 @@ def health() -> Response:
 @limiter.exempt
 @public
 def live() -> Response:
-    """Say that the web process answers; looks at nothing else."""
+    """Report that the web process answers; checks nothing else."""
     return json_response(Alive(status="alive"))
 
 
@@ -35,7 +35,7 @@ def live() -> Response:
 @limiter.exempt
 @public
 def ready() -> Response:
-    """Say whether photos can be worked on now; 503 with the reason when not."""
+    """Report whether photos can be processed now; 503 with the reason if not."""
     is_ready, reason, solution = services().health.readiness()
     if is_ready:
         return json_response(Ready(status="ready"))

@@ -1,4 +1,4 @@
-"""GET /metrics, for the addresses in METRICS_ALLOWED_IPS alone, and the hooks that count every request."""
+"""GET /metrics, restricted to METRICS_ALLOWED_IPS, and hooks that count every request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.settings import Settings
 
 __all__ = ["add_hooks", "blueprint"]
 
-# The format that prometheus_client writes.
+# Format of prometheus_client.
 MIMETYPE = "text/plain; version=1.0.0; charset=utf-8"
 
 blueprint = Blueprint("metrics", __name__)
@@ -24,7 +24,7 @@ blueprint = Blueprint("metrics", __name__)
 
 @blueprint.get("/metrics")
 @limiter.exempt
-@public  # for the addresses in METRICS_ALLOWED_IPS
+@public  # restricted by address instead
 def metrics() -> Response:
     """Answer with the metrics of all workers."""
     if not _is_allowed(request, services().settings):
@@ -61,17 +61,17 @@ def add_hooks(app: Flask, metrics: Metrics) -> None:
 
 
 def _is_allowed(request: Request, settings: Settings) -> bool:
-    """Return whether the client's own address is in METRICS_ALLOWED_IPS.
+    """Return whether the client's address is in METRICS_ALLOWED_IPS.
 
-    A forwarded request is never loopback, and where no trusted proxy names the client, its address is only a proxy's.
+    A forwarded request is never loopback, and without a trusted proxy its address is that of the proxy.
     """
     address = client_address(request)
-    if address is None or (was_forwarded(request) and (address.is_loopback or not _is_told_by_proxy(request))):
+    if address is None or (was_forwarded(request) and (address.is_loopback or not _is_set_by_proxy_fix(request))):
         return False
     return any(address in network for network in settings.metrics_allowed_ips)
 
 
-def _is_told_by_proxy(request: Request) -> bool:
+def _is_set_by_proxy_fix(request: Request) -> bool:
     """Return whether ProxyFix has taken the address from a header."""
     connection = request.environ.get("werkzeug.proxy_fix.orig", {}).get("REMOTE_ADDR")
     return connection is not None and connection != request.remote_addr

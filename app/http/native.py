@@ -1,4 +1,4 @@
-"""The native dialect: three ways to ask for a photo without its background."""
+"""Native dialect: three endpoints that remove the background of a photo."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["blueprint"]
 blueprint = Blueprint("native", __name__)
 
 PREVIEW_SIDE = 1024
-# What AUTO can answer with; the first is what a client gets that accepts anything.
+# Formats of AUTO; the first is for clients that accept any.
 AUTO_FORMATS = {"image/png": "PNG", "image/webp": "WEBP", "image/jpeg": "JPEG"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Removal:
-    """Outcome of an upload; `result` is None where the original is answered in its place."""
+    """Outcome of an upload; `result` is None where the answer is the original image."""
 
     upload: Upload
     parsed: NativeRequest
@@ -38,7 +38,7 @@ class _Removal:
 
     @property
     def ignored(self) -> frozenset[str]:
-        """Return the names of parameters without effect; `save` is one of them when the result could not be kept."""
+        """Return the names of parameters without effect, with `save` if the result could not be stored."""
         failed = {"save"} if self.parsed.save and not self.saved_as else set()
         return self.parsed.ignored.union(failed, self.upload.unknown_files)
 
@@ -53,14 +53,14 @@ def remove_background() -> Response:
 @blueprint.post("/remove-background-preview")
 @limited_by("rate_limit_preview_per_hour")
 def remove_background_preview() -> Response:
-    """Answer with a small image to be shown."""
+    """Answer with a small image, inline."""
     return _image(_remove(min(PREVIEW_SIDE, services().settings.max_dimension)), attachment=False)
 
 
 @blueprint.post("/remove-background-base64")
 @limited_by("rate_limit_base64_per_hour")
 def remove_background_base64() -> Response:
-    """Answer with JSON that holds the image."""
+    """Answer with JSON that contains the image."""
     removal = _remove(services().settings.max_dimension)
     if removal.result is None:
         response = responses.original_base64_response(removal.upload.image, request_ids.current())
@@ -68,7 +68,7 @@ def remove_background_base64() -> Response:
         response = responses.base64_response(
             removal.result, removal.parsed.options, len(removal.upload.image), request_ids.current()
         )
-    return _with_notes(response, removal)
+    return _with_outcome_headers(response, removal)
 
 
 def _image(removal: _Removal, *, attachment: bool) -> Response:
@@ -78,23 +78,23 @@ def _image(removal: _Removal, *, attachment: bool) -> Response:
         response = responses.image_response(
             removal.result, removal.parsed.options, len(removal.upload.image), attachment=attachment
         )
-    return _with_notes(response, removal)
+    return _with_outcome_headers(response, removal)
 
 
-def _with_notes(response: Response, removal: _Removal) -> Response:
-    """Add where the result was kept, and what of the request was not done."""
+def _with_outcome_headers(response: Response, removal: _Removal) -> Response:
+    """Add the name of the stored file, and the parameters without effect."""
     if removal.saved_as:
         response.headers[SAVED_AS.name] = removal.saved_as
     return responses.name_ignored(response, removal.ignored)
 
 
 def _remove(longest_side: int) -> _Removal:
-    """Have the photo worked on, with a place in the queue from here to the result."""
+    """Remove the background, with a place in the queue from here to the result."""
     with services().removals.slot() as slot:
         with slot.reading():
             upload = read_upload(request, services().settings.max_image_bytes)
         events.received(len(upload.image))
-        return _work_on(slot, upload, _parsed(upload, longest_side))
+        return _removed(slot, upload, _parsed(upload, longest_side))
 
 
 def _parsed(upload: Upload, longest_side: int) -> NativeRequest:
@@ -106,7 +106,7 @@ def _parsed(upload: Upload, longest_side: int) -> NativeRequest:
     )
 
 
-def _work_on(slot: Slot, upload: Upload, parsed: NativeRequest) -> _Removal:
+def _removed(slot: Slot, upload: Upload, parsed: NativeRequest) -> _Removal:
     try:
         result = slot.submit(upload.image, parsed.options, upload.background_image)
     except (OutOfMemory, EngineCrashed, DeadlineExceeded) as error:
@@ -118,7 +118,7 @@ def _work_on(slot: Slot, upload: Upload, parsed: NativeRequest) -> _Removal:
 
 
 def _save(result: RemovalResult) -> str:
-    """Keep a result and return its name; a disk that is full must not cost the caller a finished photo."""
+    """Store a result and return its name; "" if that fails: a full disk must not cost a finished photo."""
     try:
         return storage.save(result.body, responses.EXTENSIONS[result.mimetype], services().settings.output_dir)
     except OSError as error:

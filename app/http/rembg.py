@@ -1,4 +1,4 @@
-"""rembg's dialect: what speaks to rembg's own server speaks to this one."""
+"""rembg's dialect: compatible with clients of rembg's own server."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ __all__ = ["PARAMETERS", "SUPPORT", "blueprint", "parse"]
 
 blueprint = Blueprint("rembg", __name__)
 
-# Models of rembg that send the photo to somebody else's servers.
+# Models of rembg that send the photo to a cloud service.
 CLOUD_MODELS = {"withoutbg", "atlascloud"}
-# What FastAPI takes for a bool besides what this service does.
+# Spellings of booleans that FastAPI accepts in addition.
 LETTERS = {"t": True, "y": True, "f": False, "n": False}
 _CHANNELS = re.compile(r" *[0-9]{1,3}(?: *, *[0-9]{1,3}){2,3} *", re.ASCII)
 
@@ -52,7 +52,7 @@ def _channels(text: str) -> RGBA:
 
 
 def _refused(_: str) -> None:
-    raise ValueError("must be left out: it would name files and services that are the operator's to choose")
+    raise ValueError("must be omitted: only the operator may choose files and services")
 
 
 flag = values.Kind(_flag, values.boolean.schema)
@@ -68,29 +68,35 @@ PARAMETERS = by_name(
         values.text,
         "a name in MODELS_ALLOWED",
         "MODEL_NAME",
-        "Model to use; none in the cloud.",
+        "Model to use; cloud models are refused.",
         support="partly",
     ),
-    Parameter("a", flag, "bool", "false", "Alpha matting: closed-form, as refine=matting; the subject's own colours."),
-    Parameter("af", level, "0–255", "240", "With a: above this the mask is taken for the subject."),
-    Parameter("ab", level, "0–255", "10", "With a: below this the mask is taken for the background."),
-    Parameter("ae", level, "0–255", "10", "With a: px along the borders of both that are solved for all the same."),
-    Parameter("om", flag, "bool", "false", "Answer with the mask, grey; a, dc and bgc have no effect then."),
-    Parameter("ppm", flag, "bool", "false", "Make the mask's border smooth, with nothing half transparent."),
-    Parameter("dc", flag, "bool", "false", "Leave only the subject's own colours along its edge; a does so anyway."),
+    Parameter(
+        "a", flag, "bool", "false", "Closed-form alpha matting, as refine=matting, with the subject's own colours."
+    ),
+    Parameter("af", level, "0–255", "240", "With a: mask values above this are subject."),
+    Parameter("ab", level, "0–255", "10", "With a: mask values below this are background."),
+    Parameter(
+        "ae", level, "0–255", "10", "With a: px along the borders of subject and background that are solved too."
+    ),
+    Parameter("om", flag, "bool", "false", "Answer with the greyscale mask; a, dc and bgc then have no effect."),
+    Parameter("ppm", flag, "bool", "false", "Smooth the mask's border, without semi-transparency."),
+    Parameter("dc", flag, "bool", "false", "Remove the background's colours along the subject's edge; implied by a."),
     Parameter(
         "vm",
         flag,
         "bool",
         "false",
-        "Refine with ViTMatte: that is not done here.",
+        "Refine with ViTMatte; not supported.",
         support="ignored",
         idle=frozenset({False}),
     ),
-    Parameter("bgc", channels, "r,g,b,a, each 0–255", "none", "Colour behind the subject, in the query or the form."),
-    Parameter("extras", refused, "nothing", "none", "Refused: it names files, keys and services.", support="refused"),
+    Parameter("bgc", channels, "r,g,b,a, each 0–255", "none", "Colour behind the subject; in the query or the form."),
+    Parameter(
+        "extras", refused, "nothing", "none", "Refused, since it names files, keys and services.", support="refused"
+    ),
 )
-# How much of its effect at rembg's server each parameter has here.
+# Degree of support for each parameter of rembg's server.
 SUPPORT = {"file": "same", "url": "partly"} | {name: parameter.support for name, parameter in PARAMETERS.items()}
 
 
@@ -115,7 +121,7 @@ def remove_url() -> Response:
 
 
 def parse(texts: Fields, *, models: tuple[str, ...], longest_side: int) -> ParsedRequest:
-    """Parse fields, the first of `models` being the default; raise InvalidParameter that names the first bad one."""
+    """Parse fields; the first of `models` is the default; raise InvalidParameter for the first invalid one."""
     given = parse_fields(texts, PARAMETERS)
     matting = given.get("a", False) and not given.get("om", False)
     default = Trimap()
@@ -138,16 +144,16 @@ def _model(name: str, models: tuple[str, ...]) -> str:
     if name in models:
         return name
     if name in CLOUD_MODELS:
-        why, solution = f" {name!r} would send the photo to another company.", "Name another model."
+        why, solution = f" {name!r} would send the photo to another company.", "Choose another model."
     else:
-        why, solution = "", "Leave 'model' out, or have the operator add it to MODELS_ALLOWED."
+        why, solution = "", "Omit 'model', or ask the operator to add it to MODELS_ALLOWED."
     raise not_one_of("model", name, models, why=why, solution=solution)
 
 
 def _answer(
     slot: Slot, texts: Fields, image_source: Callable[[], bytes], unknown_files: Iterable[str] = ()
 ) -> Response:
-    """Parse the fields before the image is fetched, then have it worked on."""
+    """Parse the fields, then fetch and process the image."""
     settings = services().settings
     parsed = parse(texts, models=settings.allowed_models, longest_side=settings.max_dimension)
     image = image_source()
@@ -159,7 +165,7 @@ def _answer(
 
 
 def _read_upload() -> tuple[bytes, Fields, list[str]]:
-    """Return the image, the fields of form and query (rembg's own server wants `bgc` there), and unknown files."""
+    """Return the image, the fields of form and query (rembg expects `bgc` there), and unknown files."""
     query, parts = query_texts(request), read_parts(request)
     files = [part.stream.read() for name, part in parts.files if name == "file"]
     if len(files) > 1:
@@ -171,7 +177,9 @@ def _read_upload() -> tuple[bytes, Fields, list[str]]:
 
 def _fetched(url: str) -> bytes:
     if not url:
-        raise MissingImage("The query has no 'url'.", solution="Name the image's URL, or POST it as field 'file'.")
-    if request.headers.get("User-Agent") == USER_AGENT:  # a redirect could lead here without end
+        raise MissingImage(
+            "The query has no 'url'.", solution="Send the image's URL, or POST the image as field 'file'."
+        )
+    if request.headers.get("User-Agent") == USER_AGENT:  # redirects to this endpoint would loop
         raise UrlRefused("This service does not fetch from itself.")
     return services().url_fetcher.fetch(url, g.deadline)

@@ -1,4 +1,4 @@
-"""Request id: one per request, in its answer, its log lines and those of the engine."""
+"""Request ids: one per request, in its answer and in all log lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.http.headers import REQUEST_ID
 
 __all__ = ["current", "init_app"]
 
-ACCEPTABLE = re.compile(r"[\w-]{1,64}", re.ASCII)
+VALID = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
 def current() -> str:
@@ -20,14 +20,14 @@ def current() -> str:
 
 
 def init_app(app: Flask) -> None:
-    """Give every request an id: the caller's own when it is harmless, else a new one."""
+    """Give every request an id: the client's own if it is valid, else a new one."""
     app.before_request(_assign)
     app.after_request(_echo)
 
 
 def _assign() -> None:
     proposed = request.headers.get(REQUEST_ID.name, "")
-    g.request_id = proposed if ACCEPTABLE.fullmatch(proposed) else uuid.uuid4().hex
+    g.request_id = proposed if VALID.fullmatch(proposed) else uuid.uuid4().hex
 
 
 def _echo(response: Response) -> Response:

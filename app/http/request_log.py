@@ -20,7 +20,7 @@ __all__ = ["add_fields", "client_hash", "configure", "init_app"]
 
 log = logging.getLogger("app.requests")
 
-# Made by gunicorn's master before it forks: a client has the same hash in all workers until the next start.
+# Created in gunicorn's master before it forks: a client has the same hash in all workers until the next start.
 _SALT = secrets.token_bytes(16)
 _WORD = re.compile(r"[\w.-]+", re.ASCII)
 
@@ -41,7 +41,7 @@ def init_app(app: Flask) -> None:
 
 
 def add_fields(**fields: object) -> None:
-    """Add fields to the current request's line: bytes_in, pixels, model, stages."""
+    """Add fields to the log line of the current request: bytes_in, pixels, model, stages."""
     if has_request_context():
         g.setdefault("log_fields", {}).update(fields)
 
@@ -85,7 +85,7 @@ def _client() -> str:
 
 
 def _text(value: object) -> str:
-    """Return a value as one word; what a client chose is quoted, so that it can't imitate another field."""
+    """Return a value as one word; client input is quoted, so that it cannot imitate another field."""
     if isinstance(value, dict):
         return ",".join(f"{name}:{number:.1f}" for name, number in value.items()) or "-"
     if isinstance(value, str) and not _WORD.fullmatch(value):

@@ -1,4 +1,4 @@
-"""Headers that every answer carries, so that a browser does nothing with it that nobody meant."""
+"""Security headers of every answer, for browsers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from app.settings import Settings
 
 __all__ = ["SECURITY_HEADERS", "init_app"]
 
-# No Strict-Transport-Security: only who ends TLS can promise it. No Permissions-Policy: no answer runs a script.
-# The one page, /docs, brings a Content-Security-Policy of its own, which lets in its style and nothing else.
+# No Strict-Transport-Security: it is set where TLS terminates. No Permissions-Policy: no answer runs scripts.
+# The only page, /docs, has its own Content-Security-Policy, which allows its style alone.
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -19,7 +19,7 @@ SECURITY_HEADERS = {
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Add the headers; must come before CORS, since Flask runs what looks at answers in reverse order."""
+    """Add the headers; register before CORS, since Flask runs `after_request` hooks in reverse order."""
     varies = bool(settings.cors_origins) and settings.cors_origins != ("*",)
 
     @app.after_request
@@ -29,7 +29,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         shared = "Access-Control-Allow-Origin" in response.headers
         response.headers["Cross-Origin-Resource-Policy"] = "cross-origin" if shared else "same-origin"
         if varies:
-            response.vary.add("Origin")  # also where the origin was refused: a cache must not mix the two up
+            response.vary.add("Origin")  # also for refused origins: caches must keep the answers apart
         if response.status_code == 401:
             response.headers["WWW-Authenticate"] = "Bearer"
         return response

@@ -1,4 +1,4 @@
-"""Services of one web worker: everything that requests work with, wired together once."""
+"""Services of one web worker, wired together once."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def build_services(settings: Settings, make_pool: PoolFactory = EnginePool) -> S
 
 
 def install(app: Flask, services: Services) -> None:
-    """Make the services those of an application."""
+    """Attach the services to an application."""
     app.extensions[EXTENSION] = services
 
 

@@ -1,7 +1,7 @@
-"""Layout of an answer on a canvas: its size and the place of the subject in it, in whole pixels.
+"""Layout of an answer on a canvas: its size and the box of the subject, in whole pixels.
 
-Everything is measured on the photo at its full size, whatever size it was worked on at, so that the same photo and
-options give the same answer on every server that bears its size.
+Lengths refer to the photo's full size, independent of the working size, so that the same photo and options give the
+same answer on every server.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from app.removal import NO_MARGIN, Box, Canvas, Lengths, RemovalOptions
 
 __all__ = ["MAX_PIXELS", "MAX_PNG_PIXELS", "Layout", "lay_out", "max_answer_pixels", "region_of"]
 
-# Upper limits for the pixels of any answer, and of a PNG.
+# Maximum pixels of any answer, and of a PNG.
 MAX_PIXELS, MAX_PNG_PIXELS = 25_000_000, 10_000_000
 
 
@@ -34,7 +34,7 @@ class Layout:
 
 
 def region_of(roi: Lengths | None, frame: Size) -> Box:
-    """Return the part of a photo that may be subject; raise RoiExceedsBounds or RoiEmpty.
+    """Return the part of a photo that may contain the subject; raise RoiExceedsBounds or RoiEmpty.
 
     `roi` is left, top, right and bottom, percentages of the photo's `frame` (width, height).
     """
@@ -49,49 +49,49 @@ def region_of(roi: Lengths | None, frame: Size) -> Box:
 
 
 def lay_out(
-    frame: Size, region: Box, subject: Box, options: RemovalOptions, *, max_pixels: int, sharpest: float = 1.0
+    frame: Size, region: Box, subject: Box, options: RemovalOptions, *, max_pixels: int, max_scale: float = 1.0
 ) -> Layout:
-    """Lay the answer out for a photo of size `frame`, of which `region` was looked at and `subject` was found.
+    """Return the layout for a photo of size `frame`, with the examined `region` and the `subject` found in it.
 
-    `subject` is empty when there is none: then nothing is cropped or moved. The answer has `max_pixels` at most, and
-    is at most `sharpest` of the photo's size, which is what it could be worked on at.
+    Without a subject its box is empty, and nothing is cropped or moved. The answer has at most `max_pixels`, and at
+    most `max_scale` times the photo's size, which is the maximum scale for processing.
     """
     canvas = options.canvas or Canvas(max_pixels)
     whole = Box(0, 0, *frame)
     if options.crop and subject.width:
         whole = widen_box(subject, options.crop_margin)
-    size = _size(whole, max_pixels, sharpest)
-    placed = scale_box(_seen_from(whole, subject), (whole.width, whole.height), size)
+    size = _size(whole, max_pixels, max_scale)
+    placed = scale_box(_relative_to(whole, subject), (whole.width, whole.height), size)
     if subject.width and (canvas.scale or canvas.position):
         target = _placed(placed, subject, size, canvas)
         return Layout(size, subject, target, target)
     source = intersect(whole, region)
-    target = scale_box(_seen_from(whole, source), (whole.width, whole.height), size)
+    target = scale_box(_relative_to(whole, source), (whole.width, whole.height), size)
     return Layout(size, source, target, placed)
 
 
-def max_answer_pixels(frame: Size, options: RemovalOptions, sharpest: float) -> int:
-    """Return the maximum of pixels in the answer, wherever the subject is; 0 without a canvas."""
+def max_answer_pixels(frame: Size, options: RemovalOptions, max_scale: float) -> int:
+    """Return the maximum pixels of the answer for any box of the subject; 0 without a canvas."""
     if options.canvas is None:
         return 0
     margins = options.crop_margin if options.crop else NO_MARGIN
     whole = widen_box(Box(0, 0, *frame), margins)
-    return min(options.canvas.max_pixels, round(whole.width * whole.height * sharpest**2))
+    return min(options.canvas.max_pixels, round(whole.width * whole.height * max_scale**2))
 
 
-def _size(whole: Box, max_pixels: int, sharpest: float) -> Size:
+def _size(whole: Box, max_pixels: int, max_scale: float) -> Size:
     width, height = fit_pixels((whole.width, whole.height), max_pixels)
-    if width <= whole.width * sharpest:
+    if width <= whole.width * max_scale:
         return width, height
-    return max(1, floor(whole.width * sharpest)), max(1, floor(whole.height * sharpest))
+    return max(1, floor(whole.width * max_scale)), max(1, floor(whole.height * max_scale))
 
 
-def _seen_from(whole: Box, box: Box) -> Box:
-    return Box(box.top - whole.top, box.left - whole.left, box.width, box.height)
+def _relative_to(origin: Box, box: Box) -> Box:
+    return Box(box.top - origin.top, box.left - origin.left, box.width, box.height)
 
 
 def _placed(before: Box, subject: Box, size: Size, canvas: Canvas) -> Box:
-    """Return the subject's box, scaled to a share of the canvas and moved; where it was `before` without."""
+    """Return the subject's box after scaling and moving; by default it stays centred on the box `before`."""
     width, height = before.width, before.height
     if canvas.scale:
         factor = min(canvas.scale * size[0] / subject.width, canvas.scale * size[1] / subject.height)

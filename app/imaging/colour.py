@@ -1,4 +1,4 @@
-"""Any mode that Pillow decodes, as 8-bit sRGB and, apart, the image's own alpha."""
+"""Conversion of every mode of Pillow to 8-bit sRGB and a separate alpha."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SCALABLE_MODES = {"L", "RGB", "RGBA", "CMYK", "YCbCr", "LAB"}
 
 
 def to_scalable(image: Image.Image) -> Image.Image:
-    """Return the image in a mode that can be resampled: palettes expanded, 1, 16 and 32 bits brought to 8."""
+    """Return the image in a mode that can be resampled: palettes expanded, 1, 16 and 32 bits converted to 8."""
     if image.mode.startswith(("I", "F")):
         return _to_8_bit(image)
-    if image.mode == "La":  # a TIFF's grey with premultiplied alpha, for which Pillow knows this one way
+    if image.mode == "La":  # grey with premultiplied alpha, from a TIFF: Pillow has only this conversion
         image = image.convert("LA")
     if image.has_transparency_data:
         return image if image.mode == "RGBA" else _with_alpha(image)
@@ -30,7 +30,7 @@ def to_scalable(image: Image.Image) -> Image.Image:
 
 
 def _with_alpha(image: Image.Image) -> Image.Image:
-    """Return the image as RGBA; transparency that was told for another mode, as by a PNG of two headers, is ignored."""
+    """Return the image as RGBA; ignore transparency declared for another mode, as in a PNG with two headers."""
     try:
         return image.convert("RGBA")
     except (TypeError, ValueError):
@@ -39,9 +39,9 @@ def _with_alpha(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Bring grey of 16 bits, 32 bits or float to 8; Pillow's own conversion clips instead of scaling.
+    """Scale grey of 16 bits, 32 bits or float to 8 bits; Pillow's own conversion clips.
 
-    Integers are of 16 bits unless they exceed that; floats are 0..1 unless they exceed that, then 0..their maximum.
+    The range is 16 bits for integers and 0..1 for floats; values above it extend the range to their maximum.
     """
     values = np.array(image, np.float32)
     peak = float(values.max(initial=0, where=np.isfinite(values)))
@@ -49,7 +49,7 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     np.clip(values, 0, whole, out=values)
     np.nan_to_num(values, copy=False)
     scaled = Image.fromarray((values * (255 / whole) + 0.5).astype(np.uint8), "L")
-    # A transparent value is one of the values before scaling.
+    # The transparent value refers to values before scaling.
     scaled.info = {key: value for key, value in image.info.items() if key != "transparency"}
     return scaled
 
@@ -57,7 +57,7 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
 def to_srgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """Split an image in a scalable mode into (RGB in sRGB, alpha as L or None).
 
-    The embedded ICC profile is honoured; one that can't be read is ignored, as browsers do.
+    The embedded ICC profile is applied; an unreadable one is ignored, as in browsers.
     """
     alpha = image.getchannel("A") if image.mode == "RGBA" else None
     if alpha is not None and alpha.getextrema() == (255, 255):

@@ -1,4 +1,4 @@
-"""Photo and mask to a finished picture: cut out, cropped, scaled down, on its new background."""
+"""Cut-out from photo and mask: crop, scale down, new background."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from app.removal import RGBA, Box, RemovalOptions
 __all__ = ["Cutout", "Picture", "cut_out", "extend_colours", "finish", "on_background"]
 
 WHITE: RGBA = (255, 255, 255, 255)
-# Rows that are worked on in floats at once.
+# Rows processed in floats at once.
 STRIP = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Cutout:
-    """The subject at working size: RGBA with colours cleared under alpha 0, and the box of what can be seen of it."""
+    """The subject at working size: RGBA with colours cleared under alpha 0, and the box of its visible part."""
 
     image: Image.Image
     subject: Box
@@ -31,7 +31,7 @@ class Cutout:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What is to be encoded: RGBA, RGB, or L for a mask; `subject` in its own px."""
+    """Image to encode: RGBA, RGB, or L for a mask; `subject` in px of the image."""
 
     image: Image.Image
     subject: Box
@@ -45,9 +45,8 @@ def cut_out(
 ) -> Cutout:
     """Cut the subject out of an RGB image of any size.
 
-    `probabilities` is the model's output, float32 in 0..1 on its grid; `refine` turns the photo and that into colours
-    and alpha of the photo's size. `own_alpha` (L, same size), the transparency that the image came with, is multiplied
-    in.
+    `probabilities` is the model's output, float32 in 0..1 on its grid; `refine` returns colours and alpha of the
+    photo's size from the photo and the probabilities. The photo's `own_alpha` (L, same size) is multiplied in.
     """
     photo = np.asarray(rgb)
     colours, alpha = refine(photo, probabilities)
@@ -61,7 +60,7 @@ def cut_out(
 
 
 def finish(cutout: Cutout, options: RemovalOptions, background_image: Image.Image | None = None) -> Picture:
-    """Crop, scale down and put on a background, as the options say; `background_image` (RGB) goes over a colour."""
+    """Crop, scale down and add the background of the options; `background_image` (RGB) replaces a colour."""
     image, subject = cutout.image, cutout.subject
     if options.crop and subject.width:
         image, subject = _crop(image, subject, options)
@@ -75,7 +74,7 @@ def finish(cutout: Cutout, options: RemovalOptions, background_image: Image.Imag
 def on_background(
     image: Image.Image, options: RemovalOptions, background_image: Image.Image | None = None
 ) -> Image.Image:
-    """Return an RGBA cut-out on the background that the options name, or its mask."""
+    """Return an RGBA cut-out on the background of the options, or its mask."""
     if options.mask_only:
         return image.getchannel("A")
     if background_image is not None:
@@ -85,30 +84,30 @@ def on_background(
 
 
 def extend_colours(image: Image.Image, radius: int = 8) -> Image.Image:
-    """Return the colours of an RGBA image as RGB, the subject's drawn out past its edge, white beyond.
+    """Return the colours of an RGBA image as RGB, with the subject's extended by `radius` px, white beyond.
 
-    A JPEG of them then has no dark or old background that would bleed into half-transparent pixels.
+    So no background colour bleeds into half-transparent pixels of a JPEG.
     """
     rgba = np.asarray(image)
     height = rgba.shape[0]
     colours = np.empty((*rgba.shape[:2], 3), np.uint8)
-    for top in range(0, height, STRIP):  # in strips: whole planes of floats would take 16 bytes a pixel
+    for top in range(0, height, STRIP):  # in strips, since whole planes of floats would take 16 bytes per pixel
         first, last = max(0, top - radius), min(height, top + STRIP + radius)
-        strip = _drawn_out(rgba[first:last], radius)
+        strip = _extended(rgba[first:last], radius)
         colours[top : top + STRIP] = strip[top - first : top - first + STRIP]
     return Image.fromarray(colours, "RGB")
 
 
-def _drawn_out(rgba: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
-    """Fill what is transparent with the mean of the visible colours within `radius` px, white where there are none."""
-    seen = (rgba[..., 3] > 0).view(np.uint8)
+def _extended(rgba: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
+    """Fill transparent pixels with the mean of the visible colours within `radius` px, white if there are none."""
+    opaque = (rgba[..., 3] > 0).view(np.uint8)
     side = (2 * radius + 1, 2 * radius + 1)
-    visible = cv2.cvtColor(cv2.bitwise_and(rgba, rgba, mask=seen), cv2.COLOR_RGBA2RGB)
+    visible = cv2.cvtColor(cv2.bitwise_and(rgba, rgba, mask=opaque), cv2.COLOR_RGBA2RGB)
     sums = cv2.boxFilter(visible, cv2.CV_32F, side, normalize=False)
-    counts = cv2.boxFilter(seen, cv2.CV_32F, side, normalize=False)
-    unseen = seen - np.uint8(1)  # 255 where nothing is seen
-    colours = np.asarray(cv2.bitwise_or(visible, cv2.merge([unseen, unseen, unseen])), np.uint8)
-    near = (seen == 0) & (counts > 0.5)
+    counts = cv2.boxFilter(opaque, cv2.CV_32F, side, normalize=False)
+    clear = opaque - np.uint8(1)  # 255 in transparent pixels
+    colours = np.asarray(cv2.bitwise_or(visible, cv2.merge([clear, clear, clear])), np.uint8)
+    near = (opaque == 0) & (counts > 0.5)
     colours[near] = np.rint(sums[near] / counts[near, None])
     return colours
 
@@ -120,21 +119,21 @@ def _crop(image: Image.Image, subject: Box, options: RemovalOptions) -> tuple[Im
 
 
 def _scaled_down(image: Image.Image, size: Size) -> Image.Image:
-    """Scale an RGBA image; Lanczos rings past the edge, so colours under alpha 0 are cleared again."""
+    """Scale an RGBA image; Lanczos overshoots at edges, so colours under alpha 0 are cleared again."""
     scaled = np.asarray(image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0))
     cleared = cv2.bitwise_and(scaled, scaled, mask=cv2.extractChannel(scaled, 3))
     return Image.fromarray(np.asarray(cleared, np.uint8), "RGBA")
 
 
 def _background_colour(options: RemovalOptions) -> RGBA | None:
-    """Return the colour asked for; one that is fully transparent is none, and JPEG has to have one."""
+    """Return the background colour, None if it is fully transparent; JPEG always has one."""
     if options.background and options.background[3]:
         return options.background
     return WHITE if options.format == "JPEG" else None
 
 
 def _on_colour(image: Image.Image, colour: RGBA) -> Image.Image:
-    """Put the image on a colour; the result stays RGBA only where the colour is not solid."""
+    """Put the image on a colour; the result stays RGBA only if the colour is not opaque."""
     if colour[3] == 255:
         return _flatten(image, Image.new("RGB", image.size, colour[:3]))
     return Image.alpha_composite(Image.new("RGBA", image.size, colour), image)

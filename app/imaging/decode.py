@@ -1,4 +1,4 @@
-"""Bytes to an upright sRGB photo of at most the size that is needed."""
+"""Decoder: bytes to an upright sRGB photo, no larger than needed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Header", "Photo", "PixelLimits", "decode", "measure"]
 
 log = logging.getLogger(__name__)
 
-# What a decoder raises for bytes that are not what their header says. Anything else is a fault of ours: 500.
+# Exceptions of decoders for invalid data. Any other exception is a bug: 500.
 DECODER_ERRORS = (
     OSError,
     SyntaxError,
@@ -41,15 +41,15 @@ DECODER_ERRORS = (
     RuntimeError,
 )
 
-# Cameras write one, large ones take some. Pillow copies all it has for each one more: 10 MB of them take a minute.
+# Cameras write one, or some for large blocks. Pillow copies all earlier ones for each: 10 MB take a minute.
 MAX_EXIF_BLOCKS = 100
-# Encoders write up to 20. Each takes 20 ms at 25 megapixels and as little as 40 bytes: 10 MB of them take an hour.
+# Encoders write up to 20. Each takes 20 ms at 25 megapixels and at least 40 bytes: 10 MB take an hour.
 MAX_SCANS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class PixelLimits:
-    """How many pixels (width times height) may be decoded, and how many an image may have at all."""
+    """Maximum pixels (width times height) to decode, and maximum pixels of the full size."""
 
     decoded: int
     hard: int
@@ -57,10 +57,10 @@ class PixelLimits:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an image says of itself before it is decoded.
+    """Properties of an image before it is decoded.
 
-    `size` is what will be decoded, which a draft has made smaller than `full_size` for a JPEG. `samples_per_pixel`
-    counts a JPEG's colour samples at full size: 3 without chroma subsampling, 1.5 with 4:2:0.
+    `size` is the size to decode, smaller than `full_size` for a JPEG in draft mode. `samples_per_pixel` counts a JPEG's
+    colour samples at full size: 3 without chroma subsampling, 1.5 with 4:2:0.
     """
 
     format: str
@@ -94,25 +94,25 @@ def decode(
     approve: Callable[[Header], None] = lambda header: None,
     min_side: int = 0,
 ) -> Photo:
-    """Decode the first frame of an image, scaled down to `longest_side` px at most, never up.
+    """Decode the first frame of an image, scaled down to at most `longest_side` px, never up.
 
-    A larger JPEG may come out with `min_side` px, where it can be read at that scale in half the time. EXIF
-    orientation is applied, colours are converted to sRGB, 8 bit a channel. `approve` may raise to refuse an image by
-    its header. Raises UnsupportedFormat, TooManyPixels (before any pixel is decoded) and CorruptImage.
+    A larger JPEG may be returned with as few as `min_side` px, if decoding at that scale takes half the time. EXIF
+    orientation is applied, colours are converted to sRGB, 8 bits per channel. `approve` may raise to refuse an image
+    by its header. Raise UnsupportedFormat, TooManyPixels (before any pixel is decoded) and CorruptImage.
     """
     name = _format_of(data)
-    image, full_size, turn = _load(data, name, min_side or longest_side, limits, approve)
+    image, full_size, orientation = _load(data, name, min_side or longest_side, limits, approve)
     scaled = _shrink(colour.to_scalable(image), longest_side)
     if scaled is not image:
-        image.close()  # it sits in a reference cycle, and its pixels would outlive the whole request
+        image.close()  # it is in a reference cycle, and its pixels would outlive the request
     rgb, alpha = colour.to_srgb(scaled)
-    if turn in _SIDEWAYS:
+    if orientation in _SIDEWAYS:
         full_size = full_size[::-1]
-    return Photo(_turned(rgb, turn), _turned(alpha, turn) if alpha else None, full_size, name)
+    return Photo(_upright(rgb, orientation), _upright(alpha, orientation) if alpha else None, full_size, name)
 
 
 def measure(data: bytes, limits: PixelLimits) -> Header:
-    """Return what an image says of itself, without decoding it; raises what `decode` does."""
+    """Return the header of an image without decoding it; raise the same errors as `decode`."""
     name = _format_of(data)
     with _strict_pillow(limits.hard), _as_corrupt(limits.hard):
         if name == "WEBP":
@@ -124,7 +124,7 @@ def measure(data: bytes, limits: PixelLimits) -> Header:
 def _load(
     data: bytes, name: str, min_side: int, limits: PixelLimits, approve: Callable[[Header], None]
 ) -> tuple[Image.Image, Size, int]:
-    """Return the decoded image, which a JPEG's draft has scaled down already, its full size and its orientation."""
+    """Return the decoded image (a JPEG scaled down in draft mode), its full size and its orientation."""
     with _strict_pillow(limits.hard), _as_corrupt(limits.hard):
         if name == "WEBP":
             _approve_webp(data, limits, approve)
@@ -137,7 +137,7 @@ def _load(
 
 
 def _approve_webp(data: bytes, limits: PixelLimits, approve: Callable[[Header], None]) -> None:
-    """Check a WEBP's own word for its size before Pillow opens it, since that allocates whole canvases."""
+    """Check the size in a WEBP's header before Pillow opens the file, since opening allocates whole canvases."""
     width, height, transparent = webp_canvas(data)
     if width * height > limits.decoded:
         raise _too_many(limits.decoded, f"The image has {width} x {height} pixels.")
@@ -146,7 +146,7 @@ def _approve_webp(data: bytes, limits: PixelLimits, approve: Callable[[Header], 
 
 
 def _format_of(data: bytes) -> str:
-    """Return the format of an image that can be read here; raise UnsupportedFormat."""
+    """Return the format of a supported image; raise UnsupportedFormat."""
     name = sniff(data)
     if name is None or not _can_read(name):
         raise UnsupportedFormat()
@@ -165,34 +165,34 @@ def _open(data: bytes, name: str) -> Image.Image:
     if name == "JPEG":
         _check_jpeg(data)
     if name == "HEIF":
-        import pillow_heif  # optional, and only worth its memory when such a photo comes
+        import pillow_heif  # optional, and takes memory
 
         pillow_heif.register_heif_opener(thumbnails=False)
     return Image.open(io.BytesIO(data), formats=[name])
 
 
 def _check_jpeg(data: bytes) -> None:
-    """Refuse a JPEG that is made to take minutes."""
+    """Refuse a JPEG crafted to take minutes."""
     if data.count(exif.PREFIX) > MAX_EXIF_BLOCKS:
         raise CorruptImage(details="too many EXIF blocks")
-    # The quick count is of chance findings too, in a film behind the picture for example; it spares most the slow one.
+    # The fast count includes matches by chance, such as in a video after the picture; it makes the slow one rare.
     if data.count(b"\xff\xda") > MAX_SCANS and count_scans(data) > MAX_SCANS:
         raise CorruptImage(details="too many scans")
 
 
-def _check_pixels(image: Image.Image, min_side: int, most: int) -> None:
-    """Refuse what is too large before decoding; let a JPEG scale itself down by 2, 4 or 8 while it is read."""
+def _check_pixels(image: Image.Image, min_side: int, max_pixels: int) -> None:
+    """Refuse a too large image before decoding; scale a JPEG down by 2, 4 or 8 while it is decoded (draft mode)."""
     width, height = image.size
-    # A draft is never smaller than what is asked of it, so that the last step down is a filtered one.
+    # A draft is never smaller than requested, so that the last step of scaling is a filtered one.
     image.draft(None, fit_within((width, height), min_side, min_side))
-    if image.size[0] * image.size[1] > most:
-        raise _too_many(most, f"The image has {width} x {height} pixels.")
-    if _tile_pixels(image) > most:
-        raise _too_many(most, "The image consists of tiles that are too large.")
+    if image.size[0] * image.size[1] > max_pixels:
+        raise _too_many(max_pixels, f"The image has {width} x {height} pixels.")
+    if _tile_pixels(image) > max_pixels:
+        raise _too_many(max_pixels, "The image consists of tiles that are too large.")
 
 
 def _tile_pixels(image: Image.Image) -> int:
-    """Return the pixels of a TIFF's tile, 0 without: tiles are decoded whole, however small a part the image shows."""
+    """Return the pixels of a TIFF's tile, 0 without tiles: a tile is decoded whole, even if larger than the image."""
     tags = getattr(image, "tag_v2", {})
     return abs(int(tags.get(ExifTags.Base.TileWidth, 0)) * int(tags.get(ExifTags.Base.TileLength, 0)))
 
@@ -211,8 +211,8 @@ def _header(image: Image.Image, name: str, full_size: Size) -> Header:
     )
 
 
-def _too_many(most: int, message: str = "") -> TooManyPixels:
-    return TooManyPixels(message, solution=f"Send an image of at most {most / 1e6:g} megapixels.")
+def _too_many(max_pixels: int, message: str = "") -> TooManyPixels:
+    return TooManyPixels(message, solution=f"Send an image of at most {max_pixels / 1e6:g} megapixels.")
 
 
 def _shrink(image: Image.Image, longest_side: int) -> Image.Image:
@@ -221,11 +221,11 @@ def _shrink(image: Image.Image, longest_side: int) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation 1..8; a block that can't be read means 1, it is no reason to refuse a photo."""
+    """Return the EXIF orientation 1..8, 1 for an unreadable block."""
     block = image.info.get("exif")
-    # Pillow gives up a whole block for one entry that is damaged, browsers do not.
-    if isinstance(block, bytes) and (turn := exif.orientation(block)) != 1:
-        return turn
+    # Pillow ignores a whole block for one damaged entry; browsers do not.
+    if isinstance(block, bytes) and (orientation := exif.orientation(block)) != 1:
+        return orientation
     try:
         value = image.getexif().get(0x0112, 1)
     except DECODER_ERRORS:
@@ -233,7 +233,7 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-_TURNS = {
+_TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -245,13 +245,13 @@ _TURNS = {
 _SIDEWAYS = {5, 6, 7, 8}
 
 
-def _turned(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_TRANSPOSITIONS[orientation]) if orientation in _TRANSPOSITIONS else image
 
 
 @contextmanager
 def _strict_pillow(max_pixels: int) -> Iterator[None]:
-    """Make Pillow's decompression-bomb warning, given when a header is read, an error at our own number of pixels."""
+    """Make Pillow's decompression-bomb warning, raised at reading a header, an error above `max_pixels`."""
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = max_pixels
     try:
@@ -265,13 +265,13 @@ def _strict_pillow(max_pixels: int) -> Iterator[None]:
 
 @contextmanager
 def _as_corrupt(max_pixels: int) -> Iterator[None]:
-    """Turn what Pillow raises for bad bytes, or for more than `max_pixels`, into errors of ours."""
+    """Convert Pillow's exceptions for invalid data, or for more than `max_pixels`, to service errors."""
     try:
         yield
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise _too_many(max_pixels) from error
     except (UnidentifiedImageError, *DECODER_ERRORS) as error:
-        if "memory" in str(error):  # how Pillow's plugins say that a decoder could not allocate
+        if "memory" in str(error):  # message of Pillow's plugins for a failed allocation
             raise MemoryError(str(error)) from error
         log.info("decoder refused the image: %s: %s", type(error).__name__, error)
         raise CorruptImage(details=type(error).__name__) from error

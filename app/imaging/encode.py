@@ -1,4 +1,4 @@
-"""A finished picture to bytes. Only pixels go in, so no metadata comes out."""
+"""Encoder of finished images: pixels only, no metadata."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ MIMETYPES: dict[OutputFormat, str] = {
     "WEBP": "image/webp",
     "ZIP": "application/zip",
 }
-# Under this quality a PNG gets a palette of 256 colours.
+# Below this quality a PNG has a palette of 256 colours.
 PALETTE_QUALITY = 60
-# From this quality on a PNG is encoded for size (Pillow chooses a filter for each row), under it for speed: at 2.8
+# From this quality a PNG is encoded for size (Pillow chooses a filter for each row), below it for speed: at 2.8
 # megapixels 17 ms and 2.92 MB against 203 ms and 2.84 MB at Pillow's level 3, 504 ms and 2.59 MB at its level 6.
 SMALL_PNG_QUALITY = 90
-# (at least this quality, Pillow's level of compression).
+# (minimum quality, Pillow's compression level).
 PNG_LEVELS = ((95, 9), (90, 6), (85, 3), (0, 1))
-# (up to this many megapixels, WEBP method). At 2.8 megapixels method 2 takes 181 ms and 439 kB, method 0 122 ms and
+# (maximum megapixels, WEBP method). At 2.8 megapixels method 2 takes 181 ms and 439 kB, method 0 122 ms and
 # 543 kB, method 4 542 ms and 423 kB; method 6 can take most of a minute on a noisy mask, so it is never used.
 WEBP_METHODS = ((4.0, 2), (float("inf"), 0))
-# At 90 alpha is off by one of 255 at the most, and takes half the time that it takes at 100.
+# At 90, alpha is off by at most 1 of 255, and takes half the time of 100.
 WEBP_ALPHA_QUALITY = 90
-# What Pillow would otherwise take over from `Image.info`, without being asked.
+# Metadata that Pillow otherwise takes from `Image.info`.
 NO_METADATA = {"icc_profile": None, "transparency": None, "comment": None}
-# Palette entries of at least this alpha stand for solid pixels: an octree averages alpha over steps of 32.
+# Palette entries of at least this alpha stand for opaque pixels: an octree averages alpha in steps of 32.
 SOLID = 240
 
 
 def encode(image: Image.Image, output: OutputFormat, quality: int) -> bytes:
-    """Encode an RGBA, RGB or L image; `quality` is 10..100. JPEG puts what is transparent on white."""
+    """Encode an RGBA, RGB or L image; `quality` is 10..100. A JPEG has a white background."""
     if output == "PNG":
         return _png(image, quality)
     if output == "JPEG":
@@ -53,7 +53,7 @@ def _png(image: Image.Image, quality: int) -> bytes:
         image = _palette_of_256(image)
     if quality < SMALL_PNG_QUALITY and png.available(image):
         return png.write_png(image)
-    level = next(level for least, level in PNG_LEVELS if quality >= least)
+    level = next(level for min_quality, level in PNG_LEVELS if quality >= min_quality)
     return _save(image, "PNG", compress_level=level)
 
 
@@ -73,12 +73,12 @@ def _jpeg(image: Image.Image, quality: int) -> bytes:
 
 def _webp(image: Image.Image, quality: int) -> bytes:
     megapixels = image.width * image.height / 1e6
-    method = next(method for most, method in WEBP_METHODS if megapixels <= most)
+    method = next(method for max_megapixels, method in WEBP_METHODS if megapixels <= max_megapixels)
     return _save(image, "WEBP", quality=quality, method=method, alpha_quality=WEBP_ALPHA_QUALITY)
 
 
 def _zip(image: Image.Image, quality: int) -> bytes:
-    """Pack color.jpg and alpha.png, both of the picture's size; together a fraction of a PNG."""
+    """Pack color.jpg and alpha.png, both of the image's size; together a fraction of a PNG."""
     if image.mode == "RGBA":
         colours, alpha = extend_colours(image), image.getchannel("A")
     else:

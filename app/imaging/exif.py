@@ -1,4 +1,4 @@
-"""Orientation in an EXIF block, also where the rest of the block is damaged."""
+"""Orientation in an EXIF block, also if the rest of the block is damaged."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import struct
 
 __all__ = ["PREFIX", "orientation"]
 
-# Begins the block in a JPEG, and what some programs write into other formats.
+# Prefix of the block in a JPEG; some programs write it into other formats, too.
 PREFIX = b"Exif\0\0"
 REPEATED_PREFIX = re.compile(rb"\A(?:Exif\x00\x00)++")
 ORIENTATION = 0x0112
-# The TIFF types of the entry: SHORT by the standard, BYTE or LONG from careless programs.
+# TIFF types of the entry: SHORT by the standard, BYTE or LONG in invalid files.
 INTEGERS = {1: "B", 3: "H", 4: "L"}
 
 
 def orientation(block: bytes) -> int:
-    """Return the orientation 1..8 of an EXIF block; 1 when it cannot be read."""
+    """Return the orientation 1..8 of an EXIF block, 1 if it cannot be read."""
     block = REPEATED_PREFIX.sub(b"", block, count=1)
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
     if order is None:
@@ -40,7 +40,7 @@ def _find(block: bytes, order: str) -> int:
 
 
 def _first(block: bytes, at: int, order: str, kind: str, count: int) -> int:
-    """Return the first number of an entry; 1 if it has no numbers, or more than fit into the entry itself."""
+    """Return the first number of an entry; 1 if it has none, or more than fit into the entry itself."""
     if not 1 <= count * struct.calcsize(f"={kind}") <= 4:
         return 1
     return int(struct.unpack_from(order + kind, block, at)[0])

@@ -1,6 +1,6 @@
-"""At full size: alpha that was solved for on a smaller photo, and the subject's own colours under any alpha.
+"""Full-size alpha from a smaller solution, and the subject's own colours under an alpha.
 
-Both go block by block, and touch only those blocks in which something is half transparent.
+Both work block by block, and change only blocks with half-transparent pixels.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Bytes = NDArray[np.uint8]
 Block = tuple[slice, slice]
 
 BLOCK, STRIP = 128, 32
-# The guided filter's radius on the small photo: alpha is right there, and only has to follow the large one's edges.
+# Radius of the guided filter on the small photo: alpha is correct there, and only has to follow the edges.
 RADIUS = 1
 
 
 def enlarge_alpha(photo: Bytes, small: Bytes) -> Bytes:
-    """Return alpha of the photo's size, uint8, from that of a smaller one: He, Sun: Fast Guided Filter, 2015."""
+    """Return alpha of the photo's size, uint8, from a smaller one: He, Sun: Fast Guided Filter, 2015."""
     slope, offset = _coefficients(photo, small)
     alpha = np.asarray(cv2.resize(small, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
     for block in _half_transparent(alpha):
@@ -36,10 +36,10 @@ def enlarge_alpha(photo: Bytes, small: Bytes) -> Bytes:
 
 
 def subject_colours(photo: Bytes, alpha: Bytes) -> Bytes:
-    """Return the photo with the background taken out of its half-transparent pixels.
+    """Return the photo with the background's colour removed from half-transparent pixels.
 
-    Forte: Approximate Fast Foreground Colour Estimation, ICIP 2021. The smooth colours that it starts from are found at
-    a quarter of the photo's scale.
+    Forte: Approximate Fast Foreground Colour Estimation, ICIP 2021. The initial smooth colours are computed at a
+    quarter of the photo's scale.
     """
     height, width = alpha.shape
     step = matte.grid_step(alpha.shape)
@@ -59,7 +59,7 @@ def subject_colours(photo: Bytes, alpha: Bytes) -> Bytes:
 
 
 def _coefficients(photo: Bytes, small: Bytes) -> tuple[Plane, Plane]:
-    """Return (slope, offset) that give alpha from colours in 0..1, on the grid of `small`; in strips, for memory."""
+    """Return (slope, offset) for alpha from colours in 0..1, on the grid of `small`; in strips, to save memory."""
     rows, columns = small.shape
     guide = np.asarray(cv2.resize(photo, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
     slope, offset = np.empty((rows, columns, 3), np.float32), np.empty((rows, columns), np.float32)
@@ -73,7 +73,7 @@ def _coefficients(photo: Bytes, small: Bytes) -> tuple[Plane, Plane]:
 
 
 def _half_transparent(alpha: Bytes) -> Iterator[Block]:
-    """Yield the blocks that are neither solid nor clear throughout."""
+    """Yield the blocks with half-transparent pixels."""
     height, width = alpha.shape
     for top in range(0, height, BLOCK):
         for left in range(0, width, BLOCK):

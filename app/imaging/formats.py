@@ -1,4 +1,4 @@
-"""Which image format bytes are, told by the bytes alone. Standard library only: the web process uses it too."""
+"""Detection of image formats by content. Standard library only: the web process uses it too."""
 
 from __future__ import annotations
 
@@ -22,10 +22,7 @@ _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 
 
 def sniff(data: bytes) -> str | None:
-    """Return the format as one of ACCEPTED_FORMATS, None when the bytes are none of them.
-
-    It reads only what the first bytes claim; whether the rest holds is for the decoder to say.
-    """
+    """Return the format, one of ACCEPTED_FORMATS, or None; by the first bytes only, the rest may be invalid."""
     for signature, name in _SIGNATURES:
         if data.startswith(signature):
             return name
@@ -37,7 +34,7 @@ def sniff(data: bytes) -> str | None:
 
 
 def _sniff_iso_media(data: bytes) -> str | None:
-    """Tell AVIF from HEIF by the brands of the file type box (ISO/IEC 14496-12)."""
+    """Distinguish AVIF and HEIF by the brands of the file type box (ISO/IEC 14496-12)."""
     size = min(int.from_bytes(data[:4]), 256)
     brands = {data[8:12], *(data[at : at + 4] for at in range(16, size, 4))}
     if brands & _AVIF_BRANDS:
@@ -46,10 +43,10 @@ def _sniff_iso_media(data: bytes) -> str | None:
 
 
 def webp_canvas(data: bytes) -> tuple[int, int, bool]:
-    """Return (width, height, whether alpha is announced) of a WEBP file; raise ValueError when it does not say.
+    """Return (width, height, whether alpha is declared) of a WEBP file; raise ValueError for a malformed header.
 
-    Pillow creates the decoder, with its canvases, as soon as it opens a file: what is too large must be known before.
-    See RFC 9649, sections 2.5 to 2.7.
+    Pillow creates the decoder with its canvases when it opens a file, so the size must be known before. See RFC 9649,
+    sections 2.5 to 2.7.
     """
     kind, payload = data[12:16], data[20:30]
     if len(payload) < 10:

@@ -1,4 +1,4 @@
-"""Sizes and boxes, in whole pixels. Sizes are never scaled up."""
+"""Sizes and boxes in whole pixels. Sizes are never scaled up."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ def fit_within(size: Size, max_width: int | None, max_height: int | None) -> Siz
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def fit_pixels(size: Size, most: int) -> Size:
-    """Return `size` (width, height) scaled down to at most `most` px in all, aspect ratio kept."""
+def fit_pixels(size: Size, max_pixels: int) -> Size:
+    """Return `size` (width, height) scaled down to at most `max_pixels` in all, aspect ratio kept."""
     width, height = size
-    if width * height <= most:
+    if width * height <= max_pixels:
         return size
-    # In whole numbers: 5000 x 3200 at 250,000 px is 625 x 400, where floats may say 624 x 399.
-    fitted_width, fitted_height = max(1, isqrt(most * width // height)), max(1, isqrt(most * height // width))
-    return max(1, min(fitted_width, most // fitted_height)), max(1, min(fitted_height, most // fitted_width))
+    # In integers: 5000 x 3200 at 250,000 px is 625 x 400, but floats may give 624 x 399.
+    fitted_width = max(1, isqrt(max_pixels * width // height))
+    fitted_height = max(1, isqrt(max_pixels * height // width))
+    width = max(1, min(fitted_width, max_pixels // fitted_height))
+    return width, max(1, min(fitted_height, max_pixels // fitted_width))
 
 
 def cover_box(size: Size, target: Size) -> tuple[float, float, float, float]:
     """Return the centred part (left, top, right, bottom) of `size` that fills `target` when scaled to it."""
     width, height = size
     scale = min(width / target[0], height / target[1])
-    # In floats 187 * (3 / 187) is more than 3, and Pillow refuses a box that reaches outside by any amount.
+    # In floats 187 * (3 / 187) is more than 3, and Pillow refuses a box that extends outside the image.
     part_width, part_height = min(width, target[0] * scale), min(height, target[1] * scale)
     left, top = (width - part_width) / 2, (height - part_height) / 2
     return left, top, left + part_width, top + part_height
@@ -44,7 +46,7 @@ def pixels_of(length: Length, whole: int) -> int:
 
 
 def grow_box(box: Box, margins: Lengths, size: Size) -> Box:
-    """Return `box` grown by `margins` (top, right, bottom, left; percent of the box), cut at the image's edge."""
+    """Return `box` grown by `margins` (top, right, bottom, left; percent of the box), clipped to the image."""
     return intersect(widen_box(box, margins), Box(0, 0, size[0], size[1]))
 
 
@@ -58,7 +60,7 @@ def widen_box(box: Box, margins: Lengths) -> Box:
 
 
 def intersect(box: Box, other: Box) -> Box:
-    """Return what two boxes share; an empty box when they share nothing."""
+    """Return the intersection of two boxes; an empty box if they do not overlap."""
     top, left = max(box.top, other.top), max(box.left, other.left)
     bottom = min(box.top + box.height, other.top + other.height)
     right = min(box.left + box.width, other.left + other.width)

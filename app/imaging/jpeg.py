@@ -8,18 +8,18 @@ from collections.abc import Iterator
 __all__ = ["count_scans"]
 
 EOI, SOS, COM = 0xD9, 0xDA, 0xFE
-# Frames, tables, restart intervals, applications' data, comments. Other markers are reserved or have no length.
+# Frames, tables, restart intervals, application data, comments. Other markers are reserved or have no length.
 KNOWN = {*range(0xC0, 0xD0), *range(0xDA, 0xE0), *range(0xE0, 0xF0), COM} - {0xC8}
 # Any number of fill bytes may come before a marker.
 MARKER = re.compile(rb"\xff++([^\x00])", re.DOTALL)
-# Within a scan 0xFF00 is data, 0xFFD0 to 0xFFD7 restart it, and of several 0xFF the last one counts.
+# Within a scan 0xFF00 is data, 0xFFD0 to 0xFFD7 restart it, and repeated 0xFF are fill bytes.
 END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
-# More than any camera or program writes. Without a limit 10 MB of empty segments take 5 seconds.
+# Above the number of any camera or program. Without a limit 10 MB of empty segments take 5 seconds.
 MAX_SEGMENTS = 100_000
 
 
 def count_scans(data: bytes) -> int:
-    """Return the number of scans of the first picture; for a malformed file the highest possible number."""
+    """Return the number of scans of the first picture, for a malformed file the maximum possible number."""
     try:
         return sum(marker == SOS for marker in _markers(data))
     except ValueError:

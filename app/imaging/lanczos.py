@@ -1,9 +1,9 @@
-"""A photo of any shape to the square that a model sees: Pillow's Lanczos, in two thirds of its time.
+"""Resampling of a photo to a model's square input: Pillow's Lanczos, in two thirds of its time.
 
-Resampling is linear: across, then down, each is a product with a matrix that has a band of weights. Taken in blocks, in
-which the band is nearly dense, that is what BLAS is fastest at. Weights and their order are Pillow's (its Resample.c: a
-window of three lobes that grows with the scale), and so is the rounding to whole grey levels after each step: models
-answer differently, if only a little, without it.
+Resampling is linear: horizontally, then vertically, each a product with a band matrix of weights. In blocks, where the
+band is nearly dense, BLAS is fastest. Weights and order are Pillow's (Resample.c: a window of three lobes that grows
+with the scale), and so is the rounding to integer grey levels after each step, without which the output of models
+differs slightly.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ __all__ = ["shrink_to_square"]
 Plane = NDArray[np.float32]
 
 LOBES = 3
-# Rows or columns of the result in a block, and rows of the photo that are worked on at once.
+# Rows or columns of the result in a block, and rows of the photo processed at once.
 BLOCK, STRIP = 32, 64
-# A photo of more than so many times the square is averaged over whole pixels first, as by Pillow's `reducing_gap`:
-# masks stay as they were, and a large photo takes half the time.
+# A photo of more than GAP times the square is first averaged over whole pixels, as with Pillow's `reducing_gap`: masks
+# stay the same, and a large photo takes half the time.
 GAP = 3
 
 
 def shrink_to_square(image: Image.Image, side: int) -> Plane:
-    """Return an RGB image as `image.resize((side, side), LANCZOS, reducing_gap=3)` has it, float32 (3, side, side).
+    """Return the result of `image.resize((side, side), LANCZOS, reducing_gap=3)` for RGB as float32 (3, side, side).
 
-    Values are whole numbers in 0..255; one in some thousands is off by one.
+    Values are integers in 0..255; one in several thousand is off by one.
     """
     width, height = image.size
     factor = max(1, int(width / side / GAP)), max(1, int(height / side / GAP))
     if factor != (1, 1):
-        image = image.reduce(factor)  # whose last pixels may stand for a part only
+        image = image.reduce(factor)  # its last pixels may represent a part of a block
     span = width / factor[0], height / factor[1]
-    if _is_tall(image.size, side):
-        turned = _across_then_down(image.transpose(Image.Transpose.TRANSPOSE), span[::-1], side)
-        return np.ascontiguousarray(turned.transpose(0, 2, 1))
-    return _across_then_down(image, span, side)
+    if _scales_vertically_first(image.size, side):
+        transposed = _horizontally_then_vertically(image.transpose(Image.Transpose.TRANSPOSE), span[::-1], side)
+        return np.ascontiguousarray(transposed.transpose(0, 2, 1))
+    return _horizontally_then_vertically(image, span, side)
 
 
-def _is_tall(size: tuple[int, int], side: int) -> bool:
-    """Tell whether Pillow 13 scales down before across: found by trying, and held by a test."""
+def _scales_vertically_first(size: tuple[int, int], side: int) -> bool:
+    """Return whether Pillow 13 scales vertically first: found by experiment, ensured by a test."""
     width, height = size
     return height > side and height - side > 2 * (width - side)
 
 
-def _across_then_down(image: Image.Image, span: tuple[float, float], side: int) -> Plane:
-    """Scale an image, which stands for `span` (width, height) of its pixels."""
+def _horizontally_then_vertically(image: Image.Image, span: tuple[float, float], side: int) -> Plane:
+    """Scale the part of `span` (width, height) px of an image to the square."""
     pixels = np.asarray(image)
     columns, rows = _blocks(pixels.shape[1], span[0], side), _blocks(pixels.shape[0], span[1], side)
     narrow = np.empty((3, pixels.shape[0], side), np.float32)
@@ -69,16 +69,16 @@ def _across_then_down(image: Image.Image, span: tuple[float, float], side: int) 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Some rows or columns of the result, those of the photo that they are made of, and how."""
+    """Rows or columns of the result, their source rows or columns in the photo, and the weights."""
 
     target: slice
     source: slice
     weights: Plane
 
 
-@lru_cache(maxsize=8)  # photos of one sender often have one size; a size takes about 0.2 MB
+@lru_cache(maxsize=8)  # photos of a client often have the same size; each size takes about 0.2 MB
 def _blocks(count: int, length: float, side: int) -> list[_Block]:
-    """Return how `count` samples, which span a `length` of at most that many, become `side` samples."""
+    """Return the blocks that scale `count` samples, of which `length` are used, to `side` samples."""
     scale = length / side
     widening = max(scale, 1.0)
     centres = (np.arange(side) + 0.5) * scale

@@ -1,15 +1,15 @@
-"""A coarse mask made sharp, and the subject's own colours along its edge.
+"""Refinement of a coarse mask, and the subject's own colours along its edge.
 
-The model answers on a small square grid. Stretched to the photo, its edge is soft and off by a few pixels, and pixels
-on it still carry the old background's colour. Two steps mend that:
+The model's output is on a small square grid. Scaled to the photo, its edge is soft and off by a few pixels, and edge
+pixels contain the old background's colour. Two steps correct that:
 
 - a guided filter (He, Sun, Tang: Guided Image Filtering, TPAMI 2013; solved on a smaller grid as in He, Sun: Fast
   Guided Filter, 2015) makes alpha a local linear function of the photo's colours, so that the edge follows the photo's;
 - two passes of blur fusion (Forte: Approximate Fast Foreground Colour Estimation, ICIP 2021) estimate the colours of
-  subject and background, and leave in each edge pixel the subject's only.
+  subject and background, and keep only the subject's in each edge pixel.
 
-Both are solved on a grid of at most a quarter of the photo's scale. At full size only small tiles that the edge crosses
-are touched, some of them at a time, so that no more than the photo itself and one plane of alpha live at once.
+Both are solved on a grid of at most a quarter of the photo's scale. At full size only small tiles along the edge are
+changed, a batch at a time, so that memory holds no more than the photo and one plane of alpha.
 """
 
 from __future__ import annotations
@@ -28,43 +28,42 @@ Plane = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 Grid = TypeVar("Grid", NDArray[np.float32], NDArray[np.uint8])
 
-# The grid on which coefficients are solved: a quarter of the photo's scale, but not below this many px on its longer
-# side, where it would be coarser than the model's own grid.
-COARSEST_GRID = 240
-LARGEST_STEP = 4
-# Radius of the guided filter in cells of a 320 px mask: an edge of the model is right within about that.
+# The grid of the coefficients: a quarter of the photo's scale, but at least this many cells on its longer side, since
+# it must not be coarser than the model's own grid.
+MIN_GRID = 240
+MAX_STEP = 4
+# Radius of the guided filter, 1.5 cells of a 320 px mask: an edge of the model is correct within about that.
 EDGE_RADIUS = 1.5 / 320
-# Contrast (variance of colours in 0..1) under which the filter trusts the mask rather than the photo.
+# Contrast (variance of colours in 0..1) below which the filter follows the mask rather than the photo.
 EDGE_EPSILON = 1e-3
 # Forte's radii for both passes, in px of the photo.
 FUSION_RADII = (90, 6)
-# Alpha below or above these is haze or a pinhole of the model rather than hair or glass.
+# Alpha below or above these is noise of the model rather than hair or glass.
 CLEAR, SOLID = 0.05, 0.95
-# The channel after each: red times green, green times blue, blue times red.
+# Next channel, for the products red x green, green x blue, blue x red.
 NEXT = [1, 2, 0]
-# Side of a tile, px (nearly: it is a whole number of cells), and how many are worked on at once: about what a core's
-# cache holds.
+# Side of a tile in px (rounded to whole cells), and tiles per batch: about the size of a core's cache.
 TILE, BATCH = 32, 32
 
 
 def upsample(probabilities: Plane, size: tuple[int, int]) -> Bytes:
     """Return the model's probabilities (float32 in 0..1) as 8-bit alpha of `size` (width, height)."""
     coarse = np.rint(probabilities * 255).astype(np.uint8)
-    shrinking = size[0] < coarse.shape[1] and size[1] < coarse.shape[0]  # areas are averaged then
+    shrinking = size[0] < coarse.shape[1] and size[1] < coarse.shape[0]  # then areas are averaged
     resampling = cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(coarse, size, interpolation=resampling), np.uint8)
 
 
 def grid_step(size: tuple[int, ...]) -> int:
-    """Return how many px of a photo of this size a cell of the small grid is wide and high."""
-    return min(max(max(size) // COARSEST_GRID, 1), LARGEST_STEP)
+    """Return the side of a cell of the small grid, in px of a photo of this size."""
+    return min(max(max(size) // MIN_GRID, 1), MAX_STEP)
 
 
 def refine_edges(rgb: Bytes, probabilities: Plane) -> tuple[Bytes, Bytes]:
     """Return (colours, alpha) of the subject at the photo's full size.
 
     `rgb` is uint8 (height, width, 3), `probabilities` float32 in 0..1 on the model's grid. Colours are uint8
-    (height, width, 3), the photo's own away from the edge; alpha is uint8 (height, width).
+    (height, width, 3), unchanged away from the edge; alpha is uint8 (height, width).
     """
     height, width = rgb.shape[:2]
     step = grid_step((height, width))
@@ -81,11 +80,11 @@ def refine_edges(rgb: Bytes, probabilities: Plane) -> tuple[Bytes, Bytes]:
 
 @dataclass(frozen=True, slots=True)
 class _Edge:
-    """What was solved on the small grid.
+    """Solution on the small grid.
 
-    `band` is 1 in the cells that the edge crosses. `coefficients` is float32 (10, rows, columns): the slopes (3) and
-    the offset that give alpha from colours in 0..255, the background's colours (3) and the contrast (3), which is
-    subject minus background, all in 0..255.
+    `band` is 1 in the cells along the edge. `coefficients` is float32 (10, rows, columns): slopes (3) and offset for
+    alpha from colours in 0..255, the background's colours (3) and the contrast (3), which is subject minus background,
+    all in 0..255.
     """
 
     alpha: Plane
@@ -104,7 +103,7 @@ class _Edge:
             y, x = touched[first : first + BATCH].T
             rows_of, columns_of = y[:, None] * cells + window, x[:, None] * cells + window
             coarse = grid[:, rows_of[:, :, None], columns_of[:, None, :]]
-            # Down tile by tile, then across as one large product, which takes half the time of many small ones.
+            # Vertically tile by tile, then horizontally as one large product, in half the time of many small ones.
             fine = (enlarge @ coarse).reshape(-1, cells + 2) @ enlarge.T
             photo = colour_tiles[y, x]
             shape = photo.shape[:3]
@@ -123,13 +122,13 @@ def _composed(photo: Plane, fine: Plane) -> tuple[Bytes, Bytes]:
     slope *= photo
     alpha += slope.sum(axis=0)
     np.clip(alpha, 0, 1, out=alpha)
-    # F = F' + alpha (I - alpha F' - (1 - alpha) B'), with F' = B' + contrast: what is added to F' comes first.
+    # F = F' + alpha (I - alpha F' - (1 - alpha) B'), with F' = B' + contrast: first the term that is added to F'.
     background += contrast
     photo -= background
     contrast *= 1 - alpha
     photo += contrast
     photo *= alpha
-    # Both of these round and clip to bytes in a fifth of NumPy's time.
+    # Both calls round and clip to bytes in a fifth of NumPy's time.
     flat, behind = photo.reshape(-1, photo.shape[-1]), background.reshape(-1, photo.shape[-1])
     colours = np.asarray(cv2.add(flat, behind, dtype=cv2.CV_8U), np.uint8).reshape(photo.shape)
     return colours, np.asarray(cv2.convertScaleAbs(alpha, alpha=255), np.uint8)
@@ -150,7 +149,7 @@ def _extended(grid: Grid, size: tuple[int, int], before: int = 0) -> Grid:
 
 @cache
 def _interpolation(cells: int, step: int) -> Plane:
-    """Return the matrix (px, cells + 2) that interpolates a row of cells, with one more at each end, linearly to px."""
+    """Return the matrix (px, cells + 2) of linear interpolation from a row of cells, with one more at each end."""
     position = (np.arange(cells * step) + 0.5) / step + 0.5
     return np.maximum(0, 1 - abs(position[:, None] - np.arange(cells + 2))).astype(np.float32)
 
@@ -172,7 +171,7 @@ def _solve(rgb: Bytes, photo_size: tuple[int, int], probabilities: Plane, step: 
 
 
 def _means_of_cells(rgb: Bytes, step: int) -> Bytes:
-    """Return the means of cells of `step` px; halves of halves take a third of the time of quarters."""
+    """Return the means of cells of `step` px; halving twice takes a third of the time of quartering."""
     while step > 1:
         part = 2 if step % 2 == 0 else step
         size = (rgb.shape[1] // part, rgb.shape[0] // part)
@@ -182,12 +181,12 @@ def _means_of_cells(rgb: Bytes, step: int) -> Bytes:
 
 
 def _on_cells(probabilities: Plane, photo_size: tuple[int, int], size: tuple[int, int], step: int) -> Plane:
-    """Return the mask on `size` (width, height) cells of `step` px, of which the last may lie beyond the photo."""
+    """Return the mask on `size` (width, height) cells of `step` px; the last ones may extend beyond the photo."""
     rows, columns = probabilities.shape
-    least = (min(columns, size[0]), min(rows, size[1]))
-    if least != (columns, rows):
-        probabilities = np.asarray(cv2.resize(probabilities, least, interpolation=cv2.INTER_AREA), np.float32)
-    x, y = (step * cells / pixels for cells, pixels in zip(least, photo_size, strict=True))
+    reduced = (min(columns, size[0]), min(rows, size[1]))
+    if reduced != (columns, rows):
+        probabilities = np.asarray(cv2.resize(probabilities, reduced, interpolation=cv2.INTER_AREA), np.float32)
+    x, y = (step * cells / pixels for cells, pixels in zip(reduced, photo_size, strict=True))
     positions = np.array([[x, 0, 0.5 * x - 0.5], [0, y, 0.5 * y - 0.5]], np.float64)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(
@@ -196,7 +195,7 @@ def _on_cells(probabilities: Plane, photo_size: tuple[int, int], size: tuple[int
 
 
 def _band(alpha: Plane) -> Bytes:
-    """Return 1 where alpha is between, or changes from a cell to the next, and in the cells around."""
+    """Return 1 where alpha is fractional or changes between neighbouring cells, and in the cells around."""
     uncertain = ((alpha > 0.002) & (alpha < 0.998)).view(np.uint8)
     solid = (alpha > 0.5).view(np.uint8)
     around = np.ones((3, 3), np.uint8)
@@ -215,7 +214,7 @@ def _blur(planes: Plane, radius: int) -> Plane:
 def guided_coefficients(photo: Plane, mask: Plane, radius: int) -> tuple[Plane, Plane]:
     """Return (slope, offset) such that alpha = slope . photo + offset: He et al., eq. 19 to 21, colour guide.
 
-    `photo` is float32 (3, rows, columns) in 0..1, `mask` (rows, columns) in 0..1; so are slope and offset in shape.
+    `photo` is float32 (3, rows, columns) in 0..1, `mask` (rows, columns) in 0..1; slope and offset have these shapes.
     """
     mean_mask, mean_photo = _blur(mask, radius), _blur(photo, radius)
     cr, cg, cb = _blur(photo * mask, radius) - mean_photo * mean_mask
@@ -237,10 +236,10 @@ def guided_coefficients(photo: Plane, mask: Plane, radius: int) -> tuple[Plane, 
 
 
 def smooth_colours(photo: Plane, alpha: Plane, step: int) -> tuple[Plane, Plane]:
-    """Return the smooth (subject, background) colours from which Forte's last step starts.
+    """Return the smooth (subject, background) colours, the input of Forte's last step.
 
-    `photo` is float32 (3, rows, columns) in 0..1, as both of what is returned; `alpha` (rows, columns) in 0..1; a
-    cell is `step` px.
+    `photo` and both results are float32 (3, rows, columns) in 0..1; `alpha` is (rows, columns) in 0..1; a cell is
+    `step` px.
     """
     clear = 1 - alpha
     subject, background = photo, photo

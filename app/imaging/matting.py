@@ -1,12 +1,12 @@
 """Closed-form alpha matting: hair and fur, from the photo's own colours.
 
 Levin, Lischinski, Weiss: A Closed-Form Solution to Natural Image Matting, TPAMI 2008. In every window of 3 x 3 pixels
-alpha is taken to be a linear function of the colours; what the windows say together is a sparse symmetric matrix, the
-matting Laplacian. Alpha is known where the model is sure, and solved for in the band between.
+alpha is assumed to be a linear function of the colours; all windows together give a sparse symmetric matrix, the
+matting Laplacian. Alpha is known where the model is certain, and solved in the band between.
 
-The matrix is built for the pixels of that band only, 25 numbers each, and solved by multigrid. The answer is
-pymatting's, within a hundredth, in a twentieth of its memory and without numba, which takes a minute to compile itself
-on every fresh machine.
+The matrix is built only for the pixels of that band, 25 numbers each, and solved by multigrid. The result equals
+pymatting's within a hundredth, in a twentieth of its memory and without numba, which takes a minute to compile on every
+new machine.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ Indices = NDArray[np.int64]
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255
 # Keeps a window of one colour regular: Levin's epsilon, per pixel of the window.
 EPSILON = 1e-7 / 9
-# An alpha of 8 bits does not get better after that.
+# More does not improve an alpha of 8 bits.
 TOLERANCE, ITERATIONS = 1e-4, 60
-# The first guess comes from half the scale, down to this many px on the longer side.
-COARSEST_SIDE = 256
-# Bytes of the solver: per pixel of the photo, per unknown one, and for what is worked on at once.
+# The first guess is solved at half the scale, recursively down to this many px on the longer side.
+MIN_SIDE = 256
+# Bytes of the solver: per pixel of the photo, per unknown pixel, and for buffers.
 PLANES, STENCIL, FIXED = 16, 260, 20_000_000
-# So many pixels take about 13 s on one core; where there are more, a smaller scale is solved.
-MOST_UNKNOWN = 500_000
-# What is worked on at once while the matrix is built: rows of the photo, then pixels of the band.
+# This many take about 13 s on one core; more are solved at a smaller scale.
+MAX_UNKNOWN = 500_000
+# Rows of the photo, and pixels of the band, processed at once while the matrix is built.
 STRIP, CHUNK = 32, 8192
 
 
 def draw_trimap(mask: Bytes, trimap: Trimap) -> Bytes:
-    """Return where alpha is known: 255 in the subject, 0 outside, 128 where it is to be solved for.
+    """Return the trimap of a model's mask (0..255): 255 in the subject, 0 in the background, 128 where unknown.
 
-    `mask` is the model's, 0..255; `trimap` says how far it is trusted. Beyond the photo the background goes on.
+    Beyond the photo's border is background.
     """
     subject, background = (mask > trimap.foreground).astype(np.uint8), (mask < trimap.background).astype(np.uint8)
     if trimap.erode:
@@ -61,34 +61,34 @@ def _eroded(area: Bytes, window: Bytes, beyond: int) -> Bytes:
 
 
 def can_be_solved(known: Bytes) -> bool:
-    """Tell whether a trimap has a known part of each kind and an unknown one, in a photo of at least one window."""
+    """Return whether a trimap has subject, background and unknown pixels, and at least the size of a window."""
     return min(known.shape) >= 3 and all((known == value).any() for value in (BACKGROUND, UNKNOWN, FOREGROUND))
 
 
 def solver_bytes(pixels: int, unknown: int) -> int:
-    """Return the bytes that `solve_alpha` takes at its peak: a fit to measured ones, between them and twice them."""
+    """Return the peak memory of `solve_alpha` in bytes: fitted to measurements, at most twice the measured peak."""
     return PLANES * pixels + STENCIL * unknown + FIXED
 
 
 def fitting_scale(known: Bytes, room: int) -> float:
-    """Return the largest scale, up to 1, at which a trimap can be solved in `room` bytes and in good time."""
+    """Return the maximum scale, up to 1, at which a trimap can be solved in `room` bytes and acceptable time."""
     pixels, unknown = known.size, int(np.count_nonzero(known == UNKNOWN))
-    in_time = min(1.0, (MOST_UNKNOWN / max(unknown, 1)) ** 0.5)
+    in_time = min(1.0, (MAX_UNKNOWN / max(unknown, 1)) ** 0.5)
     if in_time == 1 and solver_bytes(pixels, unknown) <= room:
         return 1.0
     in_room = (max(room - FIXED, 0) / (PLANES * pixels + STENCIL * unknown)) ** 0.5
-    least = min(1.0, COARSEST_SIDE / max(known.shape))
-    return float(max(min(in_time, in_room), least))
+    min_scale = min(1.0, MIN_SIDE / max(known.shape))
+    return float(max(min(in_time, in_room), min_scale))
 
 
 def solve_alpha(photo: Bytes, known: Bytes, guess: Bytes) -> Bytes:
     """Return alpha, uint8 (height, width), of a photo, uint8 (height, width, 3).
 
-    `known` is a trimap that can be solved; `guess`, such as the model's mask, is where the search for the rest begins.
+    `known` is a trimap that can be solved; `guess`, such as the model's mask, is the start of the iteration.
     """
     start = np.where(known == UNKNOWN, guess, known)
     height, width = known.shape
-    if max(height, width) >= 2 * COARSEST_SIDE and min(height, width) >= 6:
+    if max(height, width) >= 2 * MIN_SIDE and min(height, width) >= 6:
         half = (-(-width // 2), -(-height // 2))
         small, small_guess = (cv2.resize(plane, half, interpolation=cv2.INTER_AREA) for plane in (photo, start))
         coarse = solve_alpha(np.asarray(small, np.uint8), scale_trimap(known, half), np.asarray(small_guess, np.uint8))
@@ -103,14 +103,14 @@ def solve_alpha(photo: Bytes, known: Bytes, guess: Bytes) -> Bytes:
 
 
 def scale_trimap(known: Bytes, size: tuple[int, int]) -> Bytes:
-    """Return a trimap scaled down to `size` (width, height): known only where all of it is."""
+    """Return a trimap scaled down to `size` (width, height): known only where all source pixels are."""
     small = np.asarray(cv2.resize(known, size, interpolation=cv2.INTER_AREA), np.uint8)
     small[(small != BACKGROUND) & (small != FOREGROUND)] = UNKNOWN
     return small
 
 
 def _laplacian(photo: Bytes, unknown: NDArray[np.bool_]) -> Grid:
-    """Return the rows of the matting Laplacian (Levin et al., eq. 12) that belong to the unknown pixels."""
+    """Return the rows of the matting Laplacian (Levin et al., eq. 12) for the unknown pixels."""
     height, width = unknown.shape
     positions = np.flatnonzero(unknown)
     values = np.empty((25, len(positions)), np.float32)
@@ -127,7 +127,7 @@ def _laplacian(photo: Bytes, unknown: NDArray[np.bool_]) -> Grid:
 
 
 class _Strip:
-    """Some rows of the photo with the statistics of the window around each pixel: flat, in double precision."""
+    """Rows of the photo with the statistics of the window around each pixel: flat, in double precision."""
 
     def __init__(self, photo: Bytes, *, at_top: bool, at_bottom: bool) -> None:
         height, width = photo.shape[:2]
@@ -136,39 +136,39 @@ class _Strip:
         self._width = width
         self._colours, self._mean = colours.reshape(-1, 3), mean.reshape(-1, 3)
         self._inverse = _inverse_covariance(colours, mean).reshape(-1, 6)
-        inside = np.zeros((height, width), np.float64)  # a window counts where all of it is in the photo
+        inside = np.zeros((height, width), np.float64)  # a window counts only if it is completely in the photo
         inside[1 if at_top else 0 : height - 1 if at_bottom else height, 1:-1] = 1
         self._inside = inside.ravel()
 
     def rows(self, positions: Indices) -> Doubles:
-        """Return (25, pixels): how alpha of each neighbour within 2 px counts for the pixels at `positions`."""
+        """Return (25, pixels): the weights of each neighbour within 2 px of the pixels at `positions`."""
         values = np.empty((5, 5, len(positions)))
         own, windows = self._colours[positions], np.empty((3, 3, 4, len(positions)))
         count = np.zeros(len(positions))
         for y in range(3):
             for x in range(3):
-                centre = self._beside(positions, y - 1, x - 1)
-                inside = self._inside[centre]  # around the photo's edge `centre` wraps, but only to other edges
+                centre = self._neighbours(positions, y - 1, x - 1)
+                inside = self._inside[centre]  # at the photo's edge `centre` wraps, but only to other edges
                 mean = self._mean[centre]
                 slope = _times(self._inverse[centre], own - mean) * (inside / 9)
                 windows[y, x, :3], windows[y, x, 3] = slope, inside / 9 - (slope * mean.T).sum(axis=0)
                 count += inside
-        sums = np.stack(_reaching(np.stack(_reaching(windows), axis=1)), axis=1)
+        sums = np.stack(_sums_by_offset(np.stack(_sums_by_offset(windows), axis=1)), axis=1)
         for y in range(5):
             for x in range(5):
-                colours = self._colours[self._beside(positions, y - 2, x - 2)]
+                colours = self._colours[self._neighbours(positions, y - 2, x - 2)]
                 values[y, x] = -(sums[y, x, :3] * colours.T).sum(axis=0) - sums[y, x, 3]
         values[2, 2] += count
         return values.reshape(25, -1)
 
-    def _beside(self, positions: Indices, down: int, right: int) -> Indices:
+    def _neighbours(self, positions: Indices, down: int, right: int) -> Indices:
         return np.asarray(np.clip(positions + (down * self._width + right), 0, len(self._inside) - 1), np.int64)
 
 
-def _reaching(windows: Doubles) -> list[Doubles]:
-    """Return the sums of those of three windows side by side that reach the neighbours at -2, -1, 0, 1 and 2.
+def _sums_by_offset(windows: Doubles) -> list[Doubles]:
+    """Return, for the offsets -2, -1, 0, 1 and 2, the sum of those of three adjacent windows that contain it.
 
-    Written out: as a product of matrices it would have OpenBLAS set 32 MB aside.
+    Written out, since for a product of matrices OpenBLAS allocates 32 MB.
     """
     first, middle, last = windows
     return [first, first + middle, first + middle + last, middle + last, last]
@@ -176,7 +176,7 @@ def _reaching(windows: Doubles) -> list[Doubles]:
 
 def _inverse_covariance(colours: Doubles, mean: Doubles) -> Doubles:
     """Return rr, rg, rb, gg, gb, bb of the inverse of each window's covariance, by Cramer's rule."""
-    following = (1, 2, 0)  # red times green, green times blue, blue times red
+    following = (1, 2, 0)  # for red x green, green x blue, blue x red
     rr, gg, bb = cv2.split(cv2.blur(colours * colours, (3, 3)) - mean * mean + EPSILON)
     rg, gb, rb = cv2.split(cv2.blur(colours * colours[..., following], (3, 3)) - mean * mean[..., following])
     first = (gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb)

@@ -1,8 +1,8 @@
 """Conjugate gradients with a multigrid preconditioner, for a symmetric matrix over some pixels of an image.
 
-The matrix is kept as a stencil: one row of values per neighbour, one column per unknown pixel. Coarser grids join
-2 x 2 pixels (plain aggregation: Braess, Towards algebraic multigrid for elliptic problems of second order, Computing
-1995), so that every coarse matrix has a 3 x 3 stencil. Pixels are smoothed with the l1-Jacobi method (Baker, Falgout,
+The matrix is stored as a stencil: one row of values per neighbour, one column per unknown pixel. Coarser grids
+aggregate 2 x 2 pixels (plain aggregation: Braess, Towards algebraic multigrid for elliptic problems of second order,
+Computing 1995), so that every coarse matrix has a 3 x 3 stencil. The smoother is the l1-Jacobi method (Baker, Falgout,
 Kolev, Yang: Multigrid smoothers for ultraparallel computing, 2011), which cannot diverge in single precision.
 """
 
@@ -18,11 +18,11 @@ __all__ = ["Grid", "solve"]
 Plane = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
-# A grid of so few pixels is not made coarser; so many sweeps solve it well enough.
-COARSEST, COARSEST_SWEEPS = 64, 20
-# Sweeps before and after the correction from the coarser grid, and how far each goes: under 2 is stable.
+# Maximum pixels of the coarsest grid, and the sweeps that solve it well enough.
+COARSEST_PIXELS, COARSEST_SWEEPS = 64, 20
+# Sweeps before and after the correction from the coarser grid, and their relaxation: stable below 2.
 SWEEPS, RELAXATION = 2, np.float32(1.4)
-# Joined pixels make the coarse matrix too stiff; its correction is stretched by this (Braess, section 4).
+# Aggregation makes the coarse matrix too stiff; its correction is multiplied by this (Braess, section 4).
 OVERCORRECTION = np.float32(1.5)
 
 
@@ -55,7 +55,7 @@ class Grid:
         return self.radius * (self.shape[1] + 1)
 
     def times(self, vector: Plane, known: Plane | None = None) -> Plane:
-        """Return the matrix times a vector over the unknown pixels; `known` (height, width) has what lies around."""
+        """Return the matrix times a vector over the unknown pixels; `known` (height, width) has the others."""
         if known is not None:
             self._plane[self._margin : self._margin + known.size] = known.ravel()
         self._plane[self.positions + self._margin] = vector
@@ -71,36 +71,36 @@ class Grid:
         return product
 
     def smooth(self, solution: Plane, right: Plane, sweeps: int) -> None:
-        """Bring `solution` nearer to the one of matrix times solution = right, in place."""
+        """Improve `solution` of matrix times solution = right, in place."""
         for _ in range(sweeps):
             solution += self._step * (right - self.times(solution))
 
     def correct(self, residual: Plane) -> Plane:
-        """Return roughly the inverse times the residual: one V-cycle, a symmetric operation."""
+        """Return an approximation of the inverse times the residual: one V-cycle, a symmetric operation."""
         solution = self._step * residual
         if self.coarser is None:
             self.smooth(solution, residual, COARSEST_SWEEPS)
             return solution
         self.smooth(solution, residual, SWEEPS - 1)
         left = residual - self.times(solution)
-        joined = np.bincount(self.parents, weights=left, minlength=len(self.coarser.positions))
-        solution += OVERCORRECTION * self.coarser.correct(joined.astype(np.float32))[self.parents]
+        aggregated = np.bincount(self.parents, weights=left, minlength=len(self.coarser.positions))
+        solution += OVERCORRECTION * self.coarser.correct(aggregated.astype(np.float32))[self.parents]
         self.smooth(solution, residual, SWEEPS)
         return solution
 
     def build_coarser(self) -> None:
-        """Add the coarser grids, down to one that is small."""
+        """Add the coarser grids, down to COARSEST_PIXELS."""
         grid = self
-        while len(grid.positions) > COARSEST:
-            grid.coarser = _joined(grid)
+        while len(grid.positions) > COARSEST_PIXELS:
+            grid.coarser = _aggregated(grid)
             grid = grid.coarser
 
 
 def solve(grid: Grid, known: Plane, start: Plane, tolerance: float, iterations: int) -> Plane:
-    """Return the values of the unknown pixels at which the matrix times the whole image is 0.
+    """Return the values of the unknown pixels for which the matrix times the whole image is 0.
 
-    `known` (height, width) holds the values around, `start` the first guess. Ends once the error has shrunk to
-    `tolerance` of the first one, or after so many `iterations`: Hestenes and Stiefel, 1952.
+    `known` (height, width) holds the values around, `start` the first guess. Ends when the error is `tolerance` of the
+    first one, or after `iterations`: Hestenes and Stiefel, 1952.
     """
     grid.build_coarser()
     solution = start.copy()
@@ -120,8 +120,8 @@ def solve(grid: Grid, known: Plane, start: Plane, tolerance: float, iterations: 
     return solution
 
 
-def _joined(grid: Grid) -> Grid:
-    """Return the grid of half the size, and tell `grid` which pixel of it each of its own belongs to."""
+def _aggregated(grid: Grid) -> Grid:
+    """Return the grid of half the size, and set the `parents` of `grid`: the coarse pixel of each of its pixels."""
     height, width = grid.shape
     shape = (-(-height // 2), -(-width // 2))
     rows, columns = np.divmod(grid.positions, width)

@@ -1,4 +1,4 @@
-"""Put a cut-out where a layout says, in one step of scaling."""
+"""Placement of a cut-out by a layout, in one step of scaling."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["is_opaque", "place"]
 def place(cutout: Image.Image, region: Box, layout: Layout) -> Image.Image:
     """Return the answer's canvas, RGBA, transparent around the cut-out.
 
-    `cutout` is RGBA and shows the photo's `region` (px of the photo at its full size) at any size of its own.
+    `cutout` is RGBA and shows the photo's `region` (px of the photo's full size) at any scale.
     """
     target = layout.target
     part = _part(cutout, region, layout.source, (target.width, target.height))
@@ -27,7 +27,7 @@ def place(cutout: Image.Image, region: Box, layout: Layout) -> Image.Image:
 
 
 def is_opaque(image: Image.Image) -> bool:
-    """Tell whether an image has nothing transparent in it."""
+    """Return whether an image has no transparent pixels."""
     return image.mode != "RGBA" or image.getchannel("A").getextrema()[0] == 255
 
 
@@ -35,11 +35,11 @@ def _part(cutout: Image.Image, region: Box, source: Box, size: tuple[int, int]) 
     """Return `source`, a part of the region, scaled to `size`."""
     across, down = cutout.width / region.width, cutout.height / region.height
     left, top = (source.left - region.left) * across, (source.top - region.top) * down
-    # In floats the sum may lie outside by a hair, which Pillow refuses.
+    # In floats the sum may be slightly outside the image, which Pillow refuses.
     right, bottom = min(left + source.width * across, cutout.width), min(top + source.height * down, cutout.height)
     if (right - left, bottom - top) == size and left == int(left) and top == int(top):
         return cutout.crop((int(left), int(top), int(right), int(bottom)))
     scaled = np.asarray(cutout.resize(size, Image.Resampling.LANCZOS, box=(left, top, right, bottom), reducing_gap=2.0))
-    # Lanczos rings past the edge: colours under alpha 0 are cleared again.
+    # Lanczos overshoots at edges, so colours under alpha 0 are cleared again.
     cleared = cv2.bitwise_and(scaled, scaled, mask=cv2.extractChannel(scaled, 3))
     return Image.fromarray(np.asarray(cleared, np.uint8), "RGBA")

@@ -1,8 +1,8 @@
-"""A fast PNG encoder: one filter for all rows, and a deflate made for speed.
+"""Fast PNG encoder: one filter for all rows, and a fast deflate.
 
-PNG (W3C, third edition, 2025) lets an encoder choose a filter per row; choosing well and deflating hard is where other
-encoders spend their time. On cut-outs the Up filter alone, with ISA-L's deflate at level 2, gives files of the size of
-zlib's level 3 in a tenth of the time.
+PNG (W3C, third edition, 2025) has a filter per row; other encoders spend their time on the choice of filters and on
+strong compression. On cut-outs the Up filter alone, with ISA-L's deflate at level 2, gives files of the size of zlib's
+level 3 in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PIL import Image
 
 try:
     from isal import isal_zlib
-except ImportError:  # there are processors that it was not built for
+except ImportError:  # not built for every processor
     HAVE_ISAL = False
 else:
     HAVE_ISAL = True
@@ -26,18 +26,18 @@ __all__ = ["COLOUR_TYPES", "available", "write_png"]
 Bytes = NDArray[np.uint8]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# PNG's number for each of Pillow's modes that are encoded here.
+# PNG's colour type of each supported mode.
 COLOUR_TYPES = {"L": 0, "RGB": 2, "RGBA": 6}
 UP = 2
 LEVEL = 2
-# Rows that are filtered at once: a copy of a strip, not of the image.
+# Rows filtered at once, to copy a strip instead of the image.
 STRIP = 64
-# Bytes of a piece of the file; each costs twelve bytes.
-PIECE = 1 << 18
+# Bytes of an IDAT chunk, at least; each chunk adds twelve bytes.
+IDAT_BYTES = 1 << 18
 
 
 def available(image: Image.Image) -> bool:
-    """Tell whether `write_png` can encode an image here."""
+    """Return whether `write_png` can encode an image on this machine."""
     return HAVE_ISAL and image.mode in COLOUR_TYPES
 
 
@@ -49,19 +49,19 @@ def write_png(image: Image.Image) -> bytes:
 
 
 def _data_chunks(rows: Bytes) -> Iterator[bytes]:
-    """Yield the IDAT chunks of some rows of bytes."""
+    """Yield the IDAT chunks of the rows."""
     deflate = isal_zlib.compressobj(LEVEL)
     pending = bytearray()
     for strip in _filtered(rows):
         pending += deflate.compress(strip)
-        if len(pending) >= PIECE:
+        if len(pending) >= IDAT_BYTES:
             yield from _chunk(b"IDAT", bytes(pending))
             pending.clear()
     yield from _chunk(b"IDAT", bytes(pending + deflate.flush()))
 
 
 def _filtered(rows: Bytes) -> Iterator[Bytes]:
-    """Yield strips of rows, each row as its difference to the one above behind the filter's number (section 9.2)."""
+    """Yield strips of rows, each as the filter's number and the difference to the row above (section 9.2)."""
     above = np.zeros(rows.shape[1], np.uint8)
     for top in range(0, rows.shape[0], STRIP):
         strip = rows[top : top + STRIP]

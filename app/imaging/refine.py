@@ -1,4 +1,4 @@
-"""From the model's coarse mask to colours and alpha at the photo's size, in the way that was asked for."""
+"""Refinement of the model's coarse mask to colours and alpha at the photo's size, by the options."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ CROSS = np.asarray(cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)), np.uint8)
 
 
 class Refiner:
-    """Refine one photo; `matting_scale` then says at which scale alpha was solved for, None if it was not."""
+    """Refiner of one photo; `matting_scale` is then the scale at which alpha was solved, None without matting."""
 
     def __init__(self, options: RemovalOptions, room: int) -> None:
-        """Take over what was asked for, and how many bytes of memory it may take."""
+        """Take the options, and the bytes of memory that refining may use."""
         self._options = options
         self._room = room
         self.matting_scale: float | None = None
@@ -43,7 +43,7 @@ class Refiner:
         return subject_colours(photo, alpha), alpha
 
     def _matted(self, photo: Bytes, mask: Bytes) -> Bytes:
-        """Return alpha solved for at the largest scale that fits; the mask itself where it leaves nothing to solve."""
+        """Return alpha solved at the maximum scale that fits; the mask itself if there is nothing to solve."""
         known = matting.draw_trimap(mask, self._options.trimap)
         if not matting.can_be_solved(known):
             return mask
@@ -63,7 +63,7 @@ class Refiner:
 
 
 def smooth_mask(mask: Bytes) -> Bytes:
-    """Return a mask of 0 and 255 with a smooth border, without specks and hairs: what rembg calls post-processing."""
+    """Return a mask of 0 and 255 with a smooth border, without specks and hairs (rembg's post-processing)."""
     opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, CROSS)
     blurred = cv2.GaussianBlur(opened.astype(np.float32), (17, 17), 2, borderType=cv2.BORDER_REFLECT)
     return np.where(blurred < 127, np.uint8(0), np.uint8(255))

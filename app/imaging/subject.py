@@ -1,4 +1,4 @@
-"""What the model saw: how sure it is, and where. Read from its raw output, before anything is stretched."""
+"""Confidence and box of the subject, from the model's raw output before scaling."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from app.removal import Box
 __all__ = ["confidence_of", "raw_box", "stretch", "visible_box"]
 
 SUBJECT = 0.5
-# Fewer cells than this share of the grid are no subject, however sure the model is of them.
-SMALLEST_SHARE = 0.001
-# Alpha under this (of 255) is not seen by anybody.
+# Fewer cells than this share of the grid are not a subject, at any probability.
+MIN_SHARE = 0.001
+# Alpha below this (of 255) is invisible.
 VISIBLE = 13
 
 
@@ -23,20 +23,20 @@ def confidence_of(probabilities: NDArray[np.float32]) -> float:
     Under 0.5 means that there is no subject.
     """
     flat = probabilities.ravel()
-    count = max(int((flat >= SUBJECT).sum()), round(flat.size * SMALLEST_SHARE), 1)
+    count = max(int((flat >= SUBJECT).sum()), round(flat.size * MIN_SHARE), 1)
     return float(np.partition(flat, flat.size - count)[-count:].mean())
 
 
 def raw_box(probabilities: NDArray[np.float32]) -> Box:
-    """Return the box around the subject's cells, on the model's grid; empty when there are none."""
+    """Return the box of the subject's cells, on the model's grid; empty if there are none."""
     return _box_of(probabilities >= SUBJECT)
 
 
 def visible_box(alpha: NDArray[np.uint8], raw: Box, grid: Size) -> Box:
-    """Return the box around what can be seen of the subject, in px of `alpha` (uint8).
+    """Return the box of the subject's visible part, in px of `alpha` (uint8).
 
-    `raw` on its `grid` (width, height) says where the subject is; two cells around it are looked at, so that a faint
-    speck elsewhere does not count.
+    `raw` is the subject's box on the model's `grid` (width, height); only it and two cells around it are searched, so
+    that a faint speck elsewhere does not count.
     """
     size = (alpha.shape[1], alpha.shape[0])
     wide = Box(raw.top - 2, raw.left - 2, raw.width + 4, raw.height + 4) if raw.width else Box()
@@ -46,7 +46,7 @@ def visible_box(alpha: NDArray[np.uint8], raw: Box, grid: Size) -> Box:
 
 
 def stretch(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Stretch to 0..1 as rembg does, unless there is no subject: then noise would become one."""
+    """Scale to the full range 0..1 as rembg does, except without a subject: noise would become one."""
     low, high = float(probabilities.min()), float(probabilities.max())
     if high < SUBJECT or high <= low:
         return probabilities

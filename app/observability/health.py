@@ -1,4 +1,4 @@
-"""How the service is: what /health, /health/live and /health/ready report."""
+"""State of the service, as reported by /health and /health/ready."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WARNING_SHARE, CRITICAL_SHARE = 0.7, 0.9
 
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
-    """Resident memory of this worker and its engines against what the container may use, in MB."""
+    """Resident memory of this worker and its engines, and the container's limit, in MB."""
 
     rss_mb: int
     limit_mb: int
@@ -35,7 +35,7 @@ class MemoryUse:
 
 
 class HealthMonitor:
-    """Look at the pool and the memory of its processes."""
+    """Monitor of the engine pool and the memory of its processes."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class HealthMonitor:
         }
 
     def readiness(self) -> tuple[bool, str, str]:
-        """Return (ready, reason, what to do): ready once a real inference has succeeded."""
+        """Return (ready, reason, advice): ready once a real inference has succeeded."""
         status = self._pool.status()
         if self._pool.queue.closing:
             return False, "The server is shutting down.", ""
@@ -90,12 +90,12 @@ class HealthMonitor:
 def _overall(status: PoolStatus, checks: dict[str, bool | None]) -> str:
     if not (checks["app"] and checks["model"]):
         return "unhealthy"
-    everything = status.ready == status.engines and checks["memory"] and checks["redis"] is not False
-    return "healthy" if everything else "degraded"
+    all_well = status.ready == status.engines and checks["memory"] and checks["redis"] is not False
+    return "healthy" if all_well else "degraded"
 
 
 def _all_up(states: list[bool | None]) -> bool | None:
-    """Return whether everything that uses Redis reaches it; None where nothing uses it."""
+    """Return whether all users of Redis reach it; None if Redis is not used."""
     used = [state for state in states if state is not None]
     return all(used) if used else None
 
@@ -108,5 +108,5 @@ def _memory_use(engine_pids: tuple[int, ...]) -> MemoryUse:
 def _resident(pid: int) -> int:
     try:
         return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:  # it has just ended
+    except psutil.Error:  # the process has just ended
         return 0

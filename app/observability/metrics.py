@@ -1,7 +1,7 @@
-"""Metrics: the table of all metrics, and the object that counts them; without Flask, in the web process alone.
+"""Table of all metrics, and their counter in a web process. No Flask.
 
-With PROMETHEUS_MULTIPROC_DIR, as gunicorn sets it, values are in files that all workers share; without it (tests,
-`flask run`) they are this application's own.
+With PROMETHEUS_MULTIPROC_DIR, set by gunicorn.conf.py, values are in files shared by all workers; without it (tests,
+`flask run`) they belong to one application.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ RATIOS = (0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 50)
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric; `workers` says how the gauges of living workers become one number."""
+    """One metric; `workers` is the aggregation of a gauge over living workers."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -51,7 +51,7 @@ class Metric:
 
 
 METRICS = (
-    Metric("requests_total", "counter", ("method", "endpoint", "status"), "Requests that were answered."),
+    Metric("requests_total", "counter", ("method", "endpoint", "status"), "Answered requests."),
     Metric(
         "request_duration_seconds",
         "histogram",
@@ -60,19 +60,23 @@ METRICS = (
         buckets=REQUEST_SECONDS,
     ),
     Metric(
-        "stage_duration_seconds", "histogram", ("stage",), "Seconds of one stage of a photo.", buckets=STAGE_SECONDS
+        "stage_duration_seconds",
+        "histogram",
+        ("stage",),
+        "Seconds of one stage of processing a photo.",
+        buckets=STAGE_SECONDS,
     ),
-    Metric("queue_depth", "gauge", (), "Photos that wait for an engine."),
-    Metric("inflight", "gauge", (), "Requests that are being answered, those to /metrics not counted."),
-    Metric("rejected_total", "counter", ("reason",), "Requests that were turned away, by the code of the error."),
-    Metric("engine_restarts_total", "counter", ("reason",), "Engines that were replaced."),
+    Metric("queue_depth", "gauge", (), "Photos waiting for an engine."),
+    Metric("inflight", "gauge", (), "Requests in progress, except those to /metrics."),
+    Metric("rejected_total", "counter", ("reason",), "Rejected requests, by error code."),
+    Metric("engine_restarts_total", "counter", ("reason",), "Replaced engines."),
     Metric(
         "engine_memory_bytes",
         "gauge",
         (),
-        "Resident memory of all engines, each at its highest after a stage of its last photo.",
+        "Resident memory of all engines, each the maximum after a stage of its last photo.",
     ),
-    Metric("input_megapixels", "histogram", (), "Megapixels of a photo as it was sent.", buckets=MEGAPIXELS),
+    Metric("input_megapixels", "histogram", (), "Megapixels of a photo as sent.", buckets=MEGAPIXELS),
     Metric("output_bytes", "histogram", (), "Bytes of a result.", buckets=BYTES),
     Metric(
         "compression_ratio", "histogram", (), "Bytes of a photo divided by the bytes of its result.", buckets=RATIOS
@@ -81,16 +85,16 @@ METRICS = (
         "ratelimit_storage_up",
         "gauge",
         (),
-        "1 while every worker reaches the storage of the rate limits, 0 while one falls back to its own memory.",
+        "1 while every worker reaches the storage of the rate limits, 0 while any uses its own memory instead.",
         workers="livemin",
     ),
     Metric(
         "cache_requests_total",
         "counter",
         ("result",),
-        "Results looked for in the cache: hit, miss, or error where Redis could not be asked.",
+        "Look-ups in the result cache: hit, miss, or error if Redis was unavailable.",
     ),
-    Metric("model_info", "gauge", ("name", "sha256", "provider"), "1 for the model that is in use.", workers="livemax"),
+    Metric("model_info", "gauge", ("name", "sha256", "provider"), "1 for the model in use.", workers="livemax"),
 )
 
 P = ParamSpec("P")
@@ -105,7 +109,7 @@ def _harmless(
     def guarded(self: Metrics, /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             method(self, *args, **kwargs)
-        except Exception:  # no photo may fail, and no engine go unkept, for a number
+        except Exception:  # an error in a metric must not fail a request or an engine
             log.exception("metrics.failed")
 
     return guarded
@@ -123,11 +127,13 @@ class Metrics(EngineObserver):
         self._define()
         self._memory: dict[int, int] = {}
         self._lock = threading.Lock()
-        for reason in RestartReason:  # a rate needs the zero before the first event
+        for reason in RestartReason:  # a rate needs a zero before the first event
             self._counters["engine_restarts_total"].labels(reason.value)
         for lookup in Lookup if settings.cache_url else ():
             self._counters["cache_requests_total"].labels(lookup.value)
-        self._gauges["ratelimit_storage_up"].set(1)  # until the first sample: 0 would be an alarm at every start
+        self._gauges["ratelimit_storage_up"].set(
+            1
+        )  # until the first sample, since 0 would raise an alarm at every start
 
     def _define(self) -> None:
         registry = None if self._folder else self._registry
@@ -152,13 +158,13 @@ class Metrics(EngineObserver):
 
     @_harmless
     def set_state(self, queue_depth: int, *, storage_up: bool) -> None:
-        """Set the gauges of the present state."""
+        """Set the gauges of the current state."""
         self._gauges["queue_depth"].set(queue_depth)
         self._gauges["ratelimit_storage_up"].set(storage_up)
 
     @_harmless
     def set_model(self, name: str, sha256: str, provider: str) -> None:
-        """Publish a model that is in use."""
+        """Publish a model in use."""
         self._gauges["model_info"].labels(name, sha256, provider).set(1)
 
     # Called by the result cache.
@@ -172,7 +178,7 @@ class Metrics(EngineObserver):
 
     @_harmless
     def removed(self, request: RemovalRequest, result: RemovalResult) -> None:
-        """Count a photo that was processed."""
+        """Count a processed photo."""
         width, height = result.input_size
         for stage, milliseconds in result.stages_ms.items():
             self._histograms["stage_duration_seconds"].labels(stage).observe(milliseconds / 1000)
@@ -189,7 +195,7 @@ class Metrics(EngineObserver):
 
     @_harmless
     def replaced(self, reason: RestartReason) -> None:
-        """Count an engine that was replaced."""
+        """Count a replaced engine."""
         self._counters["engine_restarts_total"].labels(reason.value).inc()
 
     # Called by the hooks of HTTP requests.
@@ -201,7 +207,7 @@ class Metrics(EngineObserver):
 
     @_harmless
     def request_answered(self, *, method: str, endpoint: str, status: int, error_code: str, seconds: float) -> None:
-        """Count an answer, by its error code too where the request was rejected."""
+        """Count an answer, and also its error code if the request was rejected."""
         known = method if method in METHODS else "other"
         self._counters["requests_total"].labels(known, endpoint, str(status)).inc()
         self._histograms["request_duration_seconds"].labels(endpoint).observe(seconds)

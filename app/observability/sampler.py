@@ -1,4 +1,4 @@
-"""Sampler of the metrics that no event reports: gauges of the present state, and the model in use."""
+"""Sampler of metrics without events: gauges of the current state, and the model in use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.settings import Settings
 
 __all__ = ["MetricsSampler"]
 
-# Interval of the samples: another worker than this may be asked for them.
+# Interval of the samples; a scrape may reach another worker, which reads the last sample.
 SAMPLE_SECONDS = 1.0
 
 
@@ -45,7 +45,7 @@ class MetricsSampler:
         self._stopped.set()
 
     def sample(self) -> None:
-        """Set the gauges of the present state."""
+        """Set the gauges of the current state."""
         self._metrics.set_state(self._pool.queue.depth, storage_up=self._storage_up() is not False)
 
     def _run(self) -> None:
@@ -54,13 +54,13 @@ class MetricsSampler:
             self._publish_model()
 
     def _publish_model(self) -> None:
-        """Publish which model an engine has been seen at work with, once for each provider."""
+        """Publish the model once an engine has run it, once per provider."""
         provider = self._pool.status().provider
         if not provider or provider == self._provider:
             return
         model = REGISTRY[self._settings.model_name]
         if path := weights.find(model, self._settings.rembg_home):
-            with suppress(OSError), path.open("rb") as file:  # tried again with the next sample
+            with suppress(OSError), path.open("rb") as file:  # retried with the next sample
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
                 self._metrics.set_model(model.name, digest, provider)
                 self._provider = provider

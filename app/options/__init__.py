@@ -1,1 +1,1 @@
-"""Options of a removal: from the text of a request, a preset or a command line to checked values."""
+"""Options of a removal, parsed from the text of a request or a preset."""

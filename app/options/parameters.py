@@ -1,7 +1,7 @@
-"""Parameters of requests: their declaration in every dialect, the table of the native one, and how they are parsed.
+"""Parameters of requests: declaration in every dialect, table of the native dialect, and parsing.
 
-A native parameter is declared once, in PARAMETERS. Its value goes to the field of the same name in `NativeRequest` if
-there is one, else in `RemovalOptions`.
+A native parameter is declared once, in PARAMETERS. Its value is passed to the field of the same name in
+`NativeRequest` if there is one, else in `RemovalOptions`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ Support = Literal["same", "partly", "ignored", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a dialect: how its text is parsed; its values, default and effect in words.
+    """One parameter of a dialect: parser; values, default and effect in words.
 
-    The other fields are for dialects of other services: `error` is remove.bg's code of a bad value, `support` says how
-    much of its effect there it has here, `idle` lists the values with which it has no effect there either.
+    The other fields are for dialects of other services: `error` is remove.bg's code for an invalid value, `support` is
+    the degree of support here, `idle` lists the values without effect in the other service either.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class ParsedRequest:
-    """The parameters of a request: options for the engine, and the names of parameters that have no effect."""
+    """Parsed parameters of a request: options for the engine, and names of parameters without effect."""
 
     options: RemovalOptions
     ignored: frozenset[str] = frozenset()
@@ -60,14 +60,14 @@ class ParsedRequest:
 
 @dataclass(frozen=True, slots=True)
 class NativeRequest(ParsedRequest):
-    """A request of the native dialect: options for the engine, and the decisions of the web process."""
+    """A request of the native dialect: options for the engine, and options of the web process."""
 
     on_error: Literal["fail", "original"] = "fail"
     save: bool = False
 
 
 def by_name(*parameters: Parameter) -> dict[str, Parameter]:
-    """Return the table of a dialect."""
+    """Return parameters as a table by name."""
     return {parameter.name: parameter for parameter in parameters}
 
 
@@ -77,28 +77,28 @@ PARAMETERS = by_name(
         values.choice("PNG", "JPEG", "WEBP", "ZIP", "AUTO", also={"JPG": "JPEG"}),
         "PNG, JPEG (JPG), WEBP, ZIP, AUTO",
         "PNG",
-        "Format of the answer; ZIP holds color.jpg and alpha.png; AUTO goes by the Accept header.",
+        "Output format; ZIP contains color.jpg and alpha.png; AUTO follows the Accept header.",
     ),
     Parameter(
         "quality",
         values.whole_number(10, 100),
         "10–100",
         "85",
-        "Quality of JPEG and WEBP; for PNG the effort, and under 60 a palette of 256 colours.",
+        "JPEG and WEBP quality; for PNG the compression effort, and below 60 a palette of 256 colours.",
     ),
     Parameter(
         "max_width",
         values.whole_number(100, 4000),
         "100–4000",
         "none",
-        "Widest the answer may be, px; aspect ratio kept, never upscaled.",
+        "Maximum width of the answer, px; aspect ratio kept, never upscaled.",
     ),
     Parameter(
         "max_height",
         values.whole_number(100, 4000),
         "100–4000",
         "none",
-        "Highest the answer may be, px; aspect ratio kept, never upscaled.",
+        "Maximum height of the answer, px; aspect ratio kept, never upscaled.",
     ),
     Parameter(
         "background",
@@ -108,28 +108,28 @@ PARAMETERS = by_name(
         "Colour behind the subject.",
     ),
     Parameter("model", values.text, "a name in MODELS_ALLOWED", "MODEL_NAME", "Model to use."),
-    Parameter("mask_only", values.boolean, "bool", "false", "Answer with the mask, grey, instead of the picture."),
+    Parameter("mask_only", values.boolean, "bool", "false", "Answer with the greyscale mask instead of the picture."),
     Parameter("crop", values.boolean, "bool", "false", "Crop to the subject."),
     Parameter(
         "crop_margin",
         values.margins,
         "1, 2 or 4 of NNpx (to 500px) or NN% (to 50%)",
         "0",
-        "Margin kept around the subject when cropping; % is of the subject's box; never beyond the photo.",
+        "Margin around the subject with crop; % of the subject's box; never beyond the photo.",
     ),
     Parameter(
         "refine",
         values.choice("none", "edges", "matting"),
         "none, edges, matting",
         "edges",
-        "edges: sharpen the mask and clean the subject's colours along it; matting: find hair and fur, in seconds.",
+        "edges: sharpen the mask and clean the colours along it; matting: alpha for hair and fur, takes seconds.",
     ),
     Parameter(
         "on_error",
         values.choice("fail", "original"),
         "fail, original",
         "fail",
-        "original: when memory, time or an engine fails, answer with the image as it was sent, and X-Fallback; "
+        "original: on lack of memory, timeout or engine crash, return the uploaded image unchanged, with X-Fallback; "
         "**its metadata (EXIF, GPS) is still in it**.",
     ),
     Parameter(
@@ -137,36 +137,38 @@ PARAMETERS = by_name(
         values.boolean,
         "bool",
         "false",
-        "Answer 422 UNKNOWN_FOREGROUND when the model sees no subject.",
+        "Answer 422 UNKNOWN_FOREGROUND if the model finds no subject.",
     ),
-    Parameter("save", values.boolean, "bool", "false", "Also keep the result in OUTPUT_DIR; X-Saved-As names it."),
+    Parameter(
+        "save", values.boolean, "bool", "false", "Also store the result in OUTPUT_DIR, under the name in X-Saved-As."
+    ),
 )
 
-# Fields of NativeRequest that are parameters; all other parameters are options of the engine.
-_DECISIONS = {field.name for field in fields(NativeRequest)} & set(PARAMETERS)
+# Parameters that the web process handles; all others are options of the engine.
+_WEB_OPTIONS = {field.name for field in fields(NativeRequest)} & set(PARAMETERS)
 
 
 def parse_native(texts: Fields, *, models: tuple[str, ...], longest_side: int, accepted_format: str) -> NativeRequest:
-    """Parse native fields; the first of `models` is the default, `accepted_format` is the meaning of AUTO."""
+    """Parse native fields; the first of `models` is the default, `accepted_format` replaces AUTO."""
     parsed = parse_fields(texts, PARAMETERS)
     ignored = names_without_effect(texts, parsed, PARAMETERS)
     if parsed.get("format") == "AUTO":
         parsed["format"] = accepted_format
     if parsed.setdefault("model", models[0]) not in models:
         raise not_one_of("model", parsed["model"], models)
-    decisions = {name: parsed.pop(name) for name in _DECISIONS & set(parsed)}
-    return NativeRequest(RemovalOptions(longest_side=longest_side, **parsed), ignored, **decisions)
+    web_options = {name: parsed.pop(name) for name in _WEB_OPTIONS & set(parsed)}
+    return NativeRequest(RemovalOptions(longest_side=longest_side, **parsed), ignored, **web_options)
 
 
 def parse_fields(texts: Fields, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
-    """Parse the known fields of a dialect; raise InvalidParameter that names the first bad one."""
+    """Parse the known fields of a dialect; raise InvalidParameter for the first invalid one."""
     return {name: _parsed(name, parameters[name].kind, text) for name, text in texts.items() if name in parameters}
 
 
 def names_without_effect(
     texts: Fields, parsed: Mapping[str, Any], parameters: Mapping[str, Parameter]
 ) -> frozenset[str]:
-    """Return the names of unknown parameters, of files sent as texts, and of what is ignored here."""
+    """Return the names of unknown parameters, of file parameters sent as text, and of unsupported ones."""
     unknown = {name for name in texts if name not in parameters or parameters[name].is_file}
     ignored = {
         name
@@ -177,7 +179,7 @@ def names_without_effect(
 
 
 def not_one_of(name: str, value: str, allowed: Iterable[str], *, why: str = "", solution: str = "") -> InvalidParameter:
-    """Return the error for a value that is not among the allowed ones; `why` is added to its message."""
+    """Return the error for a value that is not allowed; `why` is appended to its message."""
     return InvalidParameter(
         f"Parameter {name!r} must be one of {', '.join(allowed)}.{why}",
         details=f"got {value[:100]!r}",

@@ -1,4 +1,4 @@
-"""Named sets of parameters. A preset is text fields like those of a request, so the same rules hold for both."""
+"""Presets: named sets of parameters, as text fields that are parsed like those of a request."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ BUILT_IN: dict[str, Preset] = {
 
 
 def load_presets(path: Path | None) -> dict[str, Preset]:
-    """Return the built-in presets and those of a JSON file, `{"name": {"parameter": value}}`.
+    """Return the built-in presets and those of a JSON file `{"name": {"parameter": value}}`.
 
-    Raise SettingsError that says what is wrong with the file.
+    Raise SettingsError if the file is invalid.
     """
     if path is None:
         return BUILT_IN
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
-            raise ValueError("it must hold one JSON object")
+            raise ValueError("the file must contain one JSON object")
         return BUILT_IN | {name: _checked(name, fields) for name, fields in content.items()}
     except (OSError, ValueError, InvalidParameter) as error:
         raise SettingsError(SettingProblem.of("PRESETS_FILE", str(path), str(error))) from None
@@ -60,7 +60,7 @@ def _checked(name: str, fields: object) -> Preset:
 
 
 def apply_preset(fields: Mapping[str, str], presets: Mapping[str, Preset]) -> dict[str, str]:
-    """Return the fields on top of those of the preset they name; raise InvalidParameter for an unknown name."""
+    """Return the fields, merged over those of their preset; raise InvalidParameter for an unknown preset."""
     explicit = dict(fields)
     name = explicit.pop("preset", None)
     if name is None:

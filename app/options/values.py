@@ -1,6 +1,6 @@
-"""Kinds of values: how a request's text is parsed, and what it may be, as JSON Schema for the API's description.
+"""Kinds of values: a parser of a request's text, and the JSON Schema for the API description.
 
-What parses raises ValueError with what it wants instead.
+Parsers raise ValueError with a description of the allowed values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Kind", "boolean", "choice", "colour", "margins", "text", "whole_numb
 T = TypeVar("T")
 
 TRUE, FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
-MOST_MARGIN = {"px": 500.0, "%": 50.0}
+MAX_MARGIN = {"px": 500.0, "%": 50.0}
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _MARGIN = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,4})?)(px|%|)", re.ASCII)
 _HEX = re.compile(r"#?([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})", re.ASCII)
@@ -27,13 +27,13 @@ _HEX = re.compile(r"#?([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
-    """A parser, and the JSON Schema of what it takes in its plainest form (it may take other spellings as well)."""
+    """A parser, and the JSON Schema of its canonical input (it may accept other spellings)."""
 
     parse: Callable[[str], T]
     schema: Mapping[str, Any]
 
     def __call__(self, text: str) -> T:
-        """Parse a text; raise ValueError that says what it must be."""
+        """Parse a text; raise ValueError with the allowed values."""
         return self.parse(text)
 
 
@@ -45,20 +45,20 @@ def _boolean(text: str) -> bool:
     return word in TRUE
 
 
-def whole_number(least: int, most: int) -> Kind[int]:
-    """Return the kind of whole numbers in a range."""
+def whole_number(minimum: int, maximum: int) -> Kind[int]:
+    """Return the kind for whole numbers in a range."""
 
     def parse(text: str) -> int:
         digits = text.strip()
-        if not _NUMBER.fullmatch(digits) or not least <= int(digits) <= most:
-            raise ValueError(f"must be a whole number from {least} to {most}")
+        if not _NUMBER.fullmatch(digits) or not minimum <= int(digits) <= maximum:
+            raise ValueError(f"must be a whole number from {minimum} to {maximum}")
         return int(digits)
 
-    return Kind(parse, {"type": "integer", "minimum": least, "maximum": most})
+    return Kind(parse, {"type": "integer", "minimum": minimum, "maximum": maximum})
 
 
 def choice(*names: str, also: dict[str, str] | None = None) -> Kind[str]:
-    """Return the kind of one of some names in any case; `also` maps further spellings to them."""
+    """Return the kind for a choice of names in any case; `also` maps other spellings to them."""
     spellings = {name.lower(): name for name in names} | {other.lower(): name for other, name in (also or {}).items()}
 
     def parse(text: str) -> str:
@@ -81,7 +81,7 @@ def _colour(text: str) -> RGBA | None:
             digits = "".join(digit * 2 for digit in digits)
         red, green, blue, alpha = bytes.fromhex(digits.ljust(8, "f"))
         return red, green, blue, alpha
-    if word == "rebeccapurple":  # CSS Color Level 4; webcolors knows Level 3
+    if word == "rebeccapurple":  # CSS Color Level 4; webcolors has Level 3
         return 102, 51, 153, 255
     try:
         named = webcolors.name_to_rgb(word)
@@ -91,7 +91,7 @@ def _colour(text: str) -> RGBA | None:
 
 
 def _margins(text: str) -> tuple[Length, Length, Length, Length]:
-    """Parse 1, 2 or 4 lengths like 30px or 10% to (top, right, bottom, left), as CSS orders them."""
+    """Parse 1, 2 or 4 lengths like 30px or 10% to (top, right, bottom, left), the order of CSS."""
     lengths = [_margin(word) for word in text.replace(",", " ").lower().split()]
     if len(lengths) == 1:
         return (lengths[0],) * 4
@@ -105,7 +105,7 @@ def _margins(text: str) -> tuple[Length, Length, Length, Length]:
 def _margin(word: str) -> Length:
     match = _MARGIN.fullmatch(word)
     unit = "%" if match and match[2] == "%" else "px"
-    if not match or float(match[1]) > MOST_MARGIN[unit]:
+    if not match or float(match[1]) > MAX_MARGIN[unit]:
         raise ValueError("must be lengths of at most 500px or 50%, like 30px or 10%")
     return Length(float(match[1]), unit)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""What is made of the side-by-side benchmark's figures; nothing is measured here."""
+"""Evaluation of the side-by-side benchmark's figures; nothing is measured here."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def figures(*cells: Cell) -> Figures:
     return Figures(Machine("a processor", 2, "3.11", {}, {}, 0.0), 10.0, 2, cells=[*cells])
 
 
-def test_a_ratio_compares_within_its_round() -> None:
+def test_ratios_compare_runs_of_the_same_round() -> None:
     cells = [cell("rembg", 0, 2.0), cell("ours", 0, 8.0), cell("rembg", 1, 1.0), cell("ours", 1, 6.0)]
     rembg, ours = summaries(cells)
     assert ours.faster == pytest.approx((8 / 2 + 6 / 1) / 2)
@@ -50,10 +50,10 @@ def test_a_server_without_an_answer_has_no_latency() -> None:
     assert ours.sooner is None
 
 
-def test_figures_survive_their_file(tmp_path: Path) -> None:
-    path, kept = tmp_path / "bench.json", figures(cell("ours", 0, 8.0))
-    write_json(path, asdict(kept))
-    assert read_figures(str(path)) == kept
+def test_figures_are_read_as_written(tmp_path: Path) -> None:
+    path, written = tmp_path / "bench.json", figures(cell("ours", 0, 8.0))
+    write_json(path, asdict(written))
+    assert read_figures(str(path)) == written
 
 
 def test_every_row_is_as_wide_as_its_header() -> None:
@@ -61,18 +61,18 @@ def test_every_row_is_as_wide_as_its_header() -> None:
         assert {len(row) for row in table.rows} == {len(table.header)}
 
 
-def test_the_floor_is_the_best_bare_run_of_the_same_round() -> None:
+def test_the_baseline_is_the_best_bare_run_of_the_same_round() -> None:
     found = figures(cell("ours", 0, 8.0), cell("ours", 1, 3.0))
     rates = ((0, 2, 10.0), (0, 1, 5.0), (1, 2, 4.0), (1, 1, 3.0))
     found.bare.extend(Bare(round, "lite", sessions, 1, 50.0, rate) for round, sessions, rate in rates)
-    floor = next(table for table in tables(found) if table.title.startswith("The floor"))
-    shares = {row[1]: row[-1] for row in floor.rows}
+    baseline = next(table for table in tables(found) if table.title.startswith("Baseline"))
+    shares = {row[1]: row[-1] for row in baseline.rows}
     assert shares["session.run, 2 × 1 thread(s)"] == "100%"
     assert shares["session.run, 1 × 1 thread(s)"] == "62%"  # of 50 and 75
     assert shares["ours, 0.7 MP, 4 client(s)"] == "78%"  # of 80 and 75
 
 
-def test_markdown_aligns_numbers_to_the_right() -> None:
+def test_markdown_right_aligns_numbers() -> None:
     assert markdown_table(["a", "b"], [["x", "1"]]) == ["| a | b |", "| --- | ---: |", "| x | 1 |"]
 
 

@@ -1,4 +1,4 @@
-"""Requests and results to keep."""
+"""Requests and results for the tests of the cache."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ REQUEST = RemovalRequest(b"image", OPTIONS, b"background", "id-1")
 
 
 def result(size: int = 100, confidence: float = 0.9) -> RemovalResult:
-    """Return a result whose picture has so many bytes."""
+    """Return a result with an image of `size` bytes."""
     return RemovalResult(bytes(size), "image/png", 3, 2, Box(1, 2, 3, 4), confidence, "lite", {}, {}, (30, 20))

@@ -1,4 +1,4 @@
-"""Keys: whatever changes a result changes its key, and nothing else does."""
+"""Cache keys: every input that changes a result changes its key, and nothing else does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.removal import Canvas, Length, RemovalOptions, RemovalRequest, Trimap
 from tests.cache.results import OPTIONS, REQUEST
 from tests.conftest import ENGINE
 
-# Another value for each option; an option that is added must be added here, and so is known to change the key.
+# Another value for each option. A new option must be added here, which proves that it changes the key.
 OTHER_OPTIONS: dict[str, Any] = {
     "model": "u2netp",
     "longest_side": 1024,
@@ -76,7 +76,7 @@ def test_every_option_changes_the_key(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(EngineConfig)])
-def test_of_the_engines_only_what_changes_a_result_changes_the_key(name: str) -> None:
+def test_only_engine_settings_that_change_a_result_change_the_key(name: str) -> None:
     other = key(config=replace(ENGINE, **{name: OTHER_CONFIG[name]}))
     assert (other != key()) == (name in {"max_pixels", "max_pixels_hard", "memory_mb"})
 
@@ -91,37 +91,37 @@ def test_of_the_engines_only_what_changes_a_result_changes_the_key(name: str) ->
         ({"image": b"imageb", "background_image": b"ackground"}, False),
     ],
 )
-def test_both_images_count_and_the_request_id_does_not(change: dict[str, Any], same: bool) -> None:
+def test_both_images_change_the_key_and_the_request_id_does_not(change: dict[str, Any], same: bool) -> None:
     assert (key(replace(REQUEST, **change)) == key()) is same
 
 
-def test_the_weights_count(tmp_path: Path) -> None:
+def test_the_weights_change_the_key(tmp_path: Path) -> None:
     before = key()
     (tmp_path / "lite").write_text("other weights")
     assert key() != before
 
 
-def test_engines_go_on_with_the_weights_that_they_have_loaded(tmp_path: Path) -> None:
-    ours = ResultKeys(ENGINE)
-    before = ours.of(REQUEST)
+def test_weights_are_read_once(tmp_path: Path) -> None:
+    result_keys = ResultKeys(ENGINE)
+    before = result_keys.of(REQUEST)
     (tmp_path / "lite").write_text("other weights")
-    assert ours.of(REQUEST) == before
+    assert result_keys.of(REQUEST) == before
 
 
-def test_the_version_of_the_service_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_version_of_the_service_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     before = key()
     monkeypatch.setattr(keys, "package_version", lambda: "9.9.9")
     assert key() != before
 
 
-def test_there_is_no_key_before_there_are_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ours, here = ResultKeys(ENGINE), list[Path]()
-    monkeypatch.setattr(weights, "find", lambda model, home: here[0] if here else None)
-    assert ours.of(REQUEST) is None
-    here.append(tmp_path / "lite")
-    assert ours.of(REQUEST) == key()
+def test_there_is_no_key_while_weights_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result_keys, found = ResultKeys(ENGINE), list[Path]()
+    monkeypatch.setattr(weights, "find", lambda model, home: found[0] if found else None)
+    assert result_keys.of(REQUEST) is None
+    found.append(tmp_path / "lite")
+    assert result_keys.of(REQUEST) == key()
 
 
-def test_weights_that_cannot_be_read_are_left_to_the_engine(tmp_path: Path) -> None:
+def test_unreadable_weights_have_no_key(tmp_path: Path) -> None:
     (tmp_path / "lite").unlink()
     assert ResultKeys(ENGINE).of(REQUEST) is None

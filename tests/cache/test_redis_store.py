@@ -1,4 +1,4 @@
-"""Results in a Redis that is not there. With a real one: tests/integration/test_cache.py."""
+"""Results in a Redis that cannot be reached. With a real one: tests/integration/test_cache.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.conftest import NO_LIMITS
 from tests.test_walls import modules_after
 
 
-def test_no_request_waits_for_a_name_to_be_found(stalled_names: list[str]) -> None:
+def test_no_request_waits_for_a_dns_lookup(stalled_names: list[str]) -> None:
     store = RedisStore("redis://redis.invalid/0", 1 << 20, ttl=60)
     for _ in range(3):
         with pytest.raises(StoreDown):
@@ -20,18 +20,18 @@ def test_no_request_waits_for_a_name_to_be_found(stalled_names: list[str]) -> No
         with pytest.raises(StoreDown):
             store.put("a", result())
     assert not store.up()
-    assert len(stalled_names) <= 2  # the first request and the one that watches: nobody asks after that
+    assert len(stalled_names) <= 2  # the first request and the probe: the circuit is open after that
     store.stop()
 
 
-def test_building_the_application_asks_nobody(stalled_names: list[str]) -> None:
+def test_building_the_application_opens_no_connection(stalled_names: list[str]) -> None:
     from app import create_app
 
-    create_app(Settings(**NO_LIMITS, cache_url="redis://nobody-asked.invalid/0"))
+    create_app(Settings(**NO_LIMITS, cache_url="redis://redis.invalid/0"))
     assert stalled_names == []
 
 
-def test_the_client_of_redis_is_loaded_where_redis_is_in_use() -> None:
+def test_the_redis_client_is_imported_only_when_redis_is_used() -> None:
     build = "from app import create_app; from app.settings import Settings; create_app(Settings(cache_url={!r}))"
     assert "redis" not in modules_after(build.format("memory://"))
-    assert "redis" in modules_after(build.format("redis://nobody-asked.invalid/0"))
+    assert "redis" in modules_after(build.format("redis://redis.invalid/0"))

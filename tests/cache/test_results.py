@@ -1,4 +1,4 @@
-"""The cache in front of a pool: hits, misses, one computation for many, and what is never kept."""
+"""The cache in front of a pool: hits, misses, one computation for concurrent requests, results that are not cached."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from dataclasses import replace
 
 import pytest
 
+from app import capacity
+from app.cache import results
 from app.cache.keys import ResultKeys
-from app.cache.results import Lookup, ResultCache
+from app.cache.results import Lookup, ResultCache, open_cache
 from app.cache.stores import MemoryStore, StoreDown
+from app.capacity import plan_capacity
+from app.engine.container import MEGABYTE
 from app.engine.submission import ClientGone, Deadline, Priority
 from app.errors import (
     CorruptImage,
@@ -25,6 +29,7 @@ from app.errors import (
     UnknownForeground,
 )
 from app.removal import RemovalRequest, RemovalResult
+from app.settings import Settings
 from tests.cache.results import REQUEST, result
 from tests.conftest import ENGINE, wait_until
 from tests.doubles import FakePool, failing
@@ -33,7 +38,7 @@ MAX_BYTES = 1000
 
 
 class SlowPool(FakePool):
-    """Work on each request until the test lets it go, by an error or by a result."""
+    """Pool that finishes each request when the test sets the result or the error of its gate."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +54,7 @@ class SlowPool(FakePool):
 
 
 class Cache(ResultCache):
-    """A cache in memory that remembers its look-ups."""
+    """Cache in memory that records its look-ups."""
 
     def __init__(self, pool: FakePool, store: MemoryStore | None = None) -> None:
         self.lookups: list[Lookup] = []
@@ -57,10 +62,10 @@ class Cache(ResultCache):
         self.following: set[int] = set()
 
     def ask(self, request: RemovalRequest = REQUEST, seconds: float = 20) -> RemovalResult:
-        return self.submit(request, Deadline(time.monotonic() + seconds, self._still_there))
+        return self.submit(request, Deadline(time.monotonic() + seconds, self._is_gone))
 
-    def _still_there(self) -> bool:
-        """Note which threads wait for another one's result: only those are asked, the pool here asks nobody."""
+    def _is_gone(self) -> bool:
+        """Record the threads that wait for another one's result; the pool of these tests never calls this."""
         self.following.add(threading.get_ident())
         return False
 
@@ -78,20 +83,20 @@ def test_the_second_request_is_a_hit_with_the_same_result(fake_pool: FakePool) -
     assert cache.lookups == [Lookup.MISS, Lookup.HIT]
 
 
-def test_stages_that_did_not_happen_are_not_told(fake_pool: FakePool) -> None:
+def test_a_hit_reports_no_stage_of_an_engine(fake_pool: FakePool) -> None:
     cache = Cache(fake_pool)
     assert set(cache.ask().stages_ms) == {"queue", "infer"}
     assert set(cache.ask().stages_ms) == {"cache"}
 
 
-def test_other_options_are_another_result(fake_pool: FakePool) -> None:
+def test_other_options_are_a_miss(fake_pool: FakePool) -> None:
     cache = Cache(fake_pool)
     cache.ask()
     assert cache.ask(replace(REQUEST, options=replace(REQUEST.options, quality=50))).cache == "miss"
 
 
 @pytest.mark.parametrize("error", [CorruptImage(), OutOfMemory(), EngineCrashed(), QueueFull(), ClientGone()])
-def test_an_error_is_not_kept(error: Exception, fake_pool: FakePool) -> None:
+def test_an_error_is_not_cached(error: Exception, fake_pool: FakePool) -> None:
     cache = Cache(failing(fake_pool, error))
     for _ in range(2):
         with pytest.raises(type(error)):
@@ -101,14 +106,14 @@ def test_an_error_is_not_kept(error: Exception, fake_pool: FakePool) -> None:
 
 
 @pytest.mark.parametrize(("size", "second"), [(MAX_BYTES, "hit"), (MAX_BYTES + 1, "miss")])
-def test_a_very_large_result_is_not_kept(size: int, second: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_very_large_result_is_not_cached(size: int, second: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = FakePool()
     monkeypatch.setattr(pool, "submit", lambda *_: result(size))
     cache = Cache(pool)
     assert (cache.ask().cache, cache.ask().cache) == ("miss", second)
 
 
-def test_without_weights_the_pool_says_what_is_wrong(fake_pool: FakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_weights_the_pool_reports_the_error(fake_pool: FakePool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.engine.weights.find", lambda *_: None)
     cache = Cache(failing(fake_pool, ModelUnavailable()))
     with pytest.raises(ModelUnavailable):
@@ -124,14 +129,14 @@ class DeadStore(MemoryStore):
         raise StoreDown
 
 
-def test_without_its_store_every_request_is_worked_on(fake_pool: FakePool) -> None:
+def test_while_the_store_is_down_every_request_is_processed(fake_pool: FakePool) -> None:
     cache = Cache(fake_pool, DeadStore(1, 1))
     assert [cache.ask().cache for _ in range(2)] == ["miss", "miss"]
     assert cache.lookups == [Lookup.ERROR, Lookup.ERROR]
 
 
 def together(cache: Cache, pool: SlowPool, followers: int, seconds: float = 20) -> list[Future[RemovalResult]]:
-    """Have the same asked for so often at once; the first of those returned is the leader."""
+    """Submit the same request concurrently; the first of the returned futures is the leader's."""
     threads = ThreadPoolExecutor(followers + 1)
     leader = threads.submit(cache.ask)
     wait_until(lambda: pool.gates)
@@ -141,23 +146,23 @@ def together(cache: Cache, pool: SlowPool, followers: int, seconds: float = 20) 
     return [leader, *others]
 
 
-def test_eight_at_the_same_time_are_one_computation(slow: SlowPool) -> None:
+def test_eight_concurrent_requests_are_one_computation(slow: SlowPool) -> None:
     cache = Cache(slow)
-    asked = together(cache, slow, followers=7)
+    futures = together(cache, slow, followers=7)
     slow.gates[0].set_result(None)
-    assert sorted(future.result(20).cache for future in asked) == ["hit"] * 7 + ["miss"]
+    assert sorted(future.result(20).cache for future in futures) == ["hit"] * 7 + ["miss"]
     assert len(slow.requests) == 1
     assert sorted(cache.lookups) == [Lookup.HIT] * 7 + [Lookup.MISS]
 
 
 def test_followers_do_not_need_the_store(slow: SlowPool) -> None:
-    asked = together(Cache(slow, DeadStore(1, 1)), slow, followers=3)
+    futures = together(Cache(slow, DeadStore(1, 1)), slow, followers=3)
     slow.gates[0].set_result(None)
-    assert sorted(future.result(20).cache for future in asked) == ["hit"] * 3 + ["miss"]
+    assert sorted(future.result(20).cache for future in futures) == ["hit"] * 3 + ["miss"]
 
 
 @pytest.mark.parametrize("failure", [ClientGone(), EngineCrashed(), QueueFull(), ShuttingDown(), DeadlineExceeded()])
-def test_when_the_leader_gets_nothing_a_follower_takes_over(failure: Exception, slow: SlowPool) -> None:
+def test_a_follower_takes_over_when_the_leader_fails(failure: Exception, slow: SlowPool) -> None:
     leader, *followers = together(Cache(slow), slow, followers=3, seconds=60)
     slow.gates[0].set_exception(failure)
     with pytest.raises(type(failure)):
@@ -169,17 +174,17 @@ def test_when_the_leader_gets_nothing_a_follower_takes_over(failure: Exception, 
 
 
 @pytest.mark.parametrize("failure", [CorruptImage(details="cut short"), OutOfMemory(), UnknownForeground()])
-def test_an_error_about_the_image_is_everybodys(failure: ServiceError, slow: SlowPool) -> None:
-    asked = together(Cache(slow), slow, followers=3)
+def test_every_follower_gets_an_error_about_the_image(failure: ServiceError, slow: SlowPool) -> None:
+    futures = together(Cache(slow), slow, followers=3)
     slow.gates[0].set_exception(failure)
-    errors = [future.exception(20) for future in asked]
+    errors = [future.exception(20) for future in futures]
     assert {(type(error), str(error)) for error in errors} == {(type(failure), str(failure))}
     assert {getattr(error, "details", None) for error in errors} == {failure.details}
     assert len({id(error) for error in errors}) == 4
     assert len(slow.gates) == 1
 
 
-def test_a_fault_of_ours_does_not_leave_followers_waiting(slow: SlowPool) -> None:
+def test_an_unexpected_error_does_not_leave_followers_waiting(slow: SlowPool) -> None:
     leader, follower = together(Cache(slow), slow, followers=1)
     slow.gates[0].set_exception(ZeroDivisionError())
     assert isinstance(leader.exception(20), ZeroDivisionError)
@@ -196,7 +201,7 @@ def test_a_follower_waits_until_its_own_deadline(slow: SlowPool) -> None:
     assert leader.result(20).cache == "miss"
 
 
-def test_a_follower_with_too_little_time_left_does_not_take_over_from_one_that_was_late(slow: SlowPool) -> None:
+def test_a_follower_with_too_little_time_left_does_not_take_over_from_a_late_leader(slow: SlowPool) -> None:
     leader, follower = together(Cache(slow), slow, followers=1, seconds=2)
     time.sleep(1.2)
     slow.gates[0].set_exception(DeadlineExceeded())
@@ -205,7 +210,7 @@ def test_a_follower_with_too_little_time_left_does_not_take_over_from_one_that_w
     assert len(slow.gates) == 1
 
 
-def test_a_follower_may_hang_up(slow: SlowPool) -> None:
+def test_a_follower_may_disconnect(slow: SlowPool) -> None:
     cache = Cache(slow)
     (leader,) = together(cache, slow, followers=0)
     gone = threading.Event()
@@ -216,7 +221,7 @@ def test_a_follower_may_hang_up(slow: SlowPool) -> None:
     assert leader.result(20).cache == "miss"
 
 
-def test_who_comes_while_a_result_is_being_kept_does_not_wait_for_that(slow: SlowPool) -> None:
+def test_a_request_does_not_wait_while_a_result_is_being_stored(slow: SlowPool) -> None:
     class SlowStore(MemoryStore):
         finished = threading.Event()
 
@@ -233,3 +238,25 @@ def test_who_comes_while_a_result_is_being_kept_does_not_wait_for_that(slow: Slo
     assert leader.result(20).cache == "miss"
     assert cache.ask().cache == "hit"
     assert len(slow.gates) == 1
+
+
+def test_there_is_no_cache_by_default() -> None:
+    assert open_cache(Settings(), plan_capacity(Settings()), FakePool(), lambda lookup: None) is None
+
+
+def test_a_cache_in_memory_has_no_state_of_redis() -> None:
+    settings = Settings(cache_url="memory://")
+    cache = open_cache(settings, plan_capacity(settings), FakePool(), lambda lookup: None)
+    assert cache is not None
+    assert cache.up() is None
+
+
+@pytest.mark.parametrize(("memory_mb", "warns"), [(100_000, False), (600, True)])
+def test_a_cache_that_is_too_large_for_the_memory_is_logged(
+    memory_mb: int, warns: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for module in (capacity, results):
+        monkeypatch.setattr(module, "memory_limit", lambda: memory_mb * MEGABYTE)
+    settings = Settings(cache_url="memory://", cache_max_mb=500)
+    open_cache(settings, plan_capacity(settings), FakePool(), lambda lookup: None)
+    assert ("cache.too_large cache_mb=500" in caplog.text) is warns

@@ -1,4 +1,4 @@
-"""What every command does first: settings for rembg, and an end with a reason where settings are bad."""
+"""Start of every command: settings for rembg, and an error for invalid settings."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def run(*arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(("value", "disabled"), [("false", False), ("true", True), ("", False)])
-def test_checksums_are_disabled_only_when_asked(value: str, disabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checksums_are_disabled_only_on_request(value: str, disabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODEL_CHECKSUM_DISABLED", value)
     run("models", "list")
     assert session_class(REGISTRY["u2net"]).checksum_disabled() is disabled
 
 
-def test_bad_settings_stop_it_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_settings_stop_a_command_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "none")
     code, output = run("models", "list")
     assert code == 1 and "PORT='none'" in output

@@ -1,4 +1,4 @@
-"""The commands about models."""
+"""Commands `models list` and `models pull`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(*arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_list_shows_name_size_licence_and_whether_it_is_here(home: Path) -> None:
+def test_list_shows_name_size_licence_and_installed_models(home: Path) -> None:
     write_model(REGISTRY["u2net"], home)
     rows = {line.split()[0]: line for line in run("models", "list")[1].splitlines()[1:]}
     assert set(rows) == set(REGISTRY)
@@ -35,7 +35,7 @@ def test_list_shows_name_size_licence_and_whether_it_is_here(home: Path) -> None
 
 
 def test_pulling_the_embedded_model_does_nothing() -> None:
-    assert run("models", "pull", "lite") == (0, "lite ships with the service: nothing to fetch.\n")
+    assert run("models", "pull", "lite") == (0, "lite is part of the service: nothing to download.\n")
 
 
 def test_pulling_an_unknown_model_is_refused() -> None:
@@ -43,7 +43,7 @@ def test_pulling_an_unknown_model_is_refused() -> None:
     assert code == 2 and "'sam' is not one of" in output
 
 
-def test_pulling_fetches(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pulling_downloads(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         session_class(REGISTRY["u2netp"]), "download_models", lambda: write_model(REGISTRY["u2netp"], home)
     )
@@ -56,4 +56,4 @@ def test_a_failed_download_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("network is unreachable")
 
     monkeypatch.setattr(session_class(REGISTRY["u2netp"]), "download_models", refuse)
-    assert run("models", "pull", "u2netp") == (1, "Error: u2netp could not be fetched: network is unreachable\n")
+    assert run("models", "pull", "u2netp") == (1, "Error: u2netp could not be downloaded: network is unreachable\n")

@@ -1,6 +1,6 @@
-"""Ask the service for everything through a client that was generated from its description; print what came.
+"""Call the service through a client generated from its OpenAPI description; print the results.
 
-Run in a process of its own: `call_generated.py ADDRESS KEY PHOTO`, with the client's folder in PYTHONPATH.
+Run in a separate process: `call_generated.py ADDRESS KEY PHOTO`, with the client's folder in PYTHONPATH.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def calls(photo: bytes) -> dict[str, tuple[Any, dict[str, Any]]]:
 
 
 def shown(parsed: Any) -> Any:
-    """Return what the client made of an answer: a file as base64, a model as its fields."""
+    """Return the client's result: a file as base64, a model as its fields."""
     return base64.b64encode(parsed.payload.read()).decode() if isinstance(parsed, File) else parsed.to_dict()
 
 

@@ -1,4 +1,4 @@
-// One call of the npm package: node call_npm.js FUNCTION '{"options"}'; prints what it resolves or rejects to.
+// One call of the npm package: node call_npm.js FUNCTION '{"options"}'; prints its result or its errors.
 "use strict";
 const client = require("remove.bg");
 

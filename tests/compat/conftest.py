@@ -1,4 +1,4 @@
-"""Clients of other services as their registries have them, pictures on loopback, and the service they are turned to."""
+"""Unmodified clients of other services, pictures on loopback, and the service for them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Pictures(BaseHTTPRequestHandler):
         self.wfile.write(picture)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +47,7 @@ def picture_url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def service(start: Callable[..., Service], picture_url: str) -> Service:
-    """A service with a key, whose fetcher knows the host of the pictures and no other."""
+    """A service with a key, which fetches only from the host of the pictures."""
     return start(
         application="tests.compat.server:create_lenient_app()",
         ENGINE_PROCESSES=1,
@@ -58,9 +58,9 @@ def service(start: Callable[..., Service], picture_url: str) -> Service:
 
 
 def install(name: str, command: list[str]) -> None:
-    """Install a client; skip with a clear word where its registry isn't there."""
+    """Install a client; skip with the reason if its registry is not available."""
     if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not here, and {name} can't be installed without it")
+        pytest.skip(f"{command[0]} is missing, which installs {name}")
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     if done.returncode:
         reason = (done.stderr or done.stdout).strip().splitlines()[-1:]
@@ -69,7 +69,7 @@ def install(name: str, command: list[str]) -> None:
 
 @pytest.fixture(scope="session")
 def pypi_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder that has PyPI's removebg in it, unmodified."""
+    """Return the folder of PyPI's removebg, unmodified."""
     folder = tmp_path_factory.mktemp("pypi")
     install(PYPI, [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--target", str(folder), PYPI])
     return folder
@@ -77,7 +77,7 @@ def pypi_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def npm_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder that has npm's remove.bg in it, unmodified."""
+    """Return the folder of npm's remove.bg, unmodified."""
     folder = tmp_path_factory.mktemp("npm")
     install(NPM, ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder), NPM])
     return folder / "node_modules"
@@ -92,5 +92,5 @@ def photo_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    """Return the environment without proxies, which clients would ask for loopback too."""
+    """Return the environment without proxies, which clients would use even for loopback."""
     return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}

@@ -1,4 +1,4 @@
-"""The service as it is, but for one thing: it fetches from loopback too, where the tests have their pictures."""
+"""The service with one change: it also fetches from loopback, for the pictures of the tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["create_lenient_app"]
 
 
 def create_lenient_app() -> Flask:
-    """Build the application with a fetcher that takes every address for a public one."""
+    """Build the application with a fetcher that treats every address as public."""
     app = create_app()
     use_fetcher(app, UrlFetcher(load_settings(), is_public=lambda address: True))
     return app

@@ -1,4 +1,4 @@
-"""A client that openapi-python-client makes from /openapi.json removes a background, in every dialect."""
+"""A client generated from /openapi.json by openapi-python-client, in every dialect."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tests.integration.conftest import Service
 pytestmark = pytest.mark.integration
 
 SCRIPT = Path(__file__).with_name("call_generated.py")
-# The generator knows what to do with JSON and with this one; pictures are files too.
+# The generator supports only JSON and this type; it also fits pictures, which are files.
 PICTURES = (*(f"image/{name.lower()}" for name in ACCEPTED_FORMATS), "application/zip")
 CONFIG = {"content_type_overrides": dict.fromkeys(PICTURES, "application/octet-stream"), "post_hooks": []}
 
 
 @pytest.fixture(scope="module")
 def client(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder that has the package `generated`."""
+    """Return the folder of the package `generated`."""
     folder = tmp_path_factory.mktemp("client")
     folder.joinpath("openapi.json").write_bytes(service.request("/openapi.json").body)
     folder.joinpath("config.json").write_text(json.dumps(CONFIG))
@@ -41,7 +41,7 @@ def client(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def results(service: Service, client: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Return what each call of the script came to: status, type, content."""
+    """Return the result of each call of the script: status, type, content."""
     photo = tmp_path_factory.mktemp("photo") / "photo.jpg"
     photo.write_bytes(jpeg())
     command = [sys.executable, str(SCRIPT), f"http://127.0.0.1:{service.port}", KEY, str(photo)]
@@ -53,7 +53,7 @@ def results(service: Service, client: Path, tmp_path_factory: pytest.TempPathFac
 
 
 def direct() -> dict[str, str]:
-    """Return the environment without proxies, which the client would ask for loopback too."""
+    """Return the environment without proxies, which the client would use even for loopback."""
     return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
 
 

@@ -1,4 +1,4 @@
-"""npm's remove.bg, unmodified: a hook that is loaded before it turns its requests to the service. Every call it has."""
+"""npm's remove.bg, unmodified, with a preloaded hook that redirects its requests to the service: every call."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Call = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def call(service: Service, npm_client: Path, environment: dict[str, str]) -> Call:
-    """Return a function that has the package call the service, and returns its `result` or its `errors`."""
+    """Return a function that calls the service through the package, and returns its `result` or its `errors`."""
     node = shutil.which("node")
     if node is None:
-        pytest.skip("node is not here")
+        pytest.skip("node is missing")
     places = {"SERVER_PORT": str(service.port), "NODE_PATH": str(npm_client)}
 
     def call(function: str, **options: object) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def test_a_file(call: Call, photo_file: Path, tmp_path: Path) -> None:
     assert (result["creditsCharged"], result["detectedType"]) == ("0", "other")
 
 
-def test_a_file_with_everything_asked_for(call: Call, photo_file: Path) -> None:
+def test_a_file_with_all_options(call: Call, photo_file: Path) -> None:
     answer = call(
         "removeBackgroundFromImageFile",
         path=str(photo_file),
@@ -96,7 +96,7 @@ def test_a_url_and_a_background_by_url(call: Call, picture_url: str) -> None:
         ({"url": "", "size": "auto"}, "missing_source"),
     ],
 )
-def test_what_is_refused(options: dict[str, str], code: str, call: Call) -> None:
+def test_refused_requests(options: dict[str, str], code: str, call: Call) -> None:
     assert call("removeBackgroundFromImageUrl", **options)["errors"][0]["code"] == code
 
 

@@ -1,4 +1,4 @@
-"""PyPI's removebg, unmodified but for the constant that has the address: every call it has."""
+"""PyPI's removebg, unmodified except for the address constant: every call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Call = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def call(service: Service, pypi_client: Path, environment: dict[str, str], tmp_path: Path) -> Call:
-    """Return a function that has the package call the service, in a process and a folder of its own."""
+    """Return a function that calls the service through the package, in a separate process and folder."""
     endpoint = f"http://127.0.0.1:{service.port}/v1.0/removebg"
 
     def call(method: str, *arguments: str, key: str = KEY, **more: str) -> subprocess.CompletedProcess[str]:
@@ -58,7 +58,7 @@ def test_a_file_in_its_own_size_on_a_colour(call: Call, photo_file: Path) -> Non
 
 
 def test_base64(call: Call, tmp_path: Path) -> None:
-    # A small photo: what a process is started with may not have more than 128 kB a word.
+    # A small photo, because Linux limits a command-line argument to 128 kB.
     encoded = base64.b64encode(jpeg("cat")).decode()
     done = call("remove_background_from_base64_img", encoded, new_file_name="out.png")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""What is written for rembg's server, by curl and by requests, against this one."""
+"""Requests for rembg's server, by curl and by requests, against this one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def post(
 
 def curl(*arguments: str, environment: dict[str, str], to: Path) -> Image.Image:
     if shutil.which("curl") is None:
-        pytest.skip("curl is not here")
+        pytest.skip("curl is missing")
     command = ["curl", "--silent", "--fail", "--header", f"X-Api-Key: {KEY}", "--output", str(to), *arguments]
     subprocess.run(command, check=True, timeout=60, env=environment)
     return opened(to.read_bytes())
@@ -49,7 +49,7 @@ def test_curl_posts_a_file(service: Service, photo_file: Path, environment: dict
     assert picture.getchannel("A").getextrema() == (0, 255)
 
 
-def test_curl_names_a_url(service: Service, picture_url: str, environment: dict[str, str], tmp_path: Path) -> None:
+def test_curl_sends_a_url(service: Service, picture_url: str, environment: dict[str, str], tmp_path: Path) -> None:
     query = ("--get", "--data-urlencode", f"url={picture_url}", "--data", "om=true", address(service))
     mask = curl(*query, environment=environment, to=tmp_path / "mask.png")
     assert (mask.format, mask.mode, mask.size) == ("PNG", "L", SIZE)
@@ -73,7 +73,7 @@ def test_requests_posts_fields(fields: dict[str, object], mode: str, service: Se
     assert ("X-Matting-Scale" in answer.headers) == bool(fields.get("a"))
 
 
-def test_ppm_leaves_nothing_half_transparent(service: Service, photo_file: Path) -> None:
+def test_ppm_gives_no_partial_transparency(service: Service, photo_file: Path) -> None:
     alpha = opened(post(service, photo_file, {"ppm": "true"}).content).getchannel("A")
     assert sum(alpha.histogram()[1:255]) == 0
 
@@ -85,12 +85,12 @@ def test_a_background_colour(where: str, service: Service, photo_file: Path) -> 
     assert opened(answer.content).convert("RGBA").getpixel((0, 0)) == (255, 0, 0, 255)
 
 
-def test_colours_stay_unless_they_shall_not(service: Service, photo_file: Path) -> None:
+def test_colours_are_kept_unless_decontaminated(service: Service, photo_file: Path) -> None:
     kept, cleaned = (opened(post(service, photo_file, {"dc": dc}).content) for dc in ("false", "true"))
     assert kept.getchannel("A").tobytes() == cleaned.getchannel("A").tobytes()
     assert kept.tobytes() != cleaned.tobytes()
 
 
-def test_what_is_wrong_has_a_status_of_its_own(service: Service, photo_file: Path) -> None:
+def test_errors_have_their_own_status(service: Service, photo_file: Path) -> None:
     for fields in ({"af": "300"}, {"extras": '{"x": 1}'}, {"model": "withoutbg"}):
         assert post(service, photo_file, fields).status_code == 400

@@ -1,4 +1,4 @@
-// Loaded before the client with --require: turns what goes to api.remove.bg to the server under test.
+// Preloaded with --require: redirects requests for api.remove.bg to the server under test.
 "use strict";
 const http = require("http");
 const https = require("https");

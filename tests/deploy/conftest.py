@@ -1,4 +1,4 @@
-"""With REQUIRE_INTEGRATION=1 a check that is skipped because its tool is missing counts as failed here, too."""
+"""With REQUIRE_INTEGRATION=1 a skipped check counts as failed, as in tests/integration."""
 
 from tests.integration.conftest import pytest_runtest_makereport
 

@@ -1,4 +1,4 @@
-"""The Dockerfile, taken apart into stages of instructions."""
+"""Parser of the Dockerfile: stages of instructions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DOCKERFILE = ROOT / "Dockerfile"
 
 @dataclass
 class Stage:
-    """What one FROM begins: its base, its name and (instruction, rest of the line) in order."""
+    """A stage: its base, its name and (instruction, rest of the line) in order."""
 
     base: str
     name: str
@@ -28,7 +28,7 @@ class Stage:
         return self.all(instruction)[-1]
 
     def command(self, instruction: str) -> list[str]:
-        """Return the words of CMD or HEALTHCHECK, which must be in the form that needs no shell."""
+        """Return the words of CMD or HEALTHCHECK, which must be in exec form."""
         words = json.loads(self.last(instruction).partition("CMD ")[2] or self.last(instruction))
         assert isinstance(words, list)
         return words

@@ -1,4 +1,4 @@
-"""The files that an operator copies, and the programs that check them."""
+"""Files for operators, and programs that check them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def documents(text: str) -> list[Any]:
 
 
 def yaml_of(path: str) -> Any:
-    """Return the only document of one of the project's YAML files."""
+    """Return the only document of a YAML file of the project."""
     (document,) = documents((ROOT / path).read_text(encoding="utf-8"))
     return document
 
 
 def in_mb(text: str) -> int:
-    """Return a size as Docker or Kubernetes writes it, in MB."""
+    """Return a size of Docker or Kubernetes in MB."""
     match = re.fullmatch(r"(\d+)([a-zA-Z]+)", text)
     assert match is not None, text
     return int(match[1]) * MEGABYTES[match[2]]
@@ -47,12 +47,12 @@ def in_seconds(text: str) -> int:
 
 
 def venv_program(name: str) -> str:
-    """Return the path of a program that requirements-dev.txt has installed."""
+    """Return the path of a program from requirements-dev.txt."""
     return str(Path(sys.executable).with_name(name))
 
 
 def run(*command: str, cwd: Path = ROOT, stdin: str = "") -> str:
-    """Run a check and return what it says; fail with that when it finds something."""
+    """Run a check and return its output; fail with it on errors."""
     done = subprocess.run(
         command, cwd=cwd, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300
     )
@@ -61,7 +61,7 @@ def run(*command: str, cwd: Path = ROOT, stdin: str = "") -> str:
 
 
 def redis_configuration(program: str, *options: str) -> dict[str, str]:
-    """Start a Redis on loopback with some options, and return the configuration that it has then."""
+    """Start a Redis on loopback with these options, and return its configuration."""
     port = free_port()
     command = [binary(program), *options, "--bind", "127.0.0.1", "--port", str(port), "--dir", tempfile.gettempdir()]
     with (

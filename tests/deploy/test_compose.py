@@ -1,4 +1,4 @@
-"""docker-compose.yml follows the compose specification, and gives each service no more than it needs."""
+"""docker-compose.yml: schema, hardening, and consistency with settings and other files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ APP = SERVICES["app"]
 
 
 def settings() -> Settings:
-    """Return the settings that the application has there."""
+    """Return the application's settings in docker-compose.yml."""
     return Settings(**{name.lower(): value or None for name, value in APP["environment"].items() if value})
 
 
@@ -39,7 +39,7 @@ def test_a_service_is_hardened_and_has_limits(name: str) -> None:
     assert service["restart"] == "unless-stopped"
 
 
-def test_only_nginx_is_open_to_the_world() -> None:
+def test_only_nginx_is_published() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published.pop("nginx") == ["80:80", "443:443"]
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
@@ -48,13 +48,13 @@ def test_only_nginx_is_open_to_the_world() -> None:
     assert yaml_of("docker-compose.yml")["networks"]["inside"]["internal"] is True
 
 
-def test_they_start_when_what_they_need_is_healthy() -> None:
+def test_services_start_when_their_dependencies_are_healthy() -> None:
     for name, needed in {"nginx": "app", "app": "redis", "grafana": "prometheus"}.items():
         assert SERVICES[name]["depends_on"] == {needed: {"condition": "service_healthy"}}
         assert "healthcheck" in SERVICES[needed]
 
 
-def test_monitoring_is_on_demand() -> None:
+def test_monitoring_is_optional() -> None:
     assert {name for name, service in SERVICES.items() if "profiles" in service} == {"prometheus", "grafana"}
 
 
@@ -68,17 +68,17 @@ def test_the_healthcheck_is_that_of_the_image() -> None:
     assert APP["healthcheck"]["test"] == ["CMD", *final.command("HEALTHCHECK")]
 
 
-def test_its_settings_are_good_ones() -> None:
+def test_settings_are_valid() -> None:
     assert settings().rate_limit_storage == "redis"
     assert set(APP["environment"]) <= {name.upper() for name in Settings.model_fields}
 
 
-def test_it_waits_longer_than_the_service_needs_to_stop() -> None:
+def test_grace_period_is_longer_than_that_of_the_service() -> None:
     for service in (APP, SERVICES["nginx"]):
         assert in_seconds(service["stop_grace_period"]) > settings().shutdown_grace
 
 
-def test_its_memory_is_what_the_service_reckons_with(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_limit_matches_the_services_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = in_mb(APP["mem_limit"])
     monkeypatch.setattr(capacity, "memory_limit", lambda: limit * MEGABYTE)
     monkeypatch.setattr(capacity, "cpu_quota", lambda: APP["cpus"])
@@ -89,8 +89,8 @@ def test_its_memory_is_what_the_service_reckons_with(monkeypatch: pytest.MonkeyP
     assert APP["memswap_limit"] == APP["mem_limit"]
 
 
-def test_the_memory_alert_knows_these_engines(monkeypatch: pytest.MonkeyPatch) -> None:
-    test_its_memory_is_what_the_service_reckons_with(monkeypatch)
+def test_the_memory_alert_matches_these_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    test_memory_limit_matches_the_services_budget(monkeypatch)
     chosen = capacity.plan_capacity(settings())
     (rule,) = (
         rule
@@ -101,22 +101,22 @@ def test_the_memory_alert_knows_these_engines(monkeypatch: pytest.MonkeyPatch) -
     assert f"{capacity.WARN_SHARE} * {chosen.engines} * {chosen.config.memory_mb} * 1024 * 1024" in rule["expr"]
 
 
-def test_prometheus_may_read_the_metrics_where_it_looks() -> None:
+def test_prometheus_may_read_the_metrics_at_its_target() -> None:
     (job,) = yaml_of("deploy/prometheus/prometheus.yml")["scrape_configs"]
     (names,) = job["dns_sd_configs"]
     assert names["port"] == settings().port
     assert set(names["names"]) <= set(SERVICES)
 
 
-def test_every_file_that_is_mounted_is_here() -> None:
+def test_every_mounted_file_exists() -> None:
     mounts = [volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])]
     files = [mount for mount in mounts if mount.startswith("./")]
     assert files
     assert [file for file in files if not (ROOT / file).exists()] == []
 
 
-def nginx_sees() -> str:
-    """Return nginx.conf as the container's own command changes it."""
+def nginx_configuration() -> str:
+    """Return nginx.conf as changed by the container's command."""
     shell, option, script = SERVICES["nginx"]["command"]
     assert (shell, option) == ("sh", "-c")
     change, start = script.split(" > /tmp/nginx.conf && ")
@@ -124,19 +124,19 @@ def nginx_sees() -> str:
     return run("sh", "-c", change.replace("/etc/nginx/nginx.conf", "nginx.conf"))
 
 
-def test_nginx_asks_the_application_s_container() -> None:
-    servers = re.findall(r"^ +server ([^\s;{]+)[^{\n]*;", nginx_sees(), re.MULTILINE)
+def test_nginx_forwards_to_the_application_container() -> None:
+    servers = re.findall(r"^ +server ([^\s;{]+)[^{\n]*;", nginx_configuration(), re.MULTILINE)
     assert servers == [f"app:{settings().port}"]
-    assert "127.0.0.1" not in nginx_sees()
+    assert "127.0.0.1" not in nginx_configuration()
 
 
-def test_redis_takes_the_shipped_configuration() -> None:
+def test_redis_accepts_its_configuration() -> None:
     program, file, *options = SERVICES["redis"]["command"]
     assert f"./deploy/redis.conf:{file}:ro" in SERVICES["redis"]["volumes"]
     assert redis_configuration(program, str(ROOT / "deploy/redis.conf"), *options)["maxmemory-policy"] == "volatile-ttl"
 
 
-def test_redis_may_not_outgrow_its_container() -> None:
+def test_maxmemory_of_redis_fits_its_container() -> None:
     match = re.search(r"^maxmemory (\d+)mb$", (ROOT / "deploy/redis.conf").read_text(encoding="utf-8"), re.MULTILINE)
     assert match is not None
     assert int(match[1]) * 2 <= in_mb(SERVICES["redis"]["mem_limit"])

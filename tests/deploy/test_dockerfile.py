@@ -1,4 +1,4 @@
-"""The Dockerfile passes a linter and keeps its promises; test_dockerfile_steps.py runs it."""
+"""The Dockerfile: linter and content; test_dockerfile_steps.py runs it."""
 
 from __future__ import annotations
 
@@ -32,37 +32,37 @@ def test_the_base_is_pinned_to_a_python_and_a_debian() -> None:
     assert FINAL.pairs("LABEL")["org.opencontainers.image.base.name"].endswith(ARGUMENTS["PYTHON_IMAGE"])
 
 
-def test_the_final_image_is_built_of_copies_alone() -> None:
+def test_the_final_image_consists_of_copies_only() -> None:
     assert len(STAGES) == 2
     assert FINAL.all("RUN") == []
     assert all(copy.startswith("--from=build ") for copy in FINAL.all("COPY"))
 
 
-def test_it_runs_as_nobody_of_importance() -> None:
+def test_it_runs_as_an_unprivileged_user() -> None:
     user, _, group = FINAL.last("USER").partition(":")
     assert int(user) >= 10_000
     assert int(group) >= 10_000
 
 
 def test_it_starts_and_stops_like_the_service_itself() -> None:
-    assert FINAL.command("CMD") == ["gunicorn", "app:create_app()"]
+    assert FINAL.command("CMD") == ["python", "-m", "app", "serve"]
     assert FINAL.last("STOPSIGNAL") == "SIGTERM"
     assert FINAL.last("EXPOSE") == str(Settings().port)
 
 
-def test_models_are_baked_in_by_an_argument() -> None:
+def test_an_argument_includes_models() -> None:
     (build, _) = STAGES
     assert build.pairs("ARG") == {"MODELS": ""}
     assert any('app models pull "${model}"' in command for command in build.all("RUN"))
     assert build.pairs("ENV")["REMBG_HOME"] == FINAL.pairs("ENV")["REMBG_HOME"] == "/models"
 
 
-def test_no_setting_is_invented() -> None:
+def test_settings_exist() -> None:
     foreign = {"PATH", "HOME", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"}
     assert set(FINAL.pairs("ENV")) - foreign <= SETTINGS
 
 
-def test_nothing_gets_into_the_context_but_what_is_copied() -> None:
+def test_the_build_context_has_only_copied_files() -> None:
     let_in = {pattern[1:] for pattern in dockerignore() if pattern.startswith("!")}
     (build, _) = STAGES
     copied = {source for line in build.all("COPY") for source in line.split()[:-1]}
@@ -80,7 +80,7 @@ def answering(status: int) -> Iterator[int]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -91,14 +91,14 @@ def answering(status: int) -> Iterator[int]:
 
 
 def healthcheck(port: int) -> subprocess.CompletedProcess[str]:
-    """Run the image's HEALTHCHECK against a port of this machine, through a proxy that isn't there."""
+    """Run the image's HEALTHCHECK against a local port, with a proxy that does not exist."""
     command = [sys.executable, *FINAL.command("HEALTHCHECK")[1:]]
     environment = {"PORT": str(port), "http_proxy": "http://127.0.0.1:9"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1), (500, 1)])
-def test_the_healthcheck_asks_whether_the_service_is_ready(status: int, code: int) -> None:
+def test_the_healthcheck_follows_readiness(status: int, code: int) -> None:
     with answering(status) as port:
         done = healthcheck(port)
     assert done.returncode == code
@@ -106,7 +106,7 @@ def test_the_healthcheck_asks_whether_the_service_is_ready(status: int, code: in
     assert "Traceback" not in done.stderr
 
 
-def test_the_healthcheck_fails_where_nobody_answers() -> None:
+def test_the_healthcheck_fails_without_an_answer() -> None:
     done = healthcheck(free_port())
     assert done.returncode == 1
     assert done.stderr.startswith("no answer")

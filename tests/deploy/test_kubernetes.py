@@ -1,4 +1,4 @@
-"""The Kubernetes files are what the API's schemas allow, and fit each other and the settings."""
+"""The Kubernetes files: schemas of the API, and consistency with each other and the settings."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Resource = dict[str, Any]
 
 
 def resources(folder: str) -> list[Resource]:
-    """Return what the files of a folder hold, without kustomize's own."""
+    """Return the resources of a folder, without kustomize's own."""
     files = [path for path in sorted((FOLDER / folder).glob("*.yaml")) if path.name != "adapter-values.yaml"]
     found = [document for path in files for document in documents(path.read_text(encoding="utf-8"))]
     return [resource for resource in found if not resource["apiVersion"].startswith("kustomize")]
 
 
 def built(folder: str) -> list[Resource]:
-    """Return what kustomize makes of a folder."""
+    """Return the resources that kustomize builds from a folder."""
     return documents(run(binary("kubectl", "kubernetes-client"), "kustomize", str(FOLDER / folder)))
 
 
@@ -54,7 +54,7 @@ def container(name: str = "background-remover") -> Any:
 
 @cache
 def settings() -> Settings:
-    """Return the settings that the pods have."""
+    """Return the settings of the pods."""
     (generated,) = yaml_of("deploy/kubernetes/base/kustomization.yaml")["configMapGenerator"]
     return Settings(**{line.partition("=")[0].lower(): line.partition("=")[2] for line in generated["literals"]})
 
@@ -69,7 +69,7 @@ def test_a_resource_follows_the_schema_of_its_api(resource: Resource, version: s
 
 
 @pytest.mark.parametrize("folder", ["base", "https"])
-def test_kustomize_builds_what_the_schemas_allow(folder: str) -> None:
+def test_built_resources_follow_their_schemas(folder: str) -> None:
     found = built(folder)
     for resource in found:
         if resource["kind"] != "ServiceMonitor":
@@ -86,7 +86,7 @@ def test_kustomize_builds_what_the_schemas_allow(folder: str) -> None:
 
 
 @pytest.mark.parametrize("folder", ["base", "monitoring", "https"])
-def test_kustomize_knows_every_file_of_a_folder(folder: str) -> None:
+def test_kustomize_includes_every_file_of_a_folder(folder: str) -> None:
     kustomization = yaml_of(f"deploy/kubernetes/{folder}/kustomization.yaml")
     named = {name for name in kustomization["resources"] if name.endswith(".yaml")}
     assert named == {path.name for path in (FOLDER / folder).glob("*.yaml")} - {
@@ -95,7 +95,7 @@ def test_kustomize_knows_every_file_of_a_folder(folder: str) -> None:
 
 
 def test_the_servicemonitor_follows_the_operator_s_schema(tmp_path: Path) -> None:
-    """Its schema comes with the Prometheus Operator, not with Kubernetes: npm has it."""
+    """The schema is part of the Prometheus Operator, not of Kubernetes; an npm package contains it."""
     run(binary("npm"), "install", "--silent", "--no-audit", "--no-fund", VALIDATOR, cwd=tmp_path)
     (monitor,) = resources("monitoring")
     check = f"""
@@ -120,7 +120,7 @@ def test_the_servicemonitor_finds_the_service_s_port() -> None:
 
 
 @pytest.mark.parametrize("name", ["background-remover", "redis"])
-def test_selectors_meet_their_pods(name: str) -> None:
+def test_selectors_match_their_pods(name: str) -> None:
     labels = the("Deployment", name)["template"]["metadata"]["labels"]
     assert the("Deployment", name)["selector"]["matchLabels"].items() <= labels.items()
     assert the("Service", name)["selector"].items() <= labels.items()
@@ -129,7 +129,7 @@ def test_selectors_meet_their_pods(name: str) -> None:
     assert {port["targetPort"] for port in the("Service", name)["ports"]} <= ports
 
 
-def test_the_disruption_budget_and_the_autoscaler_are_about_the_pods() -> None:
+def test_the_disruption_budget_and_the_autoscaler_select_the_pods() -> None:
     labels = the("Deployment")["template"]["metadata"]["labels"]
     assert the("PodDisruptionBudget")["selector"]["matchLabels"].items() <= labels.items()
     assert the("HorizontalPodAutoscaler")["scaleTargetRef"]["name"] == "background-remover"
@@ -165,7 +165,7 @@ def test_the_user_is_that_of_the_image() -> None:
     assert f"{context['runAsUser']}:{context['runAsGroup']}" == final.last("USER")
 
 
-def test_what_may_be_written_lies_in_memory_but_for_results() -> None:
+def test_writable_folders_are_in_memory_except_for_results() -> None:
     volumes = {volume["name"]: volume["emptyDir"] for volume in pod()["volumes"]}
     mounts = {mount["mountPath"]: volumes[mount["name"]] for mount in container()["volumeMounts"]}
     assert {path for path, volume in mounts.items() if volume.get("medium") == "Memory"} == {"/tmp", "/dev/shm"}  # noqa: S108
@@ -175,7 +175,7 @@ def test_what_may_be_written_lies_in_memory_but_for_results() -> None:
     assert "/data" in mounts
 
 
-def test_probes_ask_what_they_should() -> None:
+def test_probes_request_the_right_endpoints() -> None:
     asked = {kind: container()[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")}
     assert asked == {"startup": "/health/live", "liveness": "/health/live", "readiness": "/health/ready"}
     assert container()["livenessProbe"]["failureThreshold"] >= 3
@@ -187,26 +187,26 @@ def test_ports_are_those_of_the_settings() -> None:
     assert ports == {"http": settings().port}
 
 
-def test_a_pod_has_time_to_stop() -> None:
+def test_grace_period_covers_the_stop() -> None:
     pause = container()["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert pod()["terminationGracePeriodSeconds"] > pause + settings().shutdown_grace
 
 
-def test_its_memory_is_what_the_service_reckons_with(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_limit_matches_the_services_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = container()["resources"]["limits"]
     monkeypatch.setattr(capacity, "memory_limit", lambda: in_mb(limits["memory"]) * MEGABYTE)
     monkeypatch.setattr(capacity, "cpu_quota", lambda: int(limits["cpu"]))
     assert capacity.plan_capacity(settings()).engines == int(limits["cpu"])
 
 
-def test_redis_is_configured_as_everywhere() -> None:
+def test_redis_options_match_redis_conf() -> None:
     shipped = redis_configuration("redis-server", str(ROOT / "deploy/redis.conf"))
     here = redis_configuration(*container("redis")["args"])
     different = {name: here[name] for name in shipped if here[name] != shipped[name] and name != "port"}
     assert different == {"protected-mode": "no"}
 
 
-def test_the_ingress_leads_to_every_route_but_the_metrics(real_app: Flask) -> None:
+def test_the_ingress_routes_every_path_except_metrics(real_app: Flask) -> None:
     (rule,) = the("Ingress", folder="https")["rules"]
     paths = [path["path"] for path in rule["http"]["paths"]]
     routes = {route.rule for route in real_app.url_map.iter_rules()}
@@ -216,8 +216,8 @@ def test_the_ingress_leads_to_every_route_but_the_metrics(real_app: Flask) -> No
     assert {path["pathType"] for path in rule["http"]["paths"]} == {"Prefix"}
 
 
-def test_the_alerts_can_be_had_as_a_prometheusrule() -> None:
-    """docs/deployment.md makes one of alerts.yml by four lines above it and two spaces before each line."""
+def test_the_documented_command_builds_a_prometheusrule() -> None:
+    """The command in docs/deployment.md adds four lines before alerts.yml and indents it by two spaces."""
     page = (ROOT / "docs/deployment.md").read_text(encoding="utf-8")
     command = page[page.index("(printf 'apiVersion: monitoring") :].split(" | kubectl")[0].replace("\\\n", "")
     rule = yaml.safe_load(run("sh", "-c", command))

@@ -1,4 +1,4 @@
-"""The shipped logrotate configuration in a real logrotate."""
+"""The logrotate configuration in a real logrotate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.integration.services import binary
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_a_log_is_moved_away_and_compressed_a_turn_later(tmp_path: Path) -> None:
+def test_a_log_is_moved_and_compressed_one_rotation_later(tmp_path: Path) -> None:
     owner = f"{getpass.getuser()} {grp.getgrgid(os.getgid()).gr_name}"
     text = (ROOT / "deploy/logrotate/background-remover").read_text(encoding="utf-8")
     conf = tmp_path / "conf"

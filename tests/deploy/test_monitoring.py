@@ -1,4 +1,4 @@
-"""Alerts fire when they should, and alerts, dashboard and documentation ask only for metrics that exist."""
+"""Alerts fire as intended; queries of alerts, dashboard and documentation use existing metrics only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.test_docs import METRICS_PAGE, table_below
 
 PROMETHEUS = ROOT / "deploy/prometheus"
 DASHBOARD = json.loads((ROOT / "deploy/grafana/dashboards/background-remover.json").read_text(encoding="utf-8"))
-# What the monitoring itself adds to every series.
+# Labels that the monitoring adds to every series.
 OF_PROMETHEUS = {"instance", "job", "namespace", "pod"}
 
 
@@ -26,7 +26,7 @@ def alerts() -> list[dict[str, Any]]:
 
 
 def queries() -> list[tuple[str, str]]:
-    """Return (where, PromQL) of every alert, every panel and every row of docs/metrics.md."""
+    """Return (place, PromQL) of every alert, every panel and every row of docs/metrics.md."""
     found = [(rule["alert"], str(rule["expr"])) for rule in alerts()]
     found += [(panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel["targets"]]
     found += [(row[0], row[4].strip("`")) for row in table_below("| name", METRICS_PAGE)]
@@ -53,7 +53,7 @@ def named_labels(query: str) -> set[str]:
 
 
 @pytest.mark.parametrize(("where", "query"), queries(), ids=lambda text: text[:40])
-def test_a_query_names_only_series_and_labels_that_exist(where: str, query: str) -> None:
+def test_queries_use_existing_series_and_labels_only(where: str, query: str) -> None:
     names = set(re.findall(rf"\b(?:{PREFIX}\w+|up)\b", query))
     known = series()
     assert names
@@ -66,7 +66,7 @@ def test_the_dashboard_shows_every_metric() -> None:
     assert [metric.name for metric in METRICS if PREFIX + metric.name not in shown] == []
 
 
-def test_the_dashboard_s_instances_come_from_a_metric_that_exists() -> None:
+def test_the_dashboards_variable_uses_an_existing_metric() -> None:
     (variable,) = (entry for entry in DASHBOARD["templating"]["list"] if entry["name"] == "instance")
     match = re.fullmatch(r"label_values\((\w+), instance\)", variable["query"]["query"])
     assert match is not None
@@ -84,7 +84,7 @@ def test_panels_do_not_overlap() -> None:
     assert max(x for x, _ in cells) < 24
 
 
-def test_every_query_is_promql(tmp_path: Path) -> None:
+def test_queries_are_valid_promql(tmp_path: Path) -> None:
     rules = [{"record": f"query:{number}", "expr": query} for number, (_, query) in enumerate(queries())]
     target = tmp_path / "rules.yml"
     target.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}), encoding="utf-8")
@@ -96,7 +96,7 @@ def test_the_alerts_pass_their_tests() -> None:
     run(binary("promtool", "prometheus"), "test", "rules", "alerts_test.yml", cwd=PROMETHEUS)
 
 
-def test_every_alert_has_a_test_in_which_it_fires_and_says_what_to_do() -> None:
+def test_every_alert_has_an_action_and_a_test_in_which_it_fires() -> None:
     cases = [case for test in yaml_of("deploy/prometheus/alerts_test.yml")["tests"] for case in test["alert_rule_test"]]
     assert {case["alertname"] for case in cases if case["exp_alerts"]} == {rule["alert"] for rule in alerts()}
     assert all(rule["annotations"]["summary"] and rule["annotations"]["action"] for rule in alerts())

@@ -1,4 +1,4 @@
-"""The shipped nginx.conf: nginx accepts it, and its numbers and texts are those of the service."""
+"""nginx.conf: valid for nginx, with the numbers and texts of the service."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent.parent
 CONF = (ROOT / "nginx.conf").read_text(encoding="utf-8")
 API = (ROOT / "docs/api.md").read_text(encoding="utf-8")
 DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
-# Codes that only a proxy sends; docs/api.md lists them.
+# Codes of the proxy only, documented in docs/api.md.
 PROXY_CODES = {"BAD_GATEWAY": 502, "UNAVAILABLE": 503}
 
 
@@ -47,27 +47,27 @@ def test_nginx_accepts_it(tmp_path: Path) -> None:
     assert done.returncode == 0 and "warn" not in done.stderr, done.stderr
 
 
-def test_maximum_of_a_body_is_that_of_the_service() -> None:
+def test_body_limit_is_that_of_the_service() -> None:
     assert int(value("client_max_body_size")) == DEFAULTS["max_content_length"]
 
 
-def test_nginx_waits_longer_than_the_service_works() -> None:
+def test_nginx_waits_longer_than_the_services_timeout() -> None:
     assert seconds("proxy_read_timeout") > DEFAULTS["request_timeout"]
     assert seconds("proxy_send_timeout") > DEFAULTS["request_timeout"]
     assert seconds("lingering_time") >= DEFAULTS["request_timeout"]
 
 
-def test_the_first_instance_is_where_the_service_listens() -> None:
+def test_the_first_instance_has_the_default_port() -> None:
     ports = re.findall(r"server 127\.0\.0\.1:(\d+) max_fails=0;", CONF)
     assert len(ports) > 1 and int(ports[0]) == DEFAULTS["port"]
 
 
-def test_the_address_is_set_and_not_appended_to() -> None:
+def test_the_address_is_replaced_and_not_appended_to() -> None:
     assert value("proxy_set_header X-Forwarded-For") == "$remote_addr"
     assert "$proxy_add_x_forwarded_for" not in CONF
 
 
-def test_a_photo_that_was_sent_is_not_sent_again() -> None:
+def test_a_photo_is_never_sent_twice() -> None:
     assert value("proxy_next_upstream") == "error timeout"
 
 
@@ -84,7 +84,7 @@ def test_tls_is_not_older_than_1_2() -> None:
     assert value("ssl_protocols") == "TLSv1.2 TLSv1.3"
 
 
-def test_the_instances_own_errors_pass() -> None:
+def test_errors_of_instances_pass_unchanged() -> None:
     assert "proxy_intercept_errors" not in CONF
 
 
@@ -97,13 +97,13 @@ def test_every_code_is_one_of_the_api(status: str, code: str) -> None:
 @pytest.mark.parametrize(
     "code", ["FILE_TOO_LARGE", "FORBIDDEN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "DEADLINE_EXCEEDED"]
 )
-def test_titles_are_those_of_the_service(code: str) -> None:
+def test_error_texts_are_those_of_the_service(code: str) -> None:
     error = error_codes()[code]
     assert table("error_title")[str(error.status)] == error.title
 
 
 @pytest.mark.parametrize("variable", ["error_title", "error_message", "error_solution"])
-def test_every_code_has_its_texts(variable: str) -> None:
+def test_every_code_has_its_text(variable: str) -> None:
     assert table(variable).keys() == table("error_code").keys()
 
 

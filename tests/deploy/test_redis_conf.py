@@ -1,4 +1,4 @@
-"""The shipped redis.conf in a real Redis."""
+"""redis.conf in a real Redis."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     process.wait(10)
 
 
-def test_it_keeps_nothing_on_disk_and_its_memory_is_bounded(redis: Redis) -> None:
+def test_nothing_is_stored_on_disk_and_memory_is_bounded(redis: Redis) -> None:
     told = redis.config_get("maxmemory", "maxmemory-policy", "save", "appendonly", "protected-mode")
     assert told == {
         "maxmemory": str(64 << 20),
@@ -41,7 +41,7 @@ def test_it_keeps_nothing_on_disk_and_its_memory_is_bounded(redis: Redis) -> Non
     }
 
 
-def test_when_it_is_full_the_counts_that_would_end_soonest_go_first(redis: Redis) -> None:
+def test_counts_with_the_shortest_time_to_live_are_evicted_first(redis: Redis) -> None:
     redis.set("for ever", "1")
     redis.config_set("maxmemory", redis.info("memory")["used_memory"] + (1 << 20))
     with redis.pipeline(transaction=False) as pipeline:
@@ -52,4 +52,4 @@ def test_when_it_is_full_the_counts_that_would_end_soonest_go_first(redis: Redis
     assert redis.get("for ever") == "1"
     soonest, latest = (redis.exists(*(f"LIMITS:{number}" for number in some))
                        for some in (range(500), range(19_500, 20_000)))  # fmt: skip
-    assert soonest < 250 < 450 < latest  # Redis looks at a few keys, not at all, for the one to let go
+    assert soonest < 250 < 450 < latest  # Redis samples a few keys for each eviction

@@ -1,4 +1,4 @@
-"""The blueprint for the free tier: its fields, and that what it sets fits 512 MB.
+"""The blueprint for the free tier: its fields, and its memory budget of 512 MB.
 
 The platform's own schema is on no package registry, so the fields are compared with those of its reference.
 """
@@ -14,9 +14,9 @@ from app.engine.container import MEGABYTE
 from app.settings import Settings
 from tests.deploy.files import ROOT, yaml_of
 
-# https://render.com/docs/blueprint-spec: what a web service that is built from a Dockerfile may have, as far as used.
+# https://render.com/docs/blueprint-spec: the used fields of a web service with a Dockerfile.
 FIELDS = {"type", "name", "runtime", "plan", "dockerfilePath", "dockerContext", "healthCheckPath", "envVars"}
-STOP_SECONDS = 30  # which the platform waits, unless it is paid for
+STOP_SECONDS = 30  # default grace period of the platform
 FREE_MB = 512
 
 (SERVICE,) = yaml_of("deploy/render.yaml")["services"]
@@ -35,7 +35,7 @@ def test_it_has_the_fields_of_the_reference() -> None:
     assert all(isinstance(entry.get("value", ""), str) for entry in SERVICE["envVars"])
 
 
-def test_its_settings_exist_and_no_secret_is_in_it() -> None:
+def test_settings_exist_and_include_no_secret() -> None:
     assert {entry["key"] for entry in SERVICE["envVars"]} <= {name.upper() for name in Settings.model_fields}
     assert [entry["sync"] for entry in SERVICE["envVars"] if entry["key"] == "API_KEYS"] == [False]
 
@@ -49,7 +49,7 @@ def test_it_stops_in_time() -> None:
 
 
 @pytest.mark.parametrize("machine_mb", [512, 64 * 1024])
-def test_it_fits_whatever_limit_the_platform_shows(machine_mb: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_fits_with_every_limit_that_the_platform_shows(machine_mb: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capacity, "memory_limit", lambda: machine_mb * MEGABYTE)
     chosen = capacity.plan_capacity(settings())
     uploads = settings().max_concurrent_uploads * settings().max_content_length * capacity.BODY_COPIES / MEGABYTE

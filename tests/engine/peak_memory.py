@@ -1,8 +1,8 @@
-"""Measure, in a process of its own, how much memory photos take at their peak: `python -m tests.engine.peak_memory`.
+"""Measurement of photos' peak memory in a separate process: `python -m tests.engine.peak_memory`.
 
-Reads lines `PATH LONGEST_SIDE` from standard input and prints, for each, a JSON line with the predicted and the
-measured growth over the idle engine, in bytes. A third word is a layout, by its name in LAYOUTS; with a `+` at its end
-the photo is its own background too.
+Reads lines `PATH LONGEST_SIDE [LAYOUT]` from standard input and prints, for each, a JSON line with the predicted and
+the measured growth over the idle engine, in bytes. LAYOUT is a name in LAYOUTS; with a trailing `+` the photo is also
+its own background.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from app.engine.memory import MemoryGuard, resident_bytes
 from app.engine.messages import EngineConfig
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
-from app.engine.worker import KEPT, OWN_PAGES
+from app.engine.worker import MMAP_THRESHOLD, TRIM_THRESHOLD
 from app.imaging.decode import Header
 from app.removal import Canvas, Length, RemovalOptions, RemovalRequest
 
-ALL_BUT_A_BIT = (Length(99, "%"), Length(99, "%"))
+NEARLY_ALL = (Length(99, "%"), Length(99, "%"))
 FULL = 25_000_000
 LAYOUTS: dict[str, dict[str, Any]] = {
     "full-png": {"canvas": Canvas(FULL)},
@@ -38,12 +38,12 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "crop-webp": {"canvas": Canvas(FULL), "format": "WEBP", "crop": True, "crop_margin": (Length(500),) * 4},
     "crop-small": {"canvas": Canvas(250_000), "crop": True},
     "scale-jpeg": {"canvas": Canvas(FULL, scale=1.0, position=(0.5, 0.5)), "format": "JPEG"},
-    "roi-webp": {"canvas": Canvas(FULL, roi=(Length(1), Length(1), *ALL_BUT_A_BIT)), "format": "WEBP"},
+    "roi-webp": {"canvas": Canvas(FULL, roi=(Length(1), Length(1), *NEARLY_ALL)), "format": "WEBP"},
 }
 
 
 class Recorder(MemoryGuard):
-    """Refuse nothing, and remember what was predicted."""
+    """Admit everything and record the predictions."""
 
     predicted = 0
 
@@ -52,7 +52,7 @@ class Recorder(MemoryGuard):
 
 
 def peak_bytes() -> int:
-    """Return the most resident memory since the last reset (proc(5), VmHWM)."""
+    """Return the peak resident memory since the last reset (proc(5), VmHWM)."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
@@ -63,7 +63,7 @@ def reset_peak() -> None:
 
 def main() -> None:
     cv2.setNumThreads(1)
-    keep_heap_small(OWN_PAGES, KEPT)
+    keep_heap_small(MMAP_THRESHOLD, TRIM_THRESHOLD)
     sessions = SessionCache(threads=1)
     memory = Recorder(cap=1 << 40, warn=1 << 40)
     pipeline = Pipeline(EngineConfig("lite", 1, 10**9, 10**9), sessions, memory)

@@ -1,4 +1,4 @@
-"""The arena keeps what an inference takes, once, and gives it back when it is told to."""
+"""Arena: memory of inferences is kept once, and given back on request."""
 
 from __future__ import annotations
 
@@ -54,19 +54,19 @@ def megabytes() -> list[float]:
     return [float(number) for number in done.stdout.split()]
 
 
-def test_an_inference_leaves_its_memory_for_the_next(megabytes: list[float]) -> None:
+def test_an_inference_keeps_its_memory_for_the_next(megabytes: list[float]) -> None:
     idle, first, second, third, *_ = megabytes
     assert first - idle > 10
     assert max(second, third) - first < 3
 
 
-def test_it_is_given_back(megabytes: list[float]) -> None:
+def test_memory_is_given_back_on_request(megabytes: list[float]) -> None:
     idle, _, _, third, shrunk, *_ = megabytes
     assert third - shrunk > 10
     assert shrunk - idle < 3
 
 
-def test_sessions_share_it(megabytes: list[float]) -> None:
+def test_sessions_share_the_arena(megabytes: list[float]) -> None:
     *_, idle, one, both = megabytes
     assert one - idle > 10
     assert both - one < 5

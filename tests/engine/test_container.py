@@ -1,4 +1,4 @@
-"""What the container allows decides the layout."""
+"""Quota and limit of the container, and the numbers of engines and threads."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tree(folder: Path, files: dict[str, str]) -> Path:
         ({"a/cpu.max": "100000 100000", "a/b/cpu.max": "max 100000", "proc": "0::/a/b"}, 1),
     ],
 )
-def test_cpu_quota(files: dict[str, str], cores: int, tmp_path: Path) -> None:
+def test_cpu_quota_is_read_from_cgroups(files: dict[str, str], cores: int, tmp_path: Path) -> None:
     assert cpu_quota(tree(tmp_path, files), tmp_path / "proc") == cores
 
 
@@ -52,7 +52,7 @@ def test_cpu_quota(files: dict[str, str], cores: int, tmp_path: Path) -> None:
         ({"a/memory.max": str(64 * MEGABYTE), "a/b/memory.max": "max", "proc": "0::/a/b"}, 64 * MEGABYTE),
     ],
 )
-def test_memory_limit(files: dict[str, str], limit: int, tmp_path: Path) -> None:
+def test_memory_limit_is_read_from_cgroups(files: dict[str, str], limit: int, tmp_path: Path) -> None:
     assert memory_limit(tree(tmp_path, files), tmp_path / "proc") == limit
 
 
@@ -60,7 +60,7 @@ def test_memory_limit(files: dict[str, str], limit: int, tmp_path: Path) -> None
     ("cores", "memory_mb", "model_mb", "processes"),
     [(2, 24_000, 200, 2), (2, 300, 200, 1), (8, 600, 200, 3), (64, 0, 200, 1), (4, 2_000, 6_000, 1)],
 )
-def test_as_many_engines_as_cores_and_memory_bear(cores: int, memory_mb: int, model_mb: int, processes: int) -> None:
+def test_engines_are_limited_by_cores_and_memory(cores: int, memory_mb: int, model_mb: int, processes: int) -> None:
     assert choose_processes(cores, memory_mb, model_mb) == processes
 
 
@@ -68,7 +68,7 @@ def test_as_many_engines_as_cores_and_memory_bear(cores: int, memory_mb: int, mo
     ("cores", "processes", "light", "heavy"),
     [(1, 1, 1, 1), (2, 2, 1, 2), (2, 1, 2, 2), (8, 3, 2, 4), (8, 8, 1, 2), (64, 1, 64, 64), (2, 5, 1, 2)],
 )
-def test_engines_share_the_cores_and_borrow_for_heavy_models(
+def test_engines_share_the_cores_and_get_twice_their_share_for_heavy_models(
     cores: int, processes: int, light: int, heavy: int
 ) -> None:
     chosen = [choose_threads(cores, processes, heavy=of) for of in (False, True)]

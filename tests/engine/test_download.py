@@ -1,4 +1,4 @@
-"""A real download through rembg's own code, from a server on loopback in place of the weights' own."""
+"""Download through rembg's code, from a local server instead of the real one."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from tests.engine.onnx_models import write_model
 U2NETP = REGISTRY["u2netp"]
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *arguments: Any) -> None:
         pass
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Serve a file in place of U2-NetP's weights, by whose checksum a download is checked."""
-    file = write_model(U2NETP, tmp_path / "shelf")
-    handler = functools.partial(Quiet, directory=str(file.parent))
+def served_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Serve a file instead of U2-NetP's weights, and expect its checksum."""
+    file = write_model(U2NETP, tmp_path / "served_file")
+    handler = functools.partial(QuietHandler, directory=str(file.parent))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     checksum = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
     retrieve = pooch.retrieve
 
-    def from_shelf(url: str, known_hash: str | None, **options: Any) -> str:
+    def from_local_server(url: str, known_hash: str | None, **options: Any) -> str:
         name = url.rpartition("/")[2]
         return str(retrieve(f"http://127.0.0.1:{server.server_port}/{name}", f"md5:{checksum}", **options))
 
-    monkeypatch.setattr(pooch, "retrieve", from_shelf)
+    monkeypatch.setattr(pooch, "retrieve", from_local_server)
     monkeypatch.setenv("REMBG_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("U2NET_HOME", raising=False)
     yield file
@@ -47,15 +47,15 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     server.server_close()
 
 
-def test_weights_are_downloaded_checked_and_found(shelf: Path, tmp_path: Path) -> None:
-    expected = shelf.read_bytes()
+def test_weights_are_downloaded_and_found(served_file: Path, tmp_path: Path) -> None:
+    expected = served_file.read_bytes()
     path = weights.fetch(U2NETP)
     assert path == tmp_path / "home/models/u2netp/u2netp.onnx"
     assert path.read_bytes() == expected
 
 
-def test_a_wrong_checksum_leaves_nothing_behind(shelf: Path, tmp_path: Path) -> None:
-    shelf.write_bytes(b"tampered")
+def test_a_wrong_checksum_leaves_nothing_behind(served_file: Path, tmp_path: Path) -> None:
+    served_file.write_bytes(b"tampered")
     with pytest.raises(ValueError, match="hash"):
         weights.fetch(U2NETP)
     assert weights.find(U2NETP) is None

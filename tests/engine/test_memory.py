@@ -1,4 +1,4 @@
-"""Predicted memory against measured memory, and what happens at the cap."""
+"""Predicted and measured memory, and behaviour at the cap."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.conftest import photo
 ROOT = Path(__file__).parent.parent.parent
 PNG = Header("PNG", "RGB", (5000, 5000), (5000, 5000))
 
-# (megapixels, how it is saved, longer side of the working size, and a layout of tests.engine.peak_memory)
+# (megapixels, options of the file, longest side and layout of tests.engine.peak_memory)
 SIZES: list[tuple[float, dict[str, object], int | str]] = [
     (0.02, {"format": "JPEG"}, 2048),
     (0.3, {"format": "PNG"}, 2048),
@@ -58,7 +58,7 @@ SIZES: list[tuple[float, dict[str, object], int | str]] = [
 
 
 def save_picture(path: Path, megapixels: float, options: dict[str, object]) -> None:
-    """Save the cat at 3:2 with so many pixels."""
+    """Save the cat at 3:2 with this number of megapixels."""
     height = round((megapixels * 1e6 / 1.5) ** 0.5)
     options = dict(options)
     mode = str(options.pop("mode", "RGB"))
@@ -72,7 +72,7 @@ def save_picture(path: Path, megapixels: float, options: dict[str, object]) -> N
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, int]]]:
-    """Measure every size, in one process as an engine is one."""
+    """Measure all sizes in one process, like an engine."""
     folder = tmp_path_factory.mktemp("sizes")
     lines = []
     for number, (megapixels, options, side) in enumerate(SIZES):
@@ -93,20 +93,20 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
 @pytest.mark.parametrize("number", range(len(SIZES)), ids=lambda number: f"{SIZES[number][0]}MP {SIZES[number][1]}")
-def test_a_peak_is_predicted_within_a_factor_of_two(number: int, measured: list[dict[str, int]]) -> None:
+def test_peak_memory_is_predicted_within_a_factor_of_two(number: int, measured: list[dict[str, int]]) -> None:
     idle, predicted, grown = (measured[number][key] for key in ("idle", "predicted", "measured"))
     assert idle + grown <= idle + predicted <= 2 * (idle + grown)
 
 
-def test_resident_memory_is_what_others_see_of_it() -> None:
+def test_resident_memory_agrees_with_psutil() -> None:
     assert resident_bytes() == pytest.approx(psutil.Process().memory_info().rss, rel=0.05)
 
 
-def test_what_fits_is_admitted() -> None:
+def test_a_photo_that_fits_is_admitted() -> None:
     MemoryGuard(cap=600 * MEGABYTE, warn=1, idle=120 * MEGABYTE).admit(PNG, 480 * MEGABYTE)
 
 
-def test_what_does_not_fit_is_refused_with_the_size_that_would() -> None:
+def test_a_photo_that_does_not_fit_is_refused_with_a_size_that_fits() -> None:
     guard = MemoryGuard(cap=300 * MEGABYTE, warn=1, idle=120 * MEGABYTE)
     webp = Header("WEBP", "RGB", (5000, 5000), (5000, 5000))
     with pytest.raises(OutOfMemory, match="smaller image") as caught:
@@ -136,7 +136,7 @@ def test_a_webp_needs_more_than_a_png_and_a_draft_less() -> None:
         (ValueError("bad value"), False),
     ],
 )
-def test_running_out_of_memory_is_known_whoever_says_it(error: Exception, memory: bool) -> None:
+def test_out_of_memory_errors_of_all_libraries_are_recognised(error: Exception, memory: bool) -> None:
     assert is_out_of_memory(error) is memory
 
 
@@ -145,12 +145,12 @@ def test_a_warning_names_the_stage(caplog: pytest.LogCaptureFixture) -> None:
     assert "memory.warning stage=decode rss_mb=" in caplog.text
 
 
-def test_no_warning_under_the_mark(caplog: pytest.LogCaptureFixture) -> None:
+def test_there_is_no_warning_below_the_threshold(caplog: pytest.LogCaptureFixture) -> None:
     assert MemoryGuard(cap=1 << 40, warn=1 << 40).watch("decode") > 0
     assert caplog.text == ""
 
 
-def test_the_cap_is_real(tmp_path: Path) -> None:
+def test_allocations_beyond_the_cap_fail(tmp_path: Path) -> None:
     code = (
         "from app.engine.memory import MemoryGuard\n"
         "guard = MemoryGuard(200 * 2**20, 1)\nguard.arm()\n"
@@ -160,7 +160,7 @@ def test_the_cap_is_real(tmp_path: Path) -> None:
     assert done.stdout == "stopped\n"
 
 
-def test_the_cap_does_not_shrink_with_address_space_that_is_not_used() -> None:
+def test_unused_address_space_does_not_lower_the_cap() -> None:
     code = (
         "import mmap, resource\n"
         "from app.engine.memory import MemoryGuard, _data_bytes, resident_bytes\n"
@@ -174,13 +174,13 @@ def test_the_cap_does_not_shrink_with_address_space_that_is_not_used() -> None:
     assert done.stdout == "True\n"
 
 
-def test_a_picture_of_the_tests_is_what_it_says(tmp_path: Path) -> None:
+def test_saved_pictures_have_the_requested_mode(tmp_path: Path) -> None:
     save_picture(tmp_path / "x", 0.3, {"format": "PNG", "mode": "I;16"})
     with Image.open(tmp_path / "x") as image:
         assert image.mode == "I;16"
 
 
-def test_a_photo_that_would_fit_if_less_were_kept_gets_its_room() -> None:
+def test_kept_memory_is_given_back_for_a_photo_that_needs_it() -> None:
     given: list[bool] = []
     guard = MemoryGuard(cap=resident_bytes() + 50 * MEGABYTE, warn=1, armed=True, give_back=lambda: given.append(True))
     guard.limit_growth = lambda: None  # type: ignore[method-assign]  # of the test's own process
@@ -190,8 +190,8 @@ def test_a_photo_that_would_fit_if_less_were_kept_gets_its_room() -> None:
     assert given == [True]
 
 
-def test_waste_is_given_back_before_memory_is_called_worn_out() -> None:
+def test_freed_memory_is_given_back_before_retained_memory_is_measured() -> None:
     given: list[bool] = []
     guard = MemoryGuard(cap=1 << 40, warn=1, give_back=lambda: given.append(True))
-    assert guard.resident_without_waste() > 0
+    assert guard.retained_bytes() > 0
     assert given == [True]

@@ -1,4 +1,4 @@
-"""Requests and results survive the wall."""
+"""Wire form of requests and results."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ OPTIONS = RemovalOptions(
 )
 
 
-def test_a_request_comes_out_as_it_went_in() -> None:
+def test_a_request_survives_the_wire() -> None:
     request = RemovalRequest(b"image", OPTIONS, b"background", "id-1")
     header = json.loads(json.dumps(request_header(request)))
     assert request_from_wire(header, [b"image", b"background"]) == request
 
 
-def test_a_result_comes_out_as_it_went_in() -> None:
+def test_a_result_survives_the_wire() -> None:
     result = RemovalResult(b"body", "image/png", 3, 2, Box(1, 2, 3, 4), 0.5, "lite", {"infer": 1.5}, max_size=(5, 4))
     assert result_from_wire(json.loads(json.dumps(result_header(result))), [b"body"]) == result
 
 
-def test_images_stay_out_of_logs() -> None:
+def test_images_are_not_in_repr() -> None:
     assert "secret" not in repr(RemovalRequest(b"secret", OPTIONS, b"secret"))

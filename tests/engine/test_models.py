@@ -1,4 +1,4 @@
-"""The registry agrees with rembg, and leaves out what must not be offered."""
+"""Registry of models, compared with rembg."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def test_only_the_lite_model_is_embedded() -> None:
 
 
 @pytest.mark.parametrize(
-    "forbidden", ["sam", "u2net_cloth_seg", "u2net_custom", "ben_custom", "withoutbg", "atlascloud"]
+    "unsuitable", ["sam", "u2net_cloth_seg", "u2net_custom", "ben_custom", "withoutbg", "atlascloud"]
 )
-def test_models_that_must_not_be_offered_are_not(forbidden: str) -> None:
-    assert forbidden not in REGISTRY
+def test_unsuitable_models_are_not_in_the_registry(unsuitable: str) -> None:
+    assert unsuitable not in REGISTRY
 
 
 @pytest.mark.parametrize("model", REMBG, ids=lambda model: model.name)
-def test_names_and_numbers_are_rembgs_own(model: ModelSpec) -> None:
+def test_names_and_numbers_equal_rembgs(model: ModelSpec) -> None:
     session = session_class(model)
     source = inspect.getsource(next(base for base in session.__mro__ if "predict" in vars(base)))
     numbers = [float(text) for text in re.findall(r"\d+\.\d+|\d+", source[source.index("self.normalize(") :])[:8]]

@@ -1,4 +1,4 @@
-"""The path of a photo, with the real model."""
+"""Pipeline of a photo, with the embedded model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(pipeline: Pipeline, image: bytes, background: bytes = b"", **options: An
     return pipeline.run(RemovalRequest(image, RemovalOptions(**settings), background))
 
 
-def test_a_photo_becomes_a_cut_out_of_its_size(pipeline: Pipeline) -> None:
+def test_a_cut_out_has_the_size_of_the_photo(pipeline: Pipeline) -> None:
     result = run(pipeline, jpeg())
     image = opened(result.body)
     assert (image.mode, image.size, result.mimetype) == ("RGBA", (512, 512), "image/png")
@@ -34,7 +34,7 @@ def test_a_photo_becomes_a_cut_out_of_its_size(pipeline: Pipeline) -> None:
     assert set(result.stages_ms) == {"decode", "infer", "cutout", "encode"}
 
 
-def test_a_subject_is_kept_and_the_background_is_gone(pipeline: Pipeline) -> None:
+def test_the_subject_is_kept_and_the_background_is_removed(pipeline: Pipeline) -> None:
     image = opened(run(pipeline, jpeg()).body)
     assert image.getpixel((220, 120)) == pytest.approx((*photo("astronaut").getpixel((220, 120)), 255), abs=12)  # type: ignore[misc]
     assert image.getpixel((360, 20)) == (0, 0, 0, 0)
@@ -51,30 +51,30 @@ def test_a_subject_is_kept_and_the_background_is_gone(pipeline: Pipeline) -> Non
         ({"max_width": 4000, "max_height": 4000}, (600, 400)),
     ],
 )
-def test_answers_fit_their_bounds(options: dict[str, Any], size: tuple[int, int], pipeline: Pipeline) -> None:
+def test_answers_fit_the_requested_size(options: dict[str, Any], size: tuple[int, int], pipeline: Pipeline) -> None:
     result = run(pipeline, jpeg("coffee"), **options)
     assert (result.width, result.height) == opened(result.body).size == size
 
 
-def test_one_bound_does_not_shrink_the_other_side(pipeline: Pipeline) -> None:
+def test_a_limit_on_one_side_does_not_limit_the_other(pipeline: Pipeline) -> None:
     tall = encoded(photo("coffee").resize((600, 1800)), "JPEG")
     result = run(pipeline, tall, max_width=300)
     assert (result.width, result.height) == (300, 900)
 
 
-def test_a_crop_holds_the_subject(pipeline: Pipeline) -> None:
+def test_a_crop_contains_exactly_the_subject(pipeline: Pipeline) -> None:
     whole, cropped = run(pipeline, jpeg("coffee")), run(pipeline, jpeg("coffee"), crop=True)
     assert (cropped.width, cropped.height) == (whole.foreground.width, whole.foreground.height)
     assert (cropped.foreground.top, cropped.foreground.left) == (0, 0)
 
 
-def test_an_image_without_a_subject_says_so(pipeline: Pipeline) -> None:
+def test_an_image_without_a_subject_has_low_confidence(pipeline: Pipeline) -> None:
     result = run(pipeline, encoded(Image.new("RGB", (320, 240), (120, 130, 140))))
     assert result.confidence < 0.5
     assert (result.foreground.width, result.foreground.height) == (0, 0)
 
 
-def test_a_required_foreground_that_is_missing_is_an_error(pipeline: Pipeline) -> None:
+def test_a_missing_required_foreground_is_an_error(pipeline: Pipeline) -> None:
     with pytest.raises(UnknownForeground):
         run(pipeline, encoded(Image.new("RGB", (320, 240), (120, 130, 140))), require_foreground=True)
 
@@ -86,40 +86,40 @@ def test_a_background_photo_shows_behind_the_subject(pipeline: Pipeline) -> None
     assert image.getpixel((360, 20)) == (0, 0, 255)
 
 
-def test_a_transparent_background_photo_lies_on_the_colour(pipeline: Pipeline) -> None:
+def test_a_transparent_background_photo_is_put_on_the_colour(pipeline: Pipeline) -> None:
     clear = encoded(Image.new("RGBA", (64, 64), (0, 0, 0, 0)))
     options = RemovalOptions("lite", 2048, background=(255, 0, 0, 255))
     result = pipeline.run(RemovalRequest(jpeg(), options, clear))
     assert opened(result.body).getpixel((360, 20)) == (255, 0, 0)
 
 
-def test_a_broken_background_photo_is_named(pipeline: Pipeline) -> None:
+def test_an_error_of_the_background_photo_names_it(pipeline: Pipeline) -> None:
     with pytest.raises(CorruptImage, match="background: "):
         run(pipeline, jpeg(), background=jpeg()[:2000])
 
 
-def test_the_inputs_own_transparency_stays(pipeline: Pipeline) -> None:
+def test_transparency_of_the_input_is_kept(pipeline: Pipeline) -> None:
     image = photo("astronaut").convert("RGBA")
     image.paste((0, 0, 0, 0), (180, 100, 260, 140))
     assert opened(run(pipeline, encoded(image)).body).getpixel((220, 120)) == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (2, 2), (33, 17)])
-def test_odd_sizes_come_back(size: tuple[int, int], pipeline: Pipeline) -> None:
+def test_extreme_sizes_are_processed(size: tuple[int, int], pipeline: Pipeline) -> None:
     result = run(pipeline, encoded(Image.new("RGB", size, "red")))
     assert max(result.width, result.height) == min(max(size), 2048)
 
 
 @pytest.mark.parametrize("data", [b"\xff\xd8\xff", jpeg()[:1000], b"GIF89a", b"II*\x00" + bytes(50)])
-def test_bad_bytes_are_errors_of_the_request(data: bytes, pipeline: Pipeline) -> None:
+def test_invalid_images_are_service_errors(data: bytes, pipeline: Pipeline) -> None:
     with pytest.raises(ServiceError):
         run(pipeline, data)
 
 
-def test_a_mask_is_grey(pipeline: Pipeline) -> None:
+def test_a_mask_is_a_greyscale_image(pipeline: Pipeline) -> None:
     assert opened(run(pipeline, jpeg(), mask_only=True).body).mode == "L"
 
 
-def test_a_zip_holds_colours_and_alpha(pipeline: Pipeline) -> None:
+def test_a_zip_contains_colours_and_alpha(pipeline: Pipeline) -> None:
     archive = zipfile.ZipFile(io.BytesIO(run(pipeline, jpeg(), format="ZIP").body))
     assert archive.namelist() == ["color.jpg", "alpha.png"]

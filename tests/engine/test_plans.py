@@ -1,4 +1,4 @@
-"""Answers on a canvas, with the real model: the sizes of worked examples, whatever size the photo was worked on at."""
+"""Answers on a canvas, with the embedded model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.conftest import ENGINE, encoded, opened, photo
 
 FULL, PREVIEW = 25_000_000, 250_000
 OPTIONS = RemovalOptions("lite", 2048)
-# Large: what must be scaled down for every size. Its subject reaches from one edge to the other.
+# Scaled down for all sizes but FULL. The subject reaches from one edge to the other.
 LARGE = photo("astronaut").resize((2400, 2400), Image.Resampling.BICUBIC)
 
 
@@ -52,7 +52,7 @@ def alpha_of(result: RemovalResult) -> np.ndarray[Any, np.dtype[np.uint8]]:
     ("pixels", "size"),
     [(PREVIEW, (500, 500)), (1_500_000, (1224, 1224)), (4_000_000, (2000, 2000)), (FULL, (2400, 2400))],
 )
-def test_size_limits_the_answer_beyond_max_dimension(
+def test_answers_may_exceed_max_dimension_up_to_their_pixel_limit(
     pixels: int, size: tuple[int, int], pipeline: Pipeline, large: bytes
 ) -> None:
     result = run(pipeline, large, Canvas(pixels))
@@ -61,7 +61,7 @@ def test_size_limits_the_answer_beyond_max_dimension(
 
 
 @pytest.mark.parametrize("pixels", [PREVIEW, FULL])
-def test_a_crop_has_the_size_of_its_subject_at_any_size(pixels: int, pipeline: Pipeline, large: bytes) -> None:
+def test_a_crop_has_the_size_of_its_subject_at_each_pixel_limit(pixels: int, pipeline: Pipeline, large: bytes) -> None:
     cropped = run(pipeline, large, Canvas(pixels), crop=True)
     assert (cropped.foreground.top, cropped.foreground.left) == (0, 0)
     assert (cropped.foreground.width, cropped.foreground.height) == (cropped.width, cropped.height)
@@ -69,7 +69,7 @@ def test_a_crop_has_the_size_of_its_subject_at_any_size(pixels: int, pipeline: P
     assert cropped.max_size[0] > 2048
 
 
-def test_the_box_is_where_the_subject_is(pipeline: Pipeline, large: bytes) -> None:
+def test_the_reported_box_is_the_box_of_the_subject(pipeline: Pipeline, large: bytes) -> None:
     result = run(pipeline, large, Canvas(PREVIEW, scale=0.5, position=(1.0, 0.0)))
     box = result.foreground
     assert (box.top, box.left + box.width, max(box.width, box.height)) == (0, 500, 250)
@@ -78,7 +78,7 @@ def test_the_box_is_where_the_subject_is(pipeline: Pipeline, large: bytes) -> No
     assert (rows.max() + 1, columns.min()) == pytest.approx((box.height, box.left), abs=1)
 
 
-def test_a_region_is_all_that_the_model_sees(pipeline: Pipeline, large: bytes) -> None:
+def test_the_model_sees_only_the_region(pipeline: Pipeline, large: bytes) -> None:
     roi = (Length(25, "%"), Length(0), Length(1200), Length(50, "%"))
     result = run(pipeline, large, Canvas(PREVIEW, roi=roi))
     alone = encoded(LARGE.crop((600, 0, 1200, 1200)), "PNG")
@@ -90,7 +90,7 @@ def test_a_region_is_all_that_the_model_sees(pipeline: Pipeline, large: bytes) -
     assert np.abs(alpha[:250, 125:250] - expected).mean() < 4
 
 
-def test_a_margin_reaches_beyond_the_photo(pipeline: Pipeline) -> None:
+def test_a_margin_may_extend_beyond_the_photo(pipeline: Pipeline) -> None:
     cat = encoded(photo("cat"), "JPEG")
     tight, wide = (run(pipeline, cat, Canvas(FULL), crop=True, crop_margin=(Length(px),) * 4) for px in (0, 100))
     assert (wide.width, wide.height) == (tight.width + 200, tight.height + 200)
@@ -99,7 +99,7 @@ def test_a_margin_reaches_beyond_the_photo(pipeline: Pipeline) -> None:
 
 
 @pytest.mark.parametrize("format", ["PNG", "ZIP"])
-def test_a_png_has_ten_megapixels_at_most(format: Any, sessions: SessionCache) -> None:
+def test_a_png_has_at_most_ten_megapixels(format: Any, sessions: SessionCache) -> None:
     pipeline = Pipeline(ENGINE, sessions)
     huge = encoded(photo("astronaut").resize((4000, 3000)), "JPEG")
     result = run(pipeline, huge, Canvas(FULL), format=format)
@@ -109,7 +109,7 @@ def test_a_png_has_ten_megapixels_at_most(format: Any, sessions: SessionCache) -
     assert (result.width, result.height) == result.max_size == ((3651, 2738) if format == "PNG" else (4000, 3000))
 
 
-def test_auto_is_jpeg_where_a_background_hides_everything(pipeline: Pipeline, large: bytes) -> None:
+def test_auto_is_jpeg_with_an_opaque_background(pipeline: Pipeline, large: bytes) -> None:
     cat = encoded(photo("cat"))
     results = [run(pipeline, large, Canvas(PREVIEW), background, format="AUTO") for background in (b"", cat)]
     assert [result.mimetype for result in results] == ["image/png", "image/jpeg"]
@@ -122,26 +122,26 @@ def test_a_background_fills_the_canvas(pipeline: Pipeline, large: bytes) -> None
     assert {image.getpixel(at) for at in ((0, 0), (499, 0), (0, 499), (499, 499))} == {(0, 200, 0)}
 
 
-# What memory bears
+# Limits of memory
 
 
 def limited(sessions: SessionCache, megabytes: int, **limits: Any) -> Pipeline:
     return Pipeline(replace(ENGINE, **limits), sessions, MemoryGuard(cap=megabytes * MEGABYTE, warn=1 << 40))
 
 
-def test_what_memory_does_not_bear_is_made_smaller_and_said(sessions: SessionCache, large: bytes) -> None:
+def test_an_answer_that_does_not_fit_into_memory_is_smaller(sessions: SessionCache, large: bytes) -> None:
     result = run(limited(sessions, 120), large, Canvas(FULL))
     assert (result.width, result.height) == result.max_size
     assert 1000 < result.width < 2400
     assert run(limited(sessions, 120), large, Canvas(PREVIEW)).width == 500
 
 
-def test_what_can_not_be_decoded_is_refused(sessions: SessionCache) -> None:
+def test_a_photo_that_can_not_be_decoded_in_memory_is_refused(sessions: SessionCache) -> None:
     with pytest.raises(OutOfMemory):
         run(limited(sessions, 60), encoded(LARGE), Canvas(PREVIEW))
 
 
-def test_max_pixels_bound_a_jpeg_and_refuse_a_png(sessions: SessionCache, large: bytes) -> None:
+def test_max_pixels_scales_a_jpeg_down_and_refuses_a_png(sessions: SessionCache, large: bytes) -> None:
     pipeline = limited(sessions, 10_000, max_pixels=2_000_000)
     assert run(pipeline, large, Canvas(FULL)).width == 1200
     with pytest.raises(TooManyPixels):

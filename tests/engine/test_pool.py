@@ -1,4 +1,4 @@
-"""The pool with real engines: what dies is replaced, what is late is ended, and one request fails at most."""
+"""Pool with real engines: dead and late engines are replaced, and at most one request fails."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def submit(pool: EnginePool, request: RemovalRequest = PHOTO, seconds: float = 3
 
 
 class Submission(threading.Thread):
-    """A request in a thread of its own."""
+    """A request in a separate thread."""
 
     def __init__(self, pool: EnginePool, request: RemovalRequest = PHOTO, seconds: float = 30.0) -> None:
         super().__init__(daemon=True)
@@ -66,7 +66,7 @@ def duo() -> Iterator[EnginePool]:
 
 @pytest.fixture
 def solo() -> Iterator[EnginePool]:
-    """One engine and room for one that waits."""
+    """One engine, started and idle."""
     pool = make_pool()
     pool.start()
     wait_until(lambda: pool.status().ready == 1)
@@ -75,7 +75,7 @@ def solo() -> Iterator[EnginePool]:
 
 
 def freeze(pool: EnginePool) -> int:
-    """Stop the first engine, as native code that hangs would."""
+    """Stop the process of the first engine, like native code that hangs."""
     pid = pool.status().pids[0]
     os.kill(pid, signal.SIGSTOP)
     return pid
@@ -85,7 +85,7 @@ def busy(pool: EnginePool) -> bool:
     return EngineState.BUSY in pool.status().states
 
 
-def test_a_photo_submitted_before_the_engines_are_up_is_answered() -> None:
+def test_a_request_submitted_before_the_engines_are_ready_is_answered() -> None:
     pool = make_pool()
     try:
         assert submit(pool).foreground.width > 0
@@ -93,11 +93,11 @@ def test_a_photo_submitted_before_the_engines_are_up_is_answered() -> None:
         pool.stop()
 
 
-def test_waiting_is_measured(solo: EnginePool) -> None:
+def test_time_in_the_queue_is_the_first_stage(solo: EnginePool) -> None:
     assert list(submit(solo).stages_ms) == ["queue", "decode", "infer", "cutout", "encode"]
 
 
-def test_while_one_engine_keeps_up_the_other_stays_cold() -> None:
+def test_one_engine_is_enough_for_sequential_requests() -> None:
     used: list[int] = []
 
     class Observer(EngineObserver):
@@ -117,25 +117,25 @@ def test_while_one_engine_keeps_up_the_other_stays_cold() -> None:
         duo.stop()
 
 
-def test_an_engine_is_told_whether_it_works_alone(duo: EnginePool, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[bool] = []
+def test_an_engine_learns_whether_it_works_alone(duo: EnginePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    values: list[bool] = []
     remove = EngineProcess.remove
 
-    def listen(engine: EngineProcess, *arguments: Any, alone: bool) -> RemovalResult:
-        told.append(alone)
+    def record(engine: EngineProcess, *arguments: Any, alone: bool) -> RemovalResult:
+        values.append(alone)
         return remove(engine, *arguments, alone=alone)
 
-    monkeypatch.setattr(EngineProcess, "remove", listen)
+    monkeypatch.setattr(EngineProcess, "remove", record)
     submit(duo)
     freeze(duo)
     hanging = Submission(duo, seconds=2)
     wait_until(lambda: busy(duo))
     submit(duo)
     hanging.join()
-    assert told == [True, True, False]
+    assert values == [True, True, False]
 
 
-def test_an_engine_killed_while_idle_is_replaced_and_no_request_notices(duo: EnginePool) -> None:
+def test_an_engine_killed_while_idle_is_replaced_and_no_request_fails(duo: EnginePool) -> None:
     for _ in range(3):
         killed = duo.status().pids[0]
         os.kill(killed, signal.SIGKILL)
@@ -143,8 +143,8 @@ def test_an_engine_killed_while_idle_is_replaced_and_no_request_notices(duo: Eng
     wait_until(lambda: duo.status().ready == 2 and killed not in duo.status().pids)
 
 
-def test_an_engine_killed_at_the_moment_of_handing_over_costs_nothing(solo: EnginePool) -> None:
-    # A stopped engine takes the bytes into its socket but has not accepted them when it is killed.
+def test_a_request_that_a_killed_engine_had_not_accepted_is_answered(solo: EnginePool) -> None:
+    # The socket of a stopped engine buffers the request, but the engine does not accept it.
     pid = freeze(solo)
     submission = Submission(solo)
     wait_until(lambda: busy(solo))
@@ -153,7 +153,7 @@ def test_an_engine_killed_at_the_moment_of_handing_over_costs_nothing(solo: Engi
     assert submission.result is not None and submission.error is None
 
 
-def test_an_engine_killed_at_work_fails_that_request_only(solo: EnginePool) -> None:
+def test_an_engine_killed_while_busy_fails_only_that_request(solo: EnginePool) -> None:
     slow = RemovalRequest(jpeg("coffee"), RemovalOptions("lite", 2048))
     failures = []
     for _ in range(20):  # until a kill lands between acceptance and answer
@@ -178,7 +178,7 @@ def test_an_engine_that_hangs_is_replaced_at_the_deadline(solo: EnginePool) -> N
     assert submit(solo).confidence > 0.5
 
 
-def test_a_request_that_is_late_in_the_queue_never_reaches_an_engine(solo: EnginePool) -> None:
+def test_a_request_whose_deadline_passes_in_the_queue_never_reaches_an_engine(solo: EnginePool) -> None:
     pid = freeze(solo)
     first = Submission(solo, seconds=3)
     wait_until(lambda: busy(solo))
@@ -190,7 +190,7 @@ def test_a_request_that_is_late_in_the_queue_never_reaches_an_engine(solo: Engin
     assert first.result is not None
 
 
-def test_stopping_ends_every_engine_even_one_that_hangs(duo: EnginePool) -> None:
+def test_stop_ends_all_engines_even_if_one_hangs(duo: EnginePool) -> None:
     pids = duo.status().pids
     freeze(duo)
     duo.stop()
@@ -199,7 +199,7 @@ def test_stopping_ends_every_engine_even_one_that_hangs(duo: EnginePool) -> None
         submit(duo)
 
 
-def test_stopping_lets_what_runs_finish(solo: EnginePool) -> None:
+def test_stop_waits_for_busy_engines(solo: EnginePool) -> None:
     submission = Submission(solo)
     wait_until(lambda: busy(solo))
     solo.stop(grace=30)
@@ -207,7 +207,7 @@ def test_stopping_lets_what_runs_finish(solo: EnginePool) -> None:
     assert submission.result is not None
 
 
-def test_many_at_once_all_get_their_own_answer() -> None:
+def test_parallel_requests_get_their_own_answers() -> None:
     pool = make_pool(replace(ENGINE, threads=1), processes=2)
     try:
         wide, tall = RemovalOptions("lite", 400), RemovalOptions("lite", 200)
@@ -219,7 +219,7 @@ def test_many_at_once_all_get_their_own_answer() -> None:
         pool.stop()
 
 
-def test_a_model_without_weights_is_unavailable_until_they_come(tmp_path: Path) -> None:
+def test_a_model_without_weights_is_unavailable(tmp_path: Path) -> None:
     config = replace(ENGINE, model="u2netp", rembg_home=str(tmp_path))
     pool = make_pool(config)
     try:
@@ -227,13 +227,13 @@ def test_a_model_without_weights_is_unavailable_until_they_come(tmp_path: Path) 
             submit(pool, replace(PHOTO, options=RemovalOptions("u2netp", 2048)))
         assert "models pull u2netp" in caught.value.advice
         assert (pool.status().ready, pool.status().problem is None) == (0, False)
-        # A photo for a model that is here is still answered.
+        # A request for an available model is still answered.
         assert submit(pool).model == "lite"
     finally:
         pool.stop()
 
 
-def test_an_engine_looks_again_for_weights_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_becomes_ready_when_its_weights_appear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.engine.keeper.REWARM_SECONDS", 0.2)
     pool = make_pool(replace(ENGINE, model="u2netp", rembg_home=str(tmp_path)))
     try:
@@ -245,7 +245,7 @@ def test_an_engine_looks_again_for_weights_by_itself(tmp_path: Path, monkeypatch
         pool.stop()
 
 
-def test_an_engine_that_has_the_model_is_preferred(tmp_path: Path) -> None:
+def test_an_engine_with_the_loaded_model_is_preferred(tmp_path: Path) -> None:
     write_model(REGISTRY["u2netp"], tmp_path)
     pool = make_pool(replace(ENGINE, threads=1, rembg_home=str(tmp_path)), processes=2)
     other = replace(PHOTO, options=RemovalOptions("u2netp", 2048))

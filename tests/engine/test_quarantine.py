@@ -1,10 +1,10 @@
-"""Images that have brought engines down are refused for a while."""
+"""Quarantine of images that have crashed engines."""
 
 from __future__ import annotations
 
 import pytest
 
-from app.engine.quarantine import MOST_ENTRIES, SECONDS, Quarantine
+from app.engine.quarantine import MAX_ENTRIES, SECONDS, Quarantine
 
 
 class Clock:
@@ -25,35 +25,35 @@ def quarantine(clock: Clock) -> Quarantine:
 
 
 @pytest.mark.parametrize(("strikes", "refused"), [(0, False), (1, False), (2, True), (3, True)])
-def test_two_strikes_are_enough(strikes: int, refused: bool, quarantine: Quarantine) -> None:
+def test_an_image_is_refused_after_two_strikes(strikes: int, refused: bool, quarantine: Quarantine) -> None:
     for _ in range(strikes):
         quarantine.strike(b"bad")
     assert quarantine.refuses(b"bad") is refused
     assert not quarantine.refuses(b"good")
 
 
-def test_a_background_that_kills_does_not_taint_the_image(quarantine: Quarantine) -> None:
+def test_an_image_is_accepted_without_its_bad_background(quarantine: Quarantine) -> None:
     for _ in range(2):
-        quarantine.strike(b"image", b"evil background")
-    assert quarantine.refuses(b"image", b"evil background")
+        quarantine.strike(b"image", b"bad background")
+    assert quarantine.refuses(b"image", b"bad background")
     assert not quarantine.refuses(b"image", b"")
 
 
-def test_it_is_forgotten_after_some_minutes(quarantine: Quarantine, clock: Clock) -> None:
+def test_a_refused_image_is_accepted_after_the_time_limit(quarantine: Quarantine, clock: Clock) -> None:
     for _ in range(2):
         quarantine.strike(b"bad")
     clock.now += SECONDS + 1
     assert not quarantine.refuses(b"bad")
 
 
-def test_a_first_strike_is_forgotten_too(quarantine: Quarantine, clock: Clock) -> None:
+def test_a_single_strike_expires(quarantine: Quarantine, clock: Clock) -> None:
     quarantine.strike(b"bad")
     clock.now += SECONDS + 1
     quarantine.strike(b"bad")
     assert not quarantine.refuses(b"bad")
 
 
-def test_it_does_not_grow_without_end(quarantine: Quarantine) -> None:
-    for number in range(MOST_ENTRIES + 10):
+def test_the_number_of_entries_is_limited(quarantine: Quarantine) -> None:
+    for number in range(MAX_ENTRIES + 10):
         quarantine.strike(str(number).encode())
-    assert len(quarantine._strikes) == MOST_ENTRIES
+    assert len(quarantine._strikes) == MAX_ENTRIES

@@ -1,4 +1,4 @@
-"""Sessions: the fast path equals rembg's own, and a failure to load passes."""
+"""Sessions: results compared with rembg's, and the cache."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def difference(ours: np.ndarray[Any, Any], theirs: Image.Image) -> float:
 
 @pytest.mark.parametrize("model", KINDS, ids=lambda model: model.name)
 @pytest.mark.parametrize("name", ["astronaut", "coffee"])
-def test_fast_path_equals_rembgs_predict(model: ModelSpec, name: str, home: Path) -> None:
+def test_predictions_equal_rembgs(model: ModelSpec, name: str, home: Path) -> None:
     write_model(model, home)
-    # Of the model's own size, so that neither resizes: resampling is compared below.
+    # The model's size, so that neither side resizes; the next test compares resampling.
     image = photo(name).resize((model.size, model.size))
     theirs = session_class(model)(model.name, ort.SessionOptions()).predict(image)[0]
     ours = load_session(model, threads=1).predict(image)
@@ -58,7 +58,7 @@ def test_preprocessing_equals_rembgs_normalize(home: Path) -> None:
     assert np.abs(ours - expected).max() < 0.02  # a grey level of 255 is 0.017
 
 
-def test_embedded_model_gives_probabilities() -> None:
+def test_the_embedded_model_returns_probabilities() -> None:
     raw = load_session(REGISTRY["lite"], threads=2).predict(photo("astronaut"))
     assert raw.shape == (320, 320) and raw.dtype == np.float32
     assert 0 <= raw.min() < 0.1 and 0.9 < raw.max() <= 1
@@ -68,7 +68,7 @@ def threads_of(inference: Any) -> int:
     return int(inference.get_session_options().intra_op_num_threads)
 
 
-def test_an_engine_that_is_alone_infers_on_more_threads_and_sees_the_same() -> None:
+def test_an_engine_that_is_alone_uses_more_threads_with_the_same_result() -> None:
     session = load_session(REGISTRY["lite"], threads=1, threads_alone=2)
     assert session.inference_alone is not None
     assert (threads_of(session.inference), threads_of(session.inference_alone())) == (1, 2)
@@ -78,13 +78,13 @@ def test_an_engine_that_is_alone_infers_on_more_threads_and_sees_the_same() -> N
 
 
 @pytest.mark.parametrize(("name", "threads"), [("u2net", 1), ("u2netp", 2)])
-def test_a_model_is_not_loaded_twice_where_it_is_large_or_has_the_threads(name: str, threads: int, home: Path) -> None:
+def test_a_heavy_model_or_one_with_all_threads_is_not_loaded_twice(name: str, threads: int, home: Path) -> None:
     write_model(REGISTRY[name], home)
     assert load_session(REGISTRY[name], threads, threads_alone=2).inference_alone is None
 
 
 @pytest.mark.parametrize("colour", ["black", "white"])
-def test_a_constant_image_divides_nothing_by_zero(colour: str) -> None:
+def test_a_constant_image_gives_finite_values(colour: str) -> None:
     raw = load_session(REGISTRY["lite"], threads=1).predict(Image.new("RGB", (50, 40), colour))
     assert np.isfinite(raw).all()
 
@@ -97,7 +97,7 @@ def test_broken_weights_are_unavailable(content: bytes, home: Path) -> None:
 
 
 class Loader:
-    """Load sessions that are only names, failing while told to, on a clock that is turned by hand."""
+    """Loader of fake sessions, with a switch for failures and a manual clock."""
 
     def __init__(self) -> None:
         self.loads: list[str] = []
@@ -132,7 +132,7 @@ def test_only_one_model_is_kept(cache: SessionCache, loader: Loader) -> None:
     assert loader.loads == ["lite", "u2net", "lite"]
 
 
-def test_a_failed_load_is_tried_again_after_a_while(cache: SessionCache, loader: Loader) -> None:
+def test_a_failed_load_is_tried_again_after_the_retry_time(cache: SessionCache, loader: Loader) -> None:
     loader.failing = True
     for _ in range(3):
         with pytest.raises(ModelUnavailable):
@@ -142,7 +142,7 @@ def test_a_failed_load_is_tried_again_after_a_while(cache: SessionCache, loader:
     assert cache.get("u2net").model.name == "u2net"
 
 
-def test_missing_weights_do_not_cost_the_loaded_model(loader: Loader, home: Path) -> None:
+def test_missing_weights_do_not_unload_the_loaded_model(loader: Loader, home: Path) -> None:
     cache = SessionCache(1, load=loader.load)
     cache.get("lite")
     with pytest.raises(ModelUnavailable):
@@ -150,7 +150,7 @@ def test_missing_weights_do_not_cost_the_loaded_model(loader: Loader, home: Path
     assert cache.get("lite").model.name == "lite" and loader.loads == ["lite"]
 
 
-def test_a_failed_load_does_not_spoil_other_models(cache: SessionCache, loader: Loader) -> None:
+def test_a_failed_load_does_not_affect_other_models(cache: SessionCache, loader: Loader) -> None:
     loader.failing = True
     with pytest.raises(ModelUnavailable):
         cache.get("u2net")

@@ -1,4 +1,4 @@
-"""The largest size that a photo can be worked on at."""
+"""Largest working size of a photo."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ JPEG = Header("JPEG", "RGB", (6000, 4000), (6000, 4000))
 
 
 @pytest.mark.parametrize(
-    ("most", "side"), [(10_000, 6000), (6000, 6000), (5999, 5999), (3333, 3333), (641, 641), (640, 640), (10, 640)]
+    ("limit", "side"), [(10_000, 6000), (6000, 6000), (5999, 5999), (3333, 3333), (641, 641), (640, 640), (10, 640)]
 )
-def test_the_largest_side_that_fits_is_found(most: int, side: int) -> None:
-    assert largest_side(JPEG, 640, lambda header, side: side <= most) == side
+def test_the_largest_side_that_fits_is_found(limit: int, side: int) -> None:
+    assert largest_side(JPEG, 640, lambda header, side: side <= limit) == side
 
 
-def test_a_small_photo_stays_as_it_is() -> None:
+def test_a_small_photo_keeps_its_size() -> None:
     small = Header("PNG", "RGB", (300, 200), (300, 200))
     assert [largest_side(small, 640, lambda header, side, fits=fits: fits) for fits in (True, False)] == [300, 300]  # type: ignore[misc]
 
 
-def test_no_side_is_longer_than_encoders_bear() -> None:
+def test_the_side_is_limited_by_the_encoders() -> None:
     assert largest_side(Header("PNG", "RGB", (40_000, 10), (40_000, 10)), 640, lambda header, side: True) == 16_000
 
 
-def test_a_jpeg_is_read_smaller_where_it_would_not_fit() -> None:
+def test_a_jpeg_that_would_not_fit_is_read_smaller() -> None:
     fits = lambda header, side: header.size[0] * header.size[1] <= 10_000_000  # noqa: E731
     assert largest_side(JPEG, 640, fits) == 3000
 
 
 @pytest.mark.parametrize("size", [(801, 601), (1600, 1200), (1000, 50)])
-def test_a_draft_is_what_pillow_makes_of_it(size: tuple[int, int]) -> None:
+def test_the_size_of_a_draft_equals_pillows(size: tuple[int, int]) -> None:
     data = encoded(Image.new("RGB", size), "JPEG")
     for side in range(10, 1700, 7):
         image = Image.open(io.BytesIO(data))

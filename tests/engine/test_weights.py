@@ -1,4 +1,4 @@
-"""Weights are looked for where rembg keeps them, and fetched only on demand."""
+"""Paths of weights, compared with rembg's, and their download on demand."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ U2NET = REGISTRY["u2net"]
 
 
 @pytest.fixture(autouse=True)
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("U2NET_HOME", "REMBG_HOME", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
-def test_the_embedded_model_is_always_here() -> None:
+def test_the_embedded_model_is_always_found() -> None:
     path = weights.find(REGISTRY["lite"])
     assert path is not None and path.stat().st_size > 1_000_000
 
 
-def test_missing_weights_name_the_command_that_fetches_them() -> None:
+def test_the_error_for_missing_weights_names_the_download_command() -> None:
     with pytest.raises(ModelUnavailable) as caught:
         weights.require(U2NET)
     assert caught.value.advice.endswith("python -m app models pull u2net")
 
 
 @pytest.mark.parametrize(
-    ("variables", "place"),
+    ("variables", "relative_path"),
     [
         ({}, ".rembg/models/u2net/u2net.onnx"),
         ({"REMBG_HOME": "~/mine"}, "mine/models/u2net/u2net.onnx"),
@@ -45,30 +45,30 @@ def test_missing_weights_name_the_command_that_fetches_them() -> None:
         ({"U2NET_HOME": "~/old", "REMBG_HOME": "~/mine"}, "old/u2net.onnx"),
     ],
 )
-def test_finds_what_rembg_finds(
-    variables: dict[str, str], place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_weights_are_found_where_rembg_finds_them(
+    variables: dict[str, str], relative_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    path = tmp_path / place
+    path = tmp_path / relative_path
     path.parent.mkdir(parents=True)
     path.write_bytes(b"weights")
     assert weights.find(U2NET) == path == Path(session_class(U2NET).resolve_existing("u2net.onnx"))
 
 
-def test_a_given_home_stands_in_for_the_variable(tmp_path: Path) -> None:
+def test_the_argument_home_replaces_the_variable(tmp_path: Path) -> None:
     path = write_model(U2NET, tmp_path / "given")
     assert weights.find(U2NET, str(tmp_path / "given")) == path
 
 
-def test_fetching_what_is_here_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_weights_are_not_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REMBG_HOME", str(tmp_path))
     monkeypatch.setattr(session_class(U2NET), "download_models", lambda: pytest.fail("it must not download"))
     path = write_model(U2NET, tmp_path)
     assert weights.fetch(U2NET) == path
 
 
-def test_fetching_uses_rembgs_own_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_uses_rembgs_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REMBG_HOME", str(tmp_path))
     monkeypatch.setattr(session_class(U2NET), "download_models", lambda: write_model(U2NET, tmp_path))
     assert weights.fetch(U2NET) == tmp_path / "models/u2net/u2net.onnx"

@@ -1,4 +1,4 @@
-"""Missing weights are fetched at start, and again when that fails."""
+"""Download of missing weights at start, with retries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.conftest import wait_until
 from tests.engine.onnx_models import write_model
 
 
-def test_nothing_is_fetched_for_the_embedded_model() -> None:
+def test_the_embedded_model_is_not_fetched() -> None:
     WeightsFetcher(["lite"], pull=lambda name: pytest.fail("it must not fetch")).start()
 
 

@@ -1,4 +1,4 @@
-"""The protocol between web process and engine: whole messages, deadlines, and nonsense refused."""
+"""Protocol between web process and engine: messages, deadlines, and invalid data."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ def pair() -> Iterator[Pair]:
 
 
 @pytest.mark.parametrize("blobs", [[], [b""], [b"abc"], [b"x" * 3_000_000, b"", b"y"]], ids=len)
-def test_a_message_arrives_as_it_was_sent(blobs: list[bytes], pair: Pair) -> None:
+def test_a_message_arrives_unchanged(blobs: list[bytes], pair: Pair) -> None:
     sender = threading.Thread(target=wire.send, args=(pair[0], {"op": "remove", "ü": 1}, blobs))
     sender.start()
     assert wire.receive(pair[1]) == ({"op": "remove", "ü": 1}, blobs)
     sender.join()
 
 
-def test_a_closed_end_is_end_of_file(pair: Pair) -> None:
+def test_a_closed_connection_is_end_of_file(pair: Pair) -> None:
     pair[0].close()
     with pytest.raises(EOFError):
         wire.receive(pair[1])
 
 
-def test_half_a_message_is_end_of_file(pair: Pair) -> None:
+def test_an_incomplete_message_is_end_of_file(pair: Pair) -> None:
     pair[0].sendall(wire.FRAME.pack(100, 0) + b"{")
     pair[0].close()
     with pytest.raises(EOFError):
         wire.receive(pair[1])
 
 
-@pytest.mark.parametrize("left", [-1.0, 0.05])
-def test_receiving_stops_at_the_deadline(left: float, pair: Pair) -> None:
+@pytest.mark.parametrize("seconds", [-1.0, 0.05])
+def test_receiving_stops_at_the_deadline(seconds: float, pair: Pair) -> None:
     with pytest.raises(TimeoutError):
-        wire.receive(pair[1], time.monotonic() + left)
+        wire.receive(pair[1], time.monotonic() + seconds)
 
 
 def test_sending_stops_at_the_deadline(pair: Pair) -> None:
@@ -55,7 +55,7 @@ def test_sending_stops_at_the_deadline(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize(
-    "nonsense",
+    "data",
     [
         wire.FRAME.pack(wire.MAX_HEADER + 1, 0),
         wire.FRAME.pack(2, wire.MAX_BLOBS + 1),
@@ -64,7 +64,7 @@ def test_sending_stops_at_the_deadline(pair: Pair) -> None:
         wire.FRAME.pack(2, 1) + b"{}" + struct.pack("!Q", wire.MAX_BLOB + 1),
     ],
 )
-def test_nonsense_is_refused(nonsense: bytes, pair: Pair) -> None:
-    pair[0].sendall(nonsense)
+def test_an_invalid_message_is_refused(data: bytes, pair: Pair) -> None:
+    pair[0].sendall(data)
     with pytest.raises(ValueError):
         wire.receive(pair[1])

@@ -1,4 +1,4 @@
-"""Servers on loopback that answer as a test wants, byte for byte."""
+"""Servers on loopback with scripted responses, byte for byte."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Script = Callable[[socket.socket], None]
 
 
 def answer(body: bytes = b"", status: str = "200 OK", *headers: str, length: int | None = None) -> bytes:
-    """Return an HTTP answer as it goes over the wire."""
+    """Return an HTTP response as bytes."""
     head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}", *headers, "", ""]
     return "\r\n".join(head).encode() + body
 
 
 @contextmanager
 def serving(script: Script | bytes, tls: ssl.SSLContext | None = None) -> Iterator[tuple[int, list[bytes]]]:
-    """Serve connections one by one by a script, or with the same answer; yield the port and the heads received."""
+    """Serve connections one by one with a script or a fixed response; yield the port and the received heads."""
     heads: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=_serve, args=(listener, script, tls, heads), daemon=True).start()
@@ -35,7 +35,7 @@ def _serve(listener: socket.socket, script: Script | bytes, tls: ssl.SSLContext 
             connection = listener.accept()[0]
         except OSError:
             return
-        with connection, suppress(OSError):  # the client may leave at any time: that is what is tested
+        with connection, suppress(OSError):  # the client under test may disconnect at any time
             secure = tls.wrap_socket(connection, server_side=True) if tls else connection
             with secure:
                 heads.append(_read_head(secure))

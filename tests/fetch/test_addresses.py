@@ -1,4 +1,4 @@
-"""Every kind of address, public or not."""
+"""Public and special-purpose addresses."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ NOT_PUBLIC = {
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_public_addresses(address: str) -> None:
+def test_a_public_address_is_public(address: str) -> None:
     assert is_public(ip_address(address))
 
 
 @pytest.mark.parametrize(("kind", "address"), [(kind, each) for kind, some in NOT_PUBLIC.items() for each in some])
-def test_addresses_that_are_not_public(kind: str, address: str) -> None:
+def test_a_special_purpose_address_is_not_public(kind: str, address: str) -> None:
     assert not is_public(ip_address(address))

@@ -1,7 +1,7 @@
-"""Fetching from servers on loopback, which the resolver and the meaning of "public" of the test lead to.
+"""Fetches from servers on loopback, with a resolver and a definition of "public" of the tests.
 
-127.0.0.1 stands for the internet, every other address for the network that must not be reached. A fetch that is not
-bounded shows as a test that never ends.
+127.0.0.1 stands for the internet, every other address for the private network. A fetch without a limit would be a test
+that never ends.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from hypothesis import given, settings, strategies
 
 from app.errors import DownloadFailed, FileTooLarge, ServiceError, UrlRefused
 from app.fetch.addresses import IPAddress
-from app.fetch.url_fetcher import MOST_LOOKUPS, USER_AGENT, UrlFetcher
+from app.fetch.url_fetcher import MAX_LOOKUPS, USER_AGENT, UrlFetcher
 from app.settings import Settings
 from tests.fetch.servers import Script, answer, serving
 
-MOST = 100_000
+MAX_BYTES = 100_000
 IMAGE = b"\x89PNG\r\n\x1a\n" + bytes(5000)
 INSIDE = "127.0.0.2"
 REDIRECT = "302 Found"
@@ -37,14 +37,14 @@ def is_internet(address: IPAddress) -> bool:
 
 
 class Names:
-    """A resolver that knows some names, and remembers who asked."""
+    """Resolver of some names that records its look-ups."""
 
     def __init__(self, **addresses: Sequence[str]) -> None:
         self.addresses = {name.replace("_", "."): found for name, found in addresses.items()}
-        self.asked: list[str] = []
+        self.looked_up: list[str] = []
 
     def __call__(self, host: str) -> Sequence[str]:
-        self.asked.append(host)
+        self.looked_up.append(host)
         if host not in self.addresses:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return self.addresses[host]
@@ -56,7 +56,7 @@ def fetcher(*ports: int, names: Callable[[str], Sequence[str]] | None = None, **
     known = names or Names(img_example=["127.0.0.1"], other_example=["127.0.0.1"], inside_example=[INSIDE])
     defaults: dict[str, Any] = {"resolve": known, "is_public": is_internet}
     return UrlFetcher(
-        Settings(allow_url_fetch=True, max_image_bytes=MOST, allowed_url_hosts=allowed), **defaults | options
+        Settings(allow_url_fetch=True, max_image_bytes=MAX_BYTES, allowed_url_hosts=allowed), **defaults | options
     )
 
 
@@ -69,8 +69,8 @@ def soon() -> float:
     return time.monotonic() + 20
 
 
-def test_it_is_off_by_default() -> None:
-    with pytest.raises(UrlRefused, match="fetches no URLs"):
+def test_url_fetch_is_off_by_default() -> None:
+    with pytest.raises(UrlRefused, match="URL fetch is disabled"):
         UrlFetcher(Settings()).fetch("http://8.8.8.8/", soon())
 
 
@@ -78,7 +78,7 @@ def test_an_image_is_fetched() -> None:
     assert fetch(answer(IMAGE)) == IMAGE
 
 
-def test_nothing_but_our_own_headers_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_fetchers_own_headers_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with serving(answer(IMAGE)) as (port, heads):
@@ -95,7 +95,7 @@ def test_nothing_but_our_own_headers_is_sent(monkeypatch: pytest.MonkeyPatch) ->
     ]
 
 
-def test_no_cookie_comes_back() -> None:
+def test_cookies_are_not_sent_back() -> None:
     with serving(answer(IMAGE, "200 OK", "Set-Cookie: a=b; Path=/")) as (port, heads):
         ours = fetcher(port)
         for _ in range(2):
@@ -104,7 +104,7 @@ def test_no_cookie_comes_back() -> None:
     assert b"ookie" not in heads[1]
 
 
-# Which addresses may be reached
+# Addresses
 
 
 @pytest.mark.parametrize(
@@ -120,12 +120,12 @@ def test_a_host_with_any_address_that_is_not_public_is_refused(found: list[str])
             assert heads == []
 
 
-def test_addresses_in_the_url_are_checked_like_those_of_names() -> None:
+def test_an_address_in_the_url_is_checked_like_that_of_a_name() -> None:
     with serving(answer(IMAGE)) as (port, _):
         names = Names()
         with pytest.raises(UrlRefused):
             fetcher(port, names=names).fetch(f"http://{INSIDE}:{port}/", soon())
-        assert names.asked == []
+        assert names.looked_up == []
 
 
 @pytest.mark.parametrize(
@@ -146,12 +146,12 @@ def test_addresses_in_the_url_are_checked_like_those_of_names() -> None:
         "[64:ff9b:1::7f00:1]",
     ],
 )
-def test_the_real_check_is_the_one_in_force(host: str) -> None:
+def test_the_default_check_refuses_private_addresses(host: str) -> None:
     with pytest.raises(UrlRefused):
         UrlFetcher(Settings(allow_url_fetch=True)).fetch(f"http://{host}/", soon())
 
 
-def test_an_unknown_host_and_an_inner_one_look_alike() -> None:
+def test_an_unknown_host_and_a_private_one_give_the_same_error() -> None:
     errors = []
     for host in ("unknown.example", "inside.example"):
         settings = Settings(allow_url_fetch=True)
@@ -162,7 +162,7 @@ def test_an_unknown_host_and_an_inner_one_look_alike() -> None:
     assert errors[0] == errors[1]
 
 
-def test_addresses_are_for_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_addresses_are_only_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "app.fetch"), pytest.raises(UrlRefused) as caught:
         fetcher(80, names=Names(img_example=[INSIDE])).fetch("http://img.example:80/secret", soon())
     assert f"url.refused host=img.example addresses={INSIDE}" in caplog.messages
@@ -170,8 +170,8 @@ def test_addresses_are_for_the_log_alone(caplog: pytest.LogCaptureFixture) -> No
     assert "secret" not in caplog.text
 
 
-def test_the_name_is_looked_up_once_and_the_connection_goes_to_what_was_found() -> None:
-    """DNS rebinding: the second answer would lead inside."""
+def test_the_name_is_looked_up_once_and_the_connection_goes_to_that_address() -> None:
+    """DNS rebinding: the second lookup returns a private address."""
     answers = iter([["127.0.0.1"], [INSIDE]])
     with serving(answer(IMAGE)) as (port, heads):
         ours = fetcher(port, names=lambda _host: next(answers))
@@ -187,7 +187,7 @@ def test_the_next_address_is_tried_when_one_does_not_answer() -> None:
         assert ours.fetch(f"http://img.example:{port}/", soon()) == IMAGE
 
 
-def test_a_port_that_was_not_named_is_not_reached() -> None:
+def test_a_port_that_is_not_allowed_is_not_connected_to() -> None:
     with serving(answer(IMAGE)) as (port, heads):
         with pytest.raises(UrlRefused):
             fetcher(80).fetch(f"http://img.example:{port}/", soon())
@@ -228,15 +228,15 @@ def test_redirects_are_checked_like_urls(location: str) -> None:
         fetch(script)
 
 
-def test_a_redirect_is_looked_up_anew() -> None:
-    """Rebinding between two hops."""
+def test_a_redirect_is_looked_up_again() -> None:
+    """DNS rebinding between two hops."""
     answers = iter([["127.0.0.1"], [INSIDE]])
     with pytest.raises(UrlRefused):
         fetch(answer(b"", REDIRECT, "Location: /again"), names=lambda _host: next(answers))
 
 
 def test_three_redirects_are_followed_and_no_more() -> None:
-    for hops, most in ((3, 4), (4, 4)):
+    for hops, expected in ((3, 4), (4, 4)):
         left = [*repeat(answer(b"", REDIRECT, "Location: /next"), hops), answer(IMAGE)]
         with serving(lambda connection: connection.sendall(left.pop(0))) as (port, heads):  # noqa: B023
             url = f"http://img.example:{port}/"
@@ -245,29 +245,29 @@ def test_three_redirects_are_followed_and_no_more() -> None:
             else:
                 with pytest.raises(DownloadFailed, match="3 times"):
                     fetcher(port).fetch(url, soon())
-        assert len(heads) == most
+        assert len(heads) == expected
 
 
-def test_endless_redirects_end() -> None:
+def test_endless_redirects_are_stopped() -> None:
     with pytest.raises(DownloadFailed, match="3 times"):
         fetch(answer(b"", REDIRECT, "Location: /a.png"))
 
 
-def test_a_redirect_to_nowhere_is_no_image() -> None:
+def test_a_redirect_without_a_location_fails() -> None:
     with pytest.raises(DownloadFailed, match="302"):
         fetch(answer(b"", REDIRECT))
 
 
-# Bounded in bytes
+# Limit of bytes
 
 
-def test_an_image_of_just_the_limit_is_fetched() -> None:
-    assert fetch(answer(bytes(MOST))) == bytes(MOST)
+def test_an_image_of_exactly_the_limit_is_fetched() -> None:
+    assert fetch(answer(bytes(MAX_BYTES))) == bytes(MAX_BYTES)
 
 
-def test_an_announced_size_is_believed_when_it_is_too_large() -> None:
+def test_a_declared_length_over_the_limit_is_refused() -> None:
     with pytest.raises(FileTooLarge):
-        fetch(answer(b"", length=MOST + 1))
+        fetch(answer(b"", length=MAX_BYTES + 1))
 
 
 def chunks(connection: socket.socket) -> None:
@@ -282,13 +282,15 @@ def endless(connection: socket.socket) -> None:
         connection.sendall(bytes(10_000))
 
 
-@pytest.mark.parametrize("script", [chunks, endless, answer(bytes(MOST + 1))], ids=["chunks", "endless", "announced"])
-def test_a_huge_body_ends_at_the_limit(script: Script | bytes) -> None:
+@pytest.mark.parametrize(
+    "script", [chunks, endless, answer(bytes(MAX_BYTES + 1))], ids=["chunks", "endless", "declared"]
+)
+def test_a_body_over_the_limit_is_refused(script: Script | bytes) -> None:
     with pytest.raises(FileTooLarge):
         fetch(script)
 
 
-def test_chunks_are_put_together() -> None:
+def test_chunks_are_joined() -> None:
     body = b"".join(b"%x\r\n%s\r\n" % (len(IMAGE[i : i + 99]), IMAGE[i : i + 99]) for i in range(0, len(IMAGE), 99))
     assert fetch(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body + b"0\r\n\r\n") == IMAGE
 
@@ -317,12 +319,12 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
     ],
     ids=["headers", "header", "continue", "extensions", "trailers", "chunk size"],
 )
-def test_what_is_around_a_body_is_bounded_too(script: Script) -> None:
+def test_headers_and_framing_have_a_limit_too(script: Script) -> None:
     with pytest.raises(DownloadFailed):
         fetch(script)
 
 
-# Bounded in time
+# Limit of time
 
 
 def drip(start: bytes) -> Script:
@@ -346,12 +348,12 @@ DRIPS = {
 
 
 @pytest.mark.parametrize("script", DRIPS.values(), ids=DRIPS)
-def test_a_slow_drip_ends_at_the_deadline(script: Script) -> None:
+def test_a_slow_response_ends_at_the_deadline(script: Script) -> None:
     with pytest.raises(DownloadFailed, match="too long"):
         fetch(script, within=0.3)
 
 
-def test_a_fetch_has_a_limit_of_its_own() -> None:
+def test_a_fetch_has_its_own_time_limit() -> None:
     with pytest.raises(DownloadFailed, match="too long"):
         fetch(DRIPS["open end"], within=3600, seconds=0.3)
 
@@ -369,19 +371,19 @@ def silent(connection: socket.socket) -> None:
     connection.recv(1)
 
 
-def test_a_server_that_says_nothing_is_left() -> None:
+def test_a_silent_server_is_given_up() -> None:
     with pytest.raises(DownloadFailed, match="too long"):
         fetch(silent, within=0.3)
 
 
-def test_a_deadline_that_is_over_reaches_nobody() -> None:
+def test_no_connection_is_made_after_the_deadline() -> None:
     with serving(answer(IMAGE)) as (port, heads):
         with pytest.raises(DownloadFailed, match="too long"):
             fetcher(port).fetch(f"http://img.example:{port}/", time.monotonic() - 1)
         assert heads == []
 
 
-def test_a_slow_lookup_is_left() -> None:
+def test_a_slow_lookup_is_given_up() -> None:
     done = threading.Event()
 
     def resolve(host: str) -> Sequence[str]:
@@ -393,7 +395,7 @@ def test_a_slow_lookup_is_left() -> None:
     done.set()
 
 
-def test_slow_lookups_do_not_pile_up() -> None:
+def test_concurrent_lookups_are_limited() -> None:
     done = threading.Event()
     started: list[str] = []
 
@@ -403,14 +405,14 @@ def test_slow_lookups_do_not_pile_up() -> None:
         return ["127.0.0.1"]
 
     ours = fetcher(80, names=resolve)
-    for _ in range(MOST_LOOKUPS + 5):
+    for _ in range(MAX_LOOKUPS + 5):
         with pytest.raises(DownloadFailed, match="too long"):
             ours.fetch("http://img.example/", time.monotonic() + 0.02)
-    assert len(started) <= MOST_LOOKUPS
+    assert len(started) <= MAX_LOOKUPS
     done.set()
 
 
-# Answers that are none
+# Unusable responses
 
 
 @pytest.mark.parametrize(
@@ -436,12 +438,12 @@ def test_slow_lookups_do_not_pile_up() -> None:
     ],
     ids=lambda script: repr(script[:30]),
 )
-def test_answers_that_are_no_image_fail_clearly(script: bytes) -> None:
+def test_an_unusable_response_fails_with_a_clear_error(script: bytes) -> None:
     with pytest.raises(DownloadFailed):
         fetch(script)
 
 
-def test_a_server_that_is_not_there_fails_clearly() -> None:
+def test_an_unreachable_server_fails_with_a_clear_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     with pytest.raises(DownloadFailed):
@@ -458,7 +460,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def trusting(authority: trustme.CA) -> Callable[[], ssl.SSLContext]:
-    """Make contexts like those in use, that trust the authority of these tests."""
+    """Return a factory of default contexts that also trust the authority of these tests."""
 
     def make() -> ssl.SSLContext:
         context = ssl.create_default_context()
@@ -470,7 +472,7 @@ def trusting(authority: trustme.CA) -> Callable[[], ssl.SSLContext]:
 
 @contextmanager
 def secure(authority: trustme.CA, *names: str) -> Iterator[tuple[int, list[str | None]]]:
-    """Serve the image with a certificate for these names; yield the port and the names that clients asked for."""
+    """Serve the image with a certificate for these names; yield the port and the names requested by clients (SNI)."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*names).configure_cert(context)
     asked: list[str | None] = []
@@ -479,7 +481,9 @@ def secure(authority: trustme.CA, *names: str) -> Iterator[tuple[int, list[str |
         yield port, asked
 
 
-def test_the_certificate_is_that_of_the_name(authority: trustme.CA, trusting: Callable[[], ssl.SSLContext]) -> None:
+def test_the_certificate_is_checked_against_the_name(
+    authority: trustme.CA, trusting: Callable[[], ssl.SSLContext]
+) -> None:
     with secure(authority, "img.example") as (port, asked):
         assert fetcher(port, tls=trusting).fetch(f"https://IMG.example.:{port}/", soon()) == IMAGE
         assert asked == ["img.example"]
@@ -498,7 +502,9 @@ def test_a_certificate_of_an_unknown_authority_is_refused(authority: trustme.CA)
         fetcher(port).fetch(f"https://img.example:{port}/", soon())
 
 
-def test_https_does_not_lead_to_http(authority: trustme.CA, trusting: Callable[[], ssl.SSLContext]) -> None:
+def test_a_redirect_from_https_to_http_is_refused(
+    authority: trustme.CA, trusting: Callable[[], ssl.SSLContext]
+) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("img.example").configure_cert(context)
     with serving(answer(b"", REDIRECT, "Location: http://img.example/"), context) as (port, _):
@@ -506,13 +512,13 @@ def test_https_does_not_lead_to_http(authority: trustme.CA, trusting: Callable[[
             fetcher(port, tls=trusting).fetch(f"https://img.example:{port}/", soon())
 
 
-def test_a_handshake_that_never_ends_is_left() -> None:
+def test_an_endless_handshake_is_given_up() -> None:
     with serving(silent) as (port, _):
         with pytest.raises(DownloadFailed, match="too long"):
             fetcher(port).fetch(f"https://img.example:{port}/", time.monotonic() + 0.3)
 
 
-# Whatever it is, it is one clear error
+# Any input gives a service error
 
 STARTS = [b"", b"HTTP/1.1 ", HEAD, HEAD + b"Content-Length: ", HEAD + b"Transfer-Encoding: chunked\r\n\r\n"]
 STARTS += [b"HTTP/1.1 302 Found\r\nLocation: "]
@@ -520,13 +526,13 @@ STARTS += [b"HTTP/1.1 302 Found\r\nLocation: "]
 
 @settings(max_examples=200, deadline=None)
 @given(strategies.sampled_from(STARTS), strategies.binary(max_size=300))
-def test_no_answer_whatever_breaks_it(start: bytes, rest: bytes) -> None:
+def test_any_response_gives_a_body_or_a_service_error(start: bytes, rest: bytes) -> None:
     with serving(start + rest) as (port, _), suppress(ServiceError):
         fetcher(port).fetch(f"http://img.example:{port}/", soon())
 
 
 @given(strategies.text(max_size=40), strategies.sampled_from(["", "http://", "https://[", "http://img.example"]))
-def test_no_url_whatever_breaks_it(text: str, start: str) -> None:
+def test_any_text_that_is_not_a_url_is_refused(text: str, start: str) -> None:
     ours = UrlFetcher(Settings(allow_url_fetch=True), resolve=Names())
     with pytest.raises(UrlRefused):
         ours.fetch(start + text, soon())

@@ -1,4 +1,4 @@
-"""Damage that gets deep into a decoder: bits, lengths, order, splices; mostly with checksums that are right again."""
+"""Damage that gets deep into a decoder: bits, lengths, order, splices; mostly with corrected checksums."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ JPEG_SEGMENT = re.compile(rb"\xff[\xc0-\xfe]")
 
 
 def damaged(rng: Random, files: dict[str, bytes]) -> tuple[str, bytes]:
-    """Return the name of a file and what became of it."""
+    """Return the name of a file and its damaged content."""
     name = rng.choice(sorted(files))
     data = files[name]
     other = files[rng.choice([each for each in sorted(files) if _kind(each) == _kind(name) or rng.random() < 0.02])]
     for _ in range(1 + int(rng.expovariate(1))):
-        data = rng.choice(WAYS)(rng, data, other) or b"\0"
+        data = rng.choice(MUTATIONS)(rng, data, other) or b"\0"
     return name, _repaired(data) if rng.random() < 0.7 else data
 
 
@@ -32,7 +32,7 @@ def _kind(name: str) -> str:
 
 
 def _place(rng: Random, data: bytes) -> int:
-    """Return a position: any, or one near the beginning, where the headers are."""
+    """Return a random position, often near the beginning, where the headers are."""
     near = int(rng.expovariate(1 / 60)) if rng.random() < 0.6 else len(data)
     return near if near < len(data) else rng.randrange(len(data) or 1)
 
@@ -50,10 +50,10 @@ def _flip(rng: Random, data: bytes, other: bytes) -> bytes:
 
 
 def _extreme(rng: Random, data: bytes, other: bytes) -> bytes:
-    """Set a number of some width to an extreme value, to the file's size, or near to what it was."""
+    """Set a number of some width to an extreme value, to the file's size, or near its old value."""
     at, width, order = _place(rng, data), rng.choice((1, 2, 4, 4, 8)), rng.choice(ORDERS)
-    was = int.from_bytes(data[at : at + width], order)
-    value = rng.choice((*EXTREMES, len(data), len(data) - at, was + 1, was - 1, was * 2, -was))
+    old = int.from_bytes(data[at : at + width], order)
+    value = rng.choice((*EXTREMES, len(data), len(data) - at, old + 1, old - 1, old * 2, -old))
     return data[:at] + (value % (1 << 8 * width)).to_bytes(width, order) + data[at + width :]
 
 
@@ -67,7 +67,7 @@ def _drop(rng: Random, data: bytes, other: bytes) -> bytes:
 
 
 def _repeat(rng: Random, data: bytes, other: bytes) -> bytes:
-    """Repeat a part a few times; now and then until the file is large, for what takes more than linear time."""
+    """Repeat a part a few times; sometimes until the file is large, to find more than linear time."""
     start, end = _part(rng, data)
     chance = rng.random()
     size = HUGE if chance < 0.002 else LARGE if chance < 0.03 else (end - start) * rng.randint(1, 4)
@@ -80,7 +80,7 @@ def _insert(rng: Random, data: bytes, other: bytes) -> bytes:
 
 
 def _splice(rng: Random, data: bytes, other: bytes) -> bytes:
-    """Go on with another file, at the same place or at any."""
+    """Continue with another file, at the same position or a random one."""
     at = _place(rng, data)
     return data[:at] + other[at if rng.random() < 0.5 else rng.randrange(len(other)) :]
 
@@ -91,7 +91,7 @@ def _transplant(rng: Random, data: bytes, other: bytes) -> bytes:
 
 
 def _reorder(rng: Random, data: bytes, other: bytes) -> bytes:
-    """Drop, repeat, move or borrow one of the file's chunks; as a whole, if its format has any."""
+    """Drop, repeat, move or borrow a whole chunk of the file."""
     chunks, foreign = _chunks(data), _chunks(other)
     taken = rng.choice(foreign if rng.random() < 0.3 else chunks)
     if rng.random() < 0.5:
@@ -101,14 +101,14 @@ def _reorder(rng: Random, data: bytes, other: bytes) -> bytes:
     return b"".join(chunks)
 
 
-WAYS: tuple[Callable[[Random, bytes, bytes], bytes], ...] = (
+MUTATIONS: tuple[Callable[[Random, bytes, bytes], bytes], ...] = (
     *(_flip, _flip, _extreme, _extreme, _extreme),
     *(_cut, _drop, _repeat, _insert, _splice, _transplant, _reorder, _reorder),
 )
 
 
 def _chunks(data: bytes) -> list[bytes]:
-    """Take a file apart; what can't be, stays in pieces of 64 bytes."""
+    """Split a file into chunks; of 64 bytes if its format has none."""
     if data.startswith(b"\x89PNG"):
         return _by_length(data, 8, ">I", 12)
     if data.startswith(b"RIFF"):
@@ -123,7 +123,7 @@ def _chunks(data: bytes) -> list[bytes]:
 
 
 def _by_length(data: bytes, at: int, length: str, extra: int) -> list[bytes]:
-    """Take chunks of a length and something more; the last one may be anything."""
+    """Return chunks of a declared length plus `extra` bytes; the last one may have any content."""
     chunks = [data[:at]]
     while at + 8 <= len(data):
         size = max(8, struct.unpack_from(length, data, at)[0] + extra)
@@ -133,7 +133,7 @@ def _by_length(data: bytes, at: int, length: str, extra: int) -> list[bytes]:
 
 
 def _repaired(data: bytes) -> bytes:
-    """Make checksums of PNG chunks and the size of a WebP file right again."""
+    """Correct the checksums of PNG chunks and the size of a WebP file."""
     if data.startswith(b"RIFF"):
         return data[:4] + struct.pack("<I", max(0, len(data) - 8)) + data[8:]
     if not data.startswith(b"\x89PNG"):

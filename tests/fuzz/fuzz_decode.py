@@ -1,7 +1,7 @@
 """Fuzz `decode` with damaged images: `python -m tests.fuzz.fuzz_decode --minutes 3 --seed 1`.
 
 A finding is an outcome that is neither a Photo nor a ServiceError, a crash, more than 10 seconds or more than 4 GB.
-Inputs are the same for the same seed. Exits with 1 when there are findings.
+Inputs are the same for the same seed. Exits with 1 if there are findings.
 """
 
 from __future__ import annotations

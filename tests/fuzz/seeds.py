@@ -7,7 +7,7 @@ import zlib
 
 from PIL import Image
 
-from tests.imaging.laden import SIZE, every_file, exif
+from tests.imaging.metadata_files import SIZE, every_file, exif
 from tests.imaging.pictures import encoded, grey_ink_profile, linear_grey_profile, noise, quarters
 
 __all__ = ["premultiplied", "seeds", "tiled"]
@@ -19,7 +19,7 @@ def seeds() -> dict[str, bytes]:
 
 
 def _colours() -> dict[str, bytes]:
-    """Return modes and profiles that decode() treats in ways of their own."""
+    """Return modes and profiles with special treatment in decode()."""
     deep = Image.new("I;16", SIZE, 40_000)
     return {
         "jpeg ink profile": encoded(noise(SIZE).convert("CMYK"), "JPEG", icc_profile=grey_ink_profile()),
@@ -48,19 +48,19 @@ def _tiffs() -> dict[str, bytes]:
 
 
 def premultiplied() -> bytes:
-    """Return a TIFF of two grey pixels with associated alpha, which Pillow reads and does not write."""
+    """Return a TIFF of two grey pixels with associated alpha, which Pillow can read but not write."""
     tags = {256: 2, 257: 1, 258: 8, 259: 1, 262: 1, 273: 150, 277: 2, 278: 1, 279: 4, 338: 1}
     return _tiff(tags, b"\x40\x80\xff\xff")
 
 
 def _tiff(tags: dict[int, int], pixels: bytes) -> bytes:
-    """Return a TIFF of one directory, whose pixels begin at 150."""
+    """Return a TIFF of one directory, with pixels from offset 150."""
     table = b"".join(struct.pack("<HHLL", tag, 4, 1, value) for tag, value in tags.items())
     return (b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + table).ljust(150, b"\0") + pixels
 
 
 def tiled(side: int) -> bytes:
-    """Return a TIFF of 48 x 32 pixels, grey, which are a corner of one square tile."""
+    """Return a grey TIFF of 48 x 32 pixels, a corner of one square tile."""
     pixels = zlib.compress(bytes(side * side)) if side < 1000 else b""
     tags = {256: 48, 257: 32, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side, 324: 150, 325: len(pixels)}
     return _tiff(tags, pixels)
@@ -73,19 +73,19 @@ def _in_mode(mode: str) -> Image.Image:
 
 
 def _iso_media() -> dict[str, bytes]:
-    """Return AVIF and HEIF files; the animations are AVIF's."""
-    told = {"exif": exif()}
+    """Return AVIF and HEIF files, AVIF also animated."""
+    metadata = {"exif": exif()}
     return {
-        "avif": encoded(noise(SIZE), "AVIF", **told),
+        "avif": encoded(noise(SIZE), "AVIF", **metadata),
         "avif alpha": encoded(noise(SIZE, 4), "AVIF"),
         "avif moving": encoded(noise(SIZE), "AVIF", save_all=True, append_images=[noise(SIZE)]),
-        "heif": encoded(noise(SIZE), "HEIF", **told),
+        "heif": encoded(noise(SIZE), "HEIF", **metadata),
         "heif alpha": encoded(noise(SIZE, 4), "HEIF"),
     }
 
 
 def _bitmaps() -> dict[str, bytes]:
-    """Return the bitmaps that Pillow reads and does not write: run lengths, 16 bits a pixel, 4 bits."""
+    """Return bitmaps that Pillow can read but not write: run lengths, 16 bits per pixel, 4 bits."""
     colours = bytes(range(64)) * 16
     runs = b"\x04\x01\x00\x03\x01\x02\x03\x00\x00\x00\x00\x02\x01\x00\x03\x05\x00\x00\x00\x01"
     return {

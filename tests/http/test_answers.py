@@ -1,4 +1,4 @@
-"""JSON answers: their keys in order, their models and the schemas derived from these."""
+"""JSON answers: order of keys, models and derived schemas."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def client(make_client: Callable[..., FlaskClient], tmp_path: Path) -> FlaskClie
         ("post", "/v1.0/improve", {}, RemoveBgErrors, ["errors"]),
     ],
 )
-def test_an_answer_is_its_model(
+def test_an_answer_matches_its_model(
     client: FlaskClient, method: str, path: str, sent: dict[str, Any], model: type[JsonModel], keys: list[str]
 ) -> None:
     response = client.open(path, method=method, **sent)
@@ -54,21 +54,21 @@ def test_an_answer_is_its_model(
     assert list(json.loads(response.data)) == list(keys)
 
 
-def test_the_result_of_removebg_is_its_model(client: FlaskClient) -> None:
+def test_a_result_of_removebg_matches_its_model(client: FlaskClient) -> None:
     body = {"image_file_b64": "/9j/"}
     response = client.post("/v1.0/removebg", data=body, headers={"Accept": "application/json"})
     result = RemoveBgResult.model_validate_json(response.data, strict=True, extra="forbid")
     assert list(json.loads(response.data)["data"]) == list(type(result.data).model_fields)
 
 
-def test_the_original_is_its_model(client: FlaskClient, fake_pool: FakePool) -> None:
+def test_an_original_matches_its_model(client: FlaskClient, fake_pool: FakePool) -> None:
     failing(fake_pool, EngineCrashed())
     response = client.post(BASE64 + "?on_error=original", data=jpeg())
     EncodedImage.model_validate_json(response.data, strict=True, extra="forbid")
     assert list(json.loads(response.data)) == ORIGINAL
 
 
-def test_a_service_without_an_engine_answers_with_its_model(client: FlaskClient, fake_pool: FakePool) -> None:
+def test_not_ready_matches_its_model(client: FlaskClient, fake_pool: FakePool) -> None:
     fake_pool.answer = replace(STATUS, ready=0)
     response = client.get("/health/ready")
     NotReady.model_validate_json(response.data, strict=True, extra="forbid")
@@ -105,7 +105,7 @@ class Sample(JsonModel):
     null: bool | None
 
 
-def test_a_schema_has_null_only_where_null_is_sent() -> None:
+def test_a_schema_has_null_only_for_fields_sent_as_null() -> None:
     assert model_schemas(Sample) == {
         "Inner": {
             "type": "object",
@@ -127,7 +127,7 @@ def test_a_schema_has_null_only_where_null_is_sent() -> None:
     }
 
 
-def test_what_is_none_is_left_out_unless_it_is_asked_for() -> None:
+def test_none_is_omitted_unless_requested() -> None:
     sample = Sample(kind="only", null=None)
     assert json_response(sample).json == {"kind": "only"}
     assert json_response(sample, exclude_none=False).json == {

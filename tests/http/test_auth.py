@@ -1,4 +1,4 @@
-"""API keys of requests: who gets in, and where a key may be sent."""
+"""API keys of requests: valid and invalid keys, and their headers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_without_keys_the_service_is_open(fast_client: FlaskClient) -> None:
         {"X_Api_Key": "first-secret", "Authorization": "Basic dXNlcjpwYXNz"},
     ],
 )
-def test_a_known_key_opens(locked: FlaskClient, headers: dict[str, str]) -> None:
+def test_a_known_key_is_accepted(locked: FlaskClient, headers: dict[str, str]) -> None:
     assert post(locked, **headers) == (200, "")
 
 
@@ -65,18 +65,18 @@ def test_a_known_key_opens(locked: FlaskClient, headers: dict[str, str]) -> None
         ({"Authorization": "Bearer wrong"}, (403, "AUTH_FAILED")),
     ],
 )
-def test_everybody_else_stays_out(
+def test_other_requests_are_refused(
     locked: FlaskClient, fake_pool: FakePool, headers: dict[str, str], answer: tuple[int, str]
 ) -> None:
     assert post(locked, **headers) == answer
     assert fake_pool.requests == []
 
 
-def test_a_key_in_the_query_does_not_count(locked: FlaskClient) -> None:
+def test_a_key_in_the_query_is_ignored(locked: FlaskClient) -> None:
     assert locked.post(f"{URL}?api_key=first-secret", data=jpeg()).status_code == 401
 
 
-def test_only_a_401_says_how_to_authenticate(locked: FlaskClient) -> None:
+def test_www_authenticate_is_sent_with_401_only(locked: FlaskClient) -> None:
     assert locked.post(URL).headers["WWW-Authenticate"] == "Bearer"
     assert "WWW-Authenticate" not in locked.post(URL, headers={"X-Api-Key": "wrong"}).headers
 
@@ -86,11 +86,11 @@ def test_health_needs_no_key(locked: FlaskClient, path: str) -> None:
     assert locked.get(path).status_code in {200, 503}
 
 
-def test_what_is_not_there_is_not_there_for_anybody(locked: FlaskClient) -> None:
+def test_routing_errors_need_no_key(locked: FlaskClient) -> None:
     assert (locked.get("/nothing").status_code, locked.get(URL).status_code) == (404, 405)
 
 
-def test_the_limiter_learns_who_asks(keys_file: Path, fake_pool: FakePool) -> None:
+def test_the_limiter_receives_name_and_limit_of_the_key(keys_file: Path, fake_pool: FakePool) -> None:
     app = build_app(Settings(api_keys_file=keys_file), fake_pool.attach)
     seen = []
     app.teardown_request(lambda error: seen.append((g.api_key_name, g.api_key_limit)))
@@ -100,7 +100,7 @@ def test_the_limiter_learns_who_asks(keys_file: Path, fake_pool: FakePool) -> No
     assert seen == [("shop", 100), (None, None)]
 
 
-def test_an_empty_file_lets_nobody_in(tmp_path: Path, make_client: Callable[..., FlaskClient]) -> None:
+def test_an_empty_file_allows_no_key(tmp_path: Path, make_client: Callable[..., FlaskClient]) -> None:
     path = tmp_path / "keys"
     path.write_text("# nobody yet\n")
     assert post(make_client(api_keys_file=path), X_Api_Key="any") == (403, "AUTH_FAILED")

@@ -1,4 +1,4 @@
-"""All forms of a request with a photo, and their errors."""
+"""Bodies of requests: all valid forms of a photo, and invalid ones."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ GOOD = {
 
 @pytest.mark.parametrize("endpoint", ["/remove-background", "/remove-background-preview", "/remove-background-base64"])
 @pytest.mark.parametrize("request_", GOOD.values(), ids=GOOD.keys())
-def test_an_image_arrives_however_it_is_sent(
+def test_an_image_is_read_from_every_form(
     request_: dict[str, Any], endpoint: str, fast_client: FlaskClient, fake_pool: FakePool
 ) -> None:
     data = request_.get("data")
-    if isinstance(data, dict):  # streams are read once
+    if isinstance(data, dict):  # streams can be read only once
         request_ = request_ | {"data": {k: part(name=v[1]) if isinstance(v, tuple) else v for k, v in data.items()}}
     assert fast_client.post(endpoint, **request_).status_code == 200
     assert fake_pool.requests[0].image == PHOTO
@@ -83,7 +83,7 @@ BAD = {
         "UNSUPPORTED_FORMAT",
     ),
     "broken JSON": ({"data": b"{", "content_type": "application/json"}, 400, "INVALID_JSON"),
-    "JSON that is no object": ({"data": b"[1]", "content_type": "application/json"}, 400, "INVALID_JSON"),
+    "JSON that is not an object": ({"data": b"[1]", "content_type": "application/json"}, 400, "INVALID_JSON"),
     "JSON in another encoding": ({"data": b'{"a":"\xff"}', "content_type": "application/json"}, 400, "INVALID_JSON"),
     "deep JSON": ({"data": b'{"a":' * 100_000, "content_type": "application/json"}, 400, "INVALID_JSON"),
     "nested JSON": ({"json": {"image": TEXT, "crop": {"a": 1}}}, 400, "INVALID_PARAMETER"),
@@ -92,7 +92,7 @@ BAD = {
     "a field twice": ({"data": {"file": part(), "quality": ["50", "60"]}}, 400, "INVALID_PARAMETER"),
     "a query field twice": ({"data": PHOTO, "query_string": "crop=1&crop=0"}, 400, "INVALID_PARAMETER"),
     "two background files": ({"data": {"file": part(), "background_file": [part(), part()]}}, 400, "INVALID_PARAMETER"),
-    "background that is no image": (
+    "background that is not an image": (
         {"data": {"file": part(), "background_file": part(b"hi")}},
         415,
         "UNSUPPORTED_FORMAT",
@@ -102,7 +102,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("request_", "status", "code"), BAD.values(), ids=BAD.keys())
-def test_a_bad_body_is_one_clear_error(
+def test_an_invalid_body_is_one_clear_error(
     request_: dict[str, Any], status: int, code: str, fast_client: FlaskClient, fake_pool: FakePool
 ) -> None:
     response = fast_client.post(URL, **request_)

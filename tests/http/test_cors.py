@@ -1,4 +1,4 @@
-"""CORS: who may read answers from a page, and what a preflight is told."""
+"""CORS: allowed origins and preflights."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_by_default_no_origin_is_allowed(fast_client: FlaskClient) -> None:
         assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
 
 
-def test_answers_name_every_header_that_a_script_may_read(client: FlaskClient) -> None:
+def test_all_response_headers_are_exposed(client: FlaskClient) -> None:
     response = client.post(URL, data=jpeg(), headers={"Origin": EXTENSION, "X-Api-Key": "secret"})
     assert response.headers["Access-Control-Allow-Origin"] == EXTENSION
     assert set(response.headers["Access-Control-Expose-Headers"].split(", ")) == set(EXPOSED_HEADERS)
@@ -84,18 +84,18 @@ def test_answers_name_every_header_that_a_script_may_read(client: FlaskClient) -
 
 
 @pytest.mark.parametrize("key", ["", "wrong", "secret"])
-def test_errors_can_be_read_too(client: FlaskClient, fake_pool: FakePool, key: str) -> None:
+def test_errors_are_readable(client: FlaskClient, fake_pool: FakePool, key: str) -> None:
     failing(fake_pool, EngineCrashed())
     response = client.post(URL, data=jpeg(), headers={"Origin": SHOP, "X-Api-Key": key})
     assert response.status_code in {401, 403, 500}
     assert response.headers["Access-Control-Allow-Origin"] == SHOP
 
 
-def test_what_is_not_there_can_be_read_too(client: FlaskClient) -> None:
+def test_404_is_readable(client: FlaskClient) -> None:
     assert client.get("/nothing", headers={"Origin": SHOP}).headers["Access-Control-Allow-Origin"] == SHOP
 
 
-def test_everybody_may_be_allowed_but_never_with_credentials(make_client: Callable[..., FlaskClient]) -> None:
+def test_all_origins_can_be_allowed_but_never_with_credentials(make_client: Callable[..., FlaskClient]) -> None:
     response = make_client(cors_origins=("*",)).post(URL, data=jpeg(), headers={"Origin": "https://any.example"})
     assert response.headers["Access-Control-Allow-Origin"] == "*"
     assert "Access-Control-Allow-Credentials" not in response.headers
@@ -127,7 +127,7 @@ def test_credentials_are_never_allowed(client: FlaskClient) -> None:
         "*,https://shop.example",
     ],
 )
-def test_a_bad_origin_stops_the_start(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_origin_stops_the_start(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CORS_ORIGINS", f"{SHOP},{origin}")
     with pytest.raises(SettingsError, match="CORS_ORIGINS="):
         load_settings(env_file=None)
@@ -143,7 +143,7 @@ def test_a_bad_origin_stops_the_start(origin: str, monkeypatch: pytest.MonkeyPat
         (FIREFOX, (FIREFOX,)),
     ],
 )
-def test_origins_are_kept_as_browsers_write_them(
+def test_origins_are_normalised_to_the_form_of_browsers(
     text: str, origins: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CORS_ORIGINS", text)

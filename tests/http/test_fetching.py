@@ -1,4 +1,4 @@
-"""URLs as requests name them: refused by default, and never fetched in circles."""
+"""URLs in requests: refused by default, no loops, public hosts only."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.doubles import use_fetcher
 URL = "http://img.example/photo.jpg"
 
 
-class Canned(UrlFetcher):
-    """Remember what was asked for, and return a photo."""
+class FakeFetcher(UrlFetcher):
+    """Record the URLs and return a photo."""
 
     def __init__(self) -> None:
         super().__init__(Settings())
@@ -29,8 +29,8 @@ class Canned(UrlFetcher):
 
 
 @pytest.fixture
-def canned(fast_client: FlaskClient) -> Canned:
-    fetcher = Canned()
+def fake_fetcher(fast_client: FlaskClient) -> FakeFetcher:
+    fetcher = FakeFetcher()
     use_fetcher(fast_client.application, fetcher)
     return fetcher
 
@@ -42,14 +42,14 @@ def test_nothing_is_fetched_by_default(fast_client: FlaskClient) -> None:
     assert answer["errors"][0]["code"] == "invalid_image_url"
 
 
-def test_it_does_not_fetch_from_itself(fast_client: FlaskClient, canned: Canned) -> None:
+def test_the_service_does_not_fetch_from_itself(fast_client: FlaskClient, fake_fetcher: FakeFetcher) -> None:
     assert fast_client.get("/api/remove", query_string={"url": URL}).status_code == 200
     answer = fast_client.get("/api/remove", query_string={"url": URL}, headers={"User-Agent": USER_AGENT})
-    assert (answer.status_code, canned.urls) == (400, [URL])
+    assert (answer.status_code, fake_fetcher.urls) == (400, [URL])
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/", "http://[::1]/", "http://169.254.169.254/", "file:///etc/passwd"])
-def test_what_is_not_public_is_refused_where_fetching_is_on(make_client: Callable[..., FlaskClient], url: str) -> None:
+def test_a_url_that_is_not_public_is_refused(make_client: Callable[..., FlaskClient], url: str) -> None:
     client = make_client(allow_url_fetch=True)
     answer: Any = client.get("/api/remove", query_string={"url": url}).json
     assert (answer["statusCode"], answer["code"]) == (400, "INVALID_URL")

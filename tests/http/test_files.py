@@ -1,4 +1,4 @@
-"""`/read-file`: the good one is served, and whatever else a path can name is refused."""
+"""`/read-file`: images are served, all other paths are refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app import jail
 from app.engine.pool import EnginePool
 from app.errors import ForbiddenPath
 from app.http.factory import build_app
-from app.http.files import CHUNK
+from app.http.files import CHUNK_BYTES
 from app.imaging.formats import sniff
 from app.settings import Settings
 from tests.conftest import encoded, jpeg, opened, photo
@@ -28,12 +28,12 @@ SECRET = b"\x89PNG\r\n\x1a\n the secret of another folder"
 
 @pytest.fixture
 def folders(tmp_path: Path) -> Iterator[Path]:
-    """Two folders with good images and every trap that a file system can lay, next to a secret."""
+    """Two folders with images, links and special files, next to a secret."""
     uploads, outputs, outside = tmp_path / "uploads", tmp_path / "outputs", tmp_path / "outside"
     for folder in (uploads / "deep" / "er", outputs, outside, tmp_path / "uploads-private"):
         folder.mkdir(parents=True)
-    for good in (uploads / "cat.jpg", uploads / "deep" / "er" / "cat.jpg", outputs / "result.jpg"):
-        good.write_bytes(jpeg("cat"))
+    for image in (uploads / "cat.jpg", uploads / "deep" / "er" / "cat.jpg", outputs / "result.jpg"):
+        image.write_bytes(jpeg("cat"))
     for secret in (outside / "secret.png", tmp_path / "uploads-private" / "secret.png", uploads / ".hidden.png"):
         secret.write_bytes(SECRET)
     (uploads / "link.png").symlink_to(outside / "secret.png")
@@ -81,7 +81,7 @@ def test_an_image_in_either_folder_is_served(client: FlaskClient, path: str) -> 
 
 
 HOSTILE = [
-    # out of the folder
+    # outside the folder
     "..",
     "../outside/secret.png",
     "../uploads-private/secret.png",
@@ -149,7 +149,7 @@ HOSTILE = [
     "device.png",
     "link-in-outputs.png",
     "second-name.png",
-    # no regular files
+    # not regular files
     "fifo.png",
     "socket.png",
     "deep",
@@ -173,16 +173,16 @@ def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_the_table_of_hostile_paths_is_long_enough() -> None:
+def test_the_table_of_hostile_paths_is_complete() -> None:
     assert len(set(HOSTILE)) >= 30
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not hasattr(os, "mknod"), reason="devices are made by root")
+@pytest.mark.skipif(os.geteuid() != 0 or not hasattr(os, "mknod"), reason="only root can create devices")
 def test_a_device_is_refused(client: FlaskClient, folders: Path) -> None:
     try:
         os.mknod(folders / "uploads" / "zero.png", 0o600 | 0o020000, os.makedev(1, 5))
     except PermissionError:
-        pytest.skip("devices can't be made in this container")
+        pytest.skip("this container does not allow devices")
     assert outcome(read(client, "zero.png")) == (403, "FORBIDDEN_PATH")
 
 
@@ -191,7 +191,7 @@ def test_a_missing_file_is_not_found(client: FlaskClient, path: str) -> None:
     assert outcome(read(client, path)) == (404, "NOT_FOUND")
 
 
-def test_missing_folders_hold_nothing(make_client: Callable[..., FlaskClient], tmp_path: Path) -> None:
+def test_missing_folders_are_empty(make_client: Callable[..., FlaskClient], tmp_path: Path) -> None:
     client = make_client(upload_dir=tmp_path / "a", output_dir=tmp_path / "b")
     assert outcome(read(client, "cat.jpg")) == (404, "NOT_FOUND")
 
@@ -208,8 +208,8 @@ def test_a_large_file_is_refused(make_client: Callable[..., FlaskClient], folder
 
 
 @pytest.mark.parametrize("extra", [-1, 0, 1, 2, 3])
-def test_pieces_of_any_length_make_one_image(client: FlaskClient, folders: Path, extra: int) -> None:
-    content = jpeg().ljust(2 * CHUNK + extra, b"\x01")
+def test_chunks_of_any_length_make_one_image(client: FlaskClient, folders: Path, extra: int) -> None:
+    content = jpeg().ljust(2 * CHUNK_BYTES + extra, b"\x01")
     (folders / "uploads" / "padded.jpg").write_bytes(content)
     response = read(client, "padded.jpg")
     assert base64.b64decode(response.get_json()["image"], validate=True) == content
@@ -217,14 +217,14 @@ def test_pieces_of_any_length_make_one_image(client: FlaskClient, folders: Path,
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
-def test_the_type_is_told_by_the_bytes(client: FlaskClient, folders: Path, format: str) -> None:
+def test_the_type_is_detected_from_the_content(client: FlaskClient, folders: Path, format: str) -> None:
     content = encoded(photo("cat").resize((32, 32)), format)
     (folders / "outputs" / "image.jpg").write_bytes(content)
     assert sniff(content) == format
     assert read(client, "image.jpg").get_json()["mimetype"] == f"image/{format.lower()}"
 
 
-def test_what_was_saved_can_be_read(real_pool_client: FlaskClient) -> None:
+def test_a_saved_result_can_be_read(real_pool_client: FlaskClient) -> None:
     saved = real_pool_client.post("/remove-background?save=true", data=jpeg())
     response = read(real_pool_client, saved.headers["X-Saved-As"])
     content = base64.b64decode(response.get_json()["image"])
@@ -238,12 +238,12 @@ def real_pool_client(tmp_path: Path, pool: EnginePool) -> FlaskClient:
 
 
 @pytest.mark.parametrize("body", [{}, {"path": ""}, {"path": None}, {"path": ["cat.jpg"]}, {"path": {"a": 1}}])
-def test_a_request_without_a_path_says_so(client: FlaskClient, body: dict[str, object]) -> None:
+def test_a_request_without_a_path_is_refused(client: FlaskClient, body: dict[str, object]) -> None:
     assert outcome(client.post(URL, json=body)) == (400, "INVALID_PARAMETER")
 
 
 @pytest.mark.parametrize("body", [b"", b"cat.jpg", b'["cat.jpg"]', b'{"path": "cat.jpg"', b"\xff\xfe"])
-def test_a_body_that_is_no_json_object_says_so(client: FlaskClient, body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(client: FlaskClient, body: bytes) -> None:
     assert outcome(client.post(URL, data=body)) == (400, "INVALID_JSON")
 
 
@@ -256,22 +256,22 @@ def test_a_huge_body_is_refused(client: FlaskClient) -> None:
     assert outcome(read(client, "a" * 70_000)) == (413, "FILE_TOO_LARGE")
 
 
-def test_what_is_swapped_for_a_link_is_not_followed(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is looked at, then opened; whoever swaps it in between must gain nothing."""
-    look = os.stat
+def test_a_file_replaced_by_a_link_is_not_followed(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the file between the check and the opening (TOCTOU)."""
+    stat = os.stat
 
-    def swap_after_looking(*arguments: object, **options: object) -> os.stat_result:
-        status = look(*arguments, **options)  # type: ignore[arg-type]
+    def replace_after_stat(*arguments: object, **options: object) -> os.stat_result:
+        status = stat(*arguments, **options)  # type: ignore[arg-type]
         (folders / "uploads" / "cat.jpg").unlink()
         (folders / "uploads" / "cat.jpg").symlink_to(folders / "uploads-private" / "secret.png")
         return status
 
-    monkeypatch.setattr("app.jail.os.stat", swap_after_looking)
+    monkeypatch.setattr("app.jail.os.stat", replace_after_stat)
     with pytest.raises(ForbiddenPath):
         jail.open_below(folders / "uploads", "cat.jpg")
 
 
-def test_what_is_swapped_for_a_fifo_does_not_hang(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_replaced_by_a_fifo_does_not_block(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     status = (folders / "uploads" / "cat.jpg").lstat()
     monkeypatch.setattr("app.jail.os.stat", lambda *arguments, **options: status)
     with pytest.raises(ForbiddenPath):

@@ -1,4 +1,4 @@
-"""Response headers: their values, and that no answer carries an undeclared one."""
+"""Response headers: values, and no undeclared header in any answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.doubles import FakePool, failing
 RESULT = RemovalResult(
     b"picture", "image/png", 30, 20, Box(1, 2, 3, 4), 0.98765, "lite", {"queue": 0.12, "infer": 2.0}, cache="hit"
 )
-EVERYWHERE = {
+IN_EVERY_DIALECT = {
     "X-Width": "30",
     "X-Height": "20",
     "X-Foreground-Top": "1",
@@ -38,7 +38,7 @@ EVERYWHERE = {
 
 
 def test_the_headers_of_a_result_in_every_dialect() -> None:
-    assert EVERYWHERE.items() <= picture_headers(RESULT).items()
+    assert IN_EVERY_DIALECT.items() <= picture_headers(RESULT).items()
 
 
 def test_the_headers_of_a_result_in_the_native_dialect() -> None:
@@ -53,7 +53,7 @@ def test_the_headers_of_a_result_in_the_dialect_of_removebg() -> None:
     assert picture_headers(largest, REMOVEBG_PICTURE) == picture_headers(largest) | own
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_empty_values_are_omitted() -> None:
     sent = picture_headers(replace(RESULT, cache=""), NATIVE_PICTURE)
     assert not sent.keys() & {"X-Cache", "X-Matting-Scale"}
 
@@ -74,7 +74,7 @@ def own_headers(response: TestResponse) -> set[str]:
 
 @pytest.fixture
 def client(make_client: Callable[..., FlaskClient], tmp_path: Path) -> FlaskClient:
-    """Client of a service with everything that adds headers: limits, a cache, a folder for results."""
+    """Client of a service with limits, a cache and a folder for results, which add headers."""
     (tmp_path / "kept.png").write_bytes(encoded(photo("cat").resize((32, 32))))
     limits: dict[str, Any] = {name: 20 for name in Settings.model_fields if name.startswith("rate_limit_")}
     del limits["rate_limit_storage"]
@@ -83,7 +83,7 @@ def client(make_client: Callable[..., FlaskClient], tmp_path: Path) -> FlaskClie
 
 NATIVE, PREVIEW, BASE64 = "/remove-background", "/remove-background-preview", "/remove-background-base64"
 REMOVEBG, REMBG, READ = "/v1.0/removebg", "/api/remove", "/read-file"
-# (method, path, field of the form that holds a photo, what else is sent)
+# (method, path, form field with a photo, other arguments)
 REQUESTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("post", NATIVE, "file", {"query_string": {"save": "1", "unknown": "1"}}),
     ("post", PREVIEW, "file", {}),
@@ -111,7 +111,7 @@ def ask(client: FlaskClient, method: str, path: str, field: str, sent: dict[str,
 
 @pytest.mark.parametrize("failure", [None, EngineCrashed(), ModelUnavailable()], ids=str)
 @pytest.mark.parametrize(("method", "path", "field", "sent"), REQUESTS)
-def test_no_answer_carries_a_header_that_is_not_declared_and_described(
+def test_every_header_of_an_answer_is_declared_and_described(
     client: FlaskClient,
     fake_pool: FakePool,
     failure: ServiceError | None,
@@ -128,7 +128,7 @@ def test_no_answer_carries_a_header_that_is_not_declared_and_described(
     assert own_headers(response) <= described.keys() <= HEADERS.keys()
 
 
-def test_the_answers_above_carry_nearly_every_header(client: FlaskClient, fake_pool: FakePool) -> None:
+def test_the_requests_above_produce_nearly_every_header(client: FlaskClient, fake_pool: FakePool) -> None:
     seen = set().union(*(own_headers(ask(client, *request)) for request in REQUESTS))
     failing(fake_pool, EngineCrashed())
     seen |= own_headers(client.post(NATIVE + "?on_error=original", data=jpeg("cat")))

@@ -1,4 +1,4 @@
-"""Health: what each state of the pool looks like from outside."""
+"""Health endpoints in each state of the pool."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNAVAILABLE = ModelUnavailable("no weights", solution="python -m app models pull
 
 
 def show(pool: FakePool, *, closing: object = False, **change: object) -> None:
-    """Have the pool report a state."""
+    """Set the state that the pool reports."""
     pool.answer = replace(STATUS, **change)  # type: ignore[arg-type]
     if closing:
         pool.queue.drain()
@@ -40,7 +40,7 @@ def test_health(
     assert (response.status_code, response.json["status"]) == (http, status)  # type: ignore[index]
 
 
-def test_health_reports_what_the_contract_names(make_client: Callable[..., FlaskClient]) -> None:
+def test_health_has_the_documented_fields(make_client: Callable[..., FlaskClient]) -> None:
     body = make_client(queue_size=4).get("/health").json
     assert body is not None
     assert set(body) >= {"status", "checks", "memory", "model", "provider", "queue", "uptime_s", "version"}
@@ -73,7 +73,7 @@ def test_ready(
     assert (response.status_code, response.json.get("reason")) == (http, reason)  # type: ignore[union-attr]
 
 
-def test_ready_names_the_command_that_fetches_weights(fast_client: FlaskClient, fake_pool: FakePool) -> None:
+def test_ready_includes_the_command_that_downloads_weights(fast_client: FlaskClient, fake_pool: FakePool) -> None:
     fake_pool.answer = replace(STATUS, ready=0, problem=UNAVAILABLE)
     assert "models pull u2net" in fast_client.get("/health/ready").text
 

@@ -1,4 +1,4 @@
-"""Rate limits in memory: who is counted, what counts, what is given back, what the headers say."""
+"""Rate limits: clients, counting, counts given back, headers, storages."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def client(make_client: MakeClient) -> FlaskClient:
-    """A client that may ask twice an hour."""
+    """Client with a limit of two requests per hour."""
     return make_client(rate_limit_remove_bg_per_hour=2)
 
 
@@ -63,19 +63,19 @@ def left(response: TestResponse) -> tuple[str, str]:
     return response.headers["X-RateLimit-Limit"], response.headers["X-RateLimit-Remaining"]
 
 
-# What counts
+# Counting
 
 
-def test_a_limit_lets_as_many_through(client: FlaskClient) -> None:
+def test_requests_over_the_limit_are_refused(client: FlaskClient) -> None:
     assert statuses(client, 4) == [200, 200, 429, 429]
 
 
-def test_the_refusal_says_what_the_limit_is(client: FlaskClient, clock: Clock) -> None:
+def test_a_refusal_describes_the_limit(client: FlaskClient, clock: Clock) -> None:
     statuses(client, 2)
     body = ask(client).json
     assert body is not None
     assert (body["error"], body["code"], body["statusCode"]) == ("Rate limit exceeded", "RATE_LIMITED", 429)
-    assert body["details"] == "limit: 2 per hour at /remove-background; it starts anew in 3600 seconds"
+    assert body["details"] == "limit: 2 per hour at /remove-background; resets in 3600 seconds"
 
 
 def test_a_refused_request_reaches_no_engine(client: FlaskClient, fake_pool: FakePool) -> None:
@@ -83,7 +83,7 @@ def test_a_refused_request_reaches_no_engine(client: FlaskClient, fake_pool: Fak
     assert len(fake_pool.requests) == 2
 
 
-def test_after_an_hour_the_limit_starts_anew(client: FlaskClient, clock: Clock) -> None:
+def test_the_limit_resets_after_an_hour(client: FlaskClient, clock: Clock) -> None:
     statuses(client, 3)
     clock.now += 3599
     assert ask(client).status_code == 429
@@ -97,36 +97,36 @@ def test_every_endpoint_has_its_own_count(make_client: MakeClient) -> None:
     assert statuses(client, 2, url=PREVIEW) == [200, 429]
 
 
-def test_zero_is_no_limit_and_sends_no_headers(fast_client: FlaskClient) -> None:
+def test_zero_means_no_limit_and_no_headers(fast_client: FlaskClient) -> None:
     assert statuses(fast_client, 50) == [200] * 50
     assert not any(name.startswith("X-RateLimit") for name, _ in ask(fast_client).headers)
 
 
-def test_exempt_are_health_and_preflights(client: FlaskClient) -> None:
+def test_health_and_preflights_are_exempt(client: FlaskClient) -> None:
     for response in [client.get("/health"), client.options(URL), client.get(URL), client.get("/nothing")]:
         assert "X-RateLimit-Limit" not in response.headers
     assert statuses(client) == [200, 200, 429]
 
 
-def test_exactly_as_many_of_parallel_requests_pass(make_client: MakeClient) -> None:
+def test_parallel_requests_are_counted_exactly(make_client: MakeClient) -> None:
     client = make_client(rate_limit_remove_bg_per_hour=5)
     with ThreadPoolExecutor(9) as threads:
         codes = list(threads.map(lambda _: client.application.test_client().post(URL).status_code, range(45)))
     assert sorted(codes) == [400] * 5 + [429] * 40
 
 
-def test_it_counts_before_the_body_is_read(client: FlaskClient) -> None:
+def test_requests_are_counted_before_the_body_is_read(client: FlaskClient) -> None:
     for expected in [415, 415, 429]:
         assert client.post(URL, data=b"no image").status_code == expected
 
 
-# What is given back
+# Counts given back
 
 
 @pytest.mark.parametrize(
     "error", [QueueFull(), EngineCrashed(), InternalError(), DeadlineExceeded(), RuntimeError("unforeseen")]
 )
-def test_what_fails_through_our_fault_costs_nothing(error: Exception, client: FlaskClient, fake_pool: FakePool) -> None:
+def test_a_server_error_costs_nothing(error: Exception, client: FlaskClient, fake_pool: FakePool) -> None:
     failing(fake_pool, error)
     assert {left(ask(client)) for _ in range(4)} == {("2", "2")}
     fake_pool.failure = None
@@ -134,42 +134,38 @@ def test_what_fails_through_our_fault_costs_nothing(error: Exception, client: Fl
 
 
 @pytest.mark.parametrize("error", [OutOfMemory()])
-def test_what_fails_through_the_clients_fault_counts(
-    error: ServiceError, client: FlaskClient, fake_pool: FakePool
-) -> None:
+def test_a_client_error_counts(error: ServiceError, client: FlaskClient, fake_pool: FakePool) -> None:
     failing(fake_pool, error)
     assert statuses(client) == [413, 413, 429]
 
 
-def test_a_refused_request_gets_nothing_back(client: FlaskClient) -> None:
+def test_refused_requests_change_no_count(client: FlaskClient) -> None:
     assert statuses(client, 5) == [200, 200, 429, 429, 429]
 
 
-def meanwhile(pool: FakePool, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    """Have a request fail through our fault after something else has happened; the requests after it work."""
+def fail_after(pool: FakePool, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Let the next request fail with a server error, after calling `act`; later requests succeed."""
 
     def submit(*_: object) -> NoReturn:
         monkeypatch.undo()
-        with ThreadPoolExecutor(1) as thread:  # a request inside a request would share its `g`
+        with ThreadPoolExecutor(1) as thread:  # a nested request would share its `g`
             thread.submit(act).result()
         raise EngineCrashed()
 
     monkeypatch.setattr(pool, "submit", submit)
 
 
-def test_a_refused_request_is_not_counted_against_what_is_given_back(
-    make_client: MakeClient, fake_pool: FakePool
-) -> None:
+def test_refused_requests_do_not_affect_a_count_given_back(make_client: MakeClient, fake_pool: FakePool) -> None:
     client = make_client(rate_limit_remove_bg_per_hour=1)
     with pytest.MonkeyPatch.context() as patch:
-        meanwhile(fake_pool, patch, lambda: refused.extend(statuses(client.application.test_client())))
+        fail_after(fake_pool, patch, lambda: refused.extend(statuses(client.application.test_client())))
         refused: list[int] = []
         assert (ask(client).status_code, refused) == (500, [429] * 3)
     assert statuses(client, 2) == [200, 429]
 
 
-def passing(clock: Clock, seconds: float, client: FlaskClient) -> Callable[[], object]:
-    """Return what lets time pass and asks once more."""
+def ask_later(clock: Clock, seconds: float, client: FlaskClient) -> Callable[[], object]:
+    """Return a function that advances the clock and sends a request."""
 
     def act() -> object:
         clock.now += seconds
@@ -178,75 +174,75 @@ def passing(clock: Clock, seconds: float, client: FlaskClient) -> Callable[[], o
     return act
 
 
-def test_nothing_is_given_back_to_the_next_hour(client: FlaskClient, clock: Clock, fake_pool: FakePool) -> None:
+def test_no_count_is_given_back_to_the_next_window(client: FlaskClient, clock: Clock, fake_pool: FakePool) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        meanwhile(fake_pool, patch, passing(clock, 3600, client))
+        fail_after(fake_pool, patch, ask_later(clock, 3600, client))
         assert ask(client).status_code == 500
     assert left(ask(client)) == ("2", "0")
 
 
 @pytest.mark.parametrize(("seconds", "remaining"), [(3598.5, "1"), (3599.5, "0")])
-def test_nothing_is_given_back_in_the_last_second(
+def test_no_count_is_given_back_in_the_last_second(
     seconds: float, remaining: str, make_client: MakeClient, clock: Clock, fake_pool: FakePool
 ) -> None:
     client = make_client(rate_limit_remove_bg_per_hour=3)
     with pytest.MonkeyPatch.context() as patch:
-        meanwhile(fake_pool, patch, passing(clock, seconds, client))
+        fail_after(fake_pool, patch, ask_later(clock, seconds, client))
         assert ask(client).status_code == 500
     assert left(ask(client)) == ("3", remaining)
 
 
-def test_a_count_that_is_gone_is_not_given_back(client: FlaskClient, fake_pool: FakePool) -> None:
+def test_a_deleted_count_is_not_given_back(client: FlaskClient, fake_pool: FakePool) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        meanwhile(fake_pool, patch, limits.limiter.storage.reset)
+        fail_after(fake_pool, patch, limits.limiter.storage.reset)
         assert left(ask(client)) == ("2", "2")
     assert left(ask(client)) == ("2", "1")
 
 
-def test_giving_back_and_entering_together_lose_nothing(make_client: MakeClient, fake_pool: FakePool) -> None:
+def test_concurrent_counts_and_returns_are_exact(make_client: MakeClient, fake_pool: FakePool) -> None:
     client, barrier = make_client(rate_limit_remove_bg_per_hour=8), threading.Barrier(8)
     failing(fake_pool, EngineCrashed())
 
-    def enter_and_leave() -> set[int]:
+    def send_requests() -> set[int]:
         own = client.application.test_client()
         barrier.wait()
         return {ask(own).status_code for _ in range(20)}
 
     with ThreadPoolExecutor(8) as threads:
-        done = [threads.submit(enter_and_leave) for _ in range(8)]
+        done = [threads.submit(send_requests) for _ in range(8)]
         assert [each.result() for each in done] == [{500}] * 8
     fake_pool.failure = None
     assert left(ask(client)) == ("8", "7")
 
 
-# What the headers say
+# Headers
 
 
-def test_headers_count_down_to_one_end(client: FlaskClient, clock: Clock) -> None:
+def test_headers_count_down_with_the_same_reset(client: FlaskClient, clock: Clock) -> None:
     answers = [ask(client) for _ in range(3)]
     assert [left(answer) for answer in answers] == [("2", "1"), ("2", "0"), ("2", "0")]
     assert {answer.headers["X-RateLimit-Reset"] for answer in answers} == {str(int(clock.now) + 3601)}
 
 
-def test_retry_after_is_on_the_refusal_alone(client: FlaskClient, clock: Clock) -> None:
+def test_retry_after_is_sent_with_refusals_only(client: FlaskClient, clock: Clock) -> None:
     answers = [ask(client) for _ in range(2)]
     clock.now += 600.5
     answers.append(ask(client))
     assert [answer.headers.get("Retry-After") for answer in answers] == [None, None, "3000"]
 
 
-def test_retry_after_of_a_full_queue_stays(client: FlaskClient, fake_pool: FakePool) -> None:
+def test_retry_after_of_a_full_queue_is_kept(client: FlaskClient, fake_pool: FakePool) -> None:
     failing(fake_pool, QueueFull(retry_after=7))
     answer = ask(client)
     assert (answer.headers["Retry-After"], left(answer)) == ("7", ("2", "2"))
 
 
-def test_errors_carry_the_headers_too(client: FlaskClient) -> None:
+def test_errors_have_the_headers(client: FlaskClient) -> None:
     answer = client.post(URL)
     assert (answer.status_code, left(answer)) == (400, ("2", "1"))
 
 
-# Who is counted
+# Clients
 
 
 @pytest.mark.parametrize(
@@ -264,7 +260,7 @@ def test_an_ipv6_client_is_its_network(other: str, is_same: bool, make_client: M
     assert ask(client, address=other).status_code == (429 if is_same else 200)
 
 
-def test_a_mapped_address_is_the_ipv4_one(make_client: MakeClient) -> None:
+def test_a_mapped_address_is_its_ipv4_address(make_client: MakeClient) -> None:
     client = make_client(rate_limit_remove_bg_per_hour=1)
     assert [ask(client, address=name).status_code for name in ("192.0.2.1", "::ffff:192.0.2.1")] == [200, 429]
 
@@ -278,23 +274,29 @@ def test_a_forwarded_address_counts_only_through_a_proxy(
     assert [answer.status_code for answer in answers] == expected
 
 
-def test_behind_a_proxy_what_the_client_wrote_itself_does_not_help(make_client: MakeClient) -> None:
+def test_addresses_forged_by_the_client_are_ignored_behind_a_proxy(make_client: MakeClient) -> None:
     client = make_client(rate_limit_remove_bg_per_hour=1, trusted_proxies=1)
     answers = [ask(client, **{"X-Forwarded-For": f"203.0.113.{number}, 198.51.100.1"}) for number in range(2)]
     assert [answer.status_code for answer in answers] == [200, 429]
 
 
+def test_ports_that_a_proxy_adds_do_not_count(make_client: MakeClient) -> None:
+    client = make_client(rate_limit_remove_bg_per_hour=1, trusted_proxies=1)
+    names = ("198.51.100.1:1000", "198.51.100.1:2000", "198.51.100.2:1000", "[2001:db8::1]:1", "[2001:db8:0:1::1]:1")
+    assert [ask(client, **{"X-Forwarded-For": name}).status_code for name in names] == [200, 429, 200, 200, 200]
+
+
 class Callers:
-    """An application whose callers are whoever the test says."""
+    """Application in which the test sets the authenticated client."""
 
     def __init__(self, pool: FakePool, **settings: int) -> None:
         self.name: str | None = None
         self.limit: int | None = None
         app = build_app(Settings(**settings), lambda *_: pool)  # type: ignore[arg-type]
-        app.before_request_funcs[None].insert(0, self._introduce)
+        app.before_request_funcs[None].insert(0, self._set_client)
         self._client = app.test_client()
 
-    def _introduce(self) -> None:
+    def _set_client(self) -> None:
         g.api_key_name, g.api_key_limit = self.name, self.limit
 
     def ask(self, name: str | None, limit: int | None = None, requests: int = 3) -> list[int]:
@@ -308,12 +310,14 @@ def callers(fake_pool: FakePool, monkeypatch: pytest.MonkeyPatch) -> Callers:
     return Callers(fake_pool, rate_limit_remove_bg_per_hour=1)
 
 
-def test_each_key_is_a_client_and_so_is_the_address(callers: Callers) -> None:
+def test_each_key_and_each_address_is_a_client(callers: Callers) -> None:
     assert [callers.ask(name, requests=2) for name in ("shop", "blog", None)] == [[200, 429]] * 3
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(2, [200, 200, 429]), (0, [200] * 3), (None, [200, 429, 429])])
-def test_a_keys_own_limit_replaces_the_endpoints(limit: int | None, expected: list[int], callers: Callers) -> None:
+def test_the_limit_of_a_key_replaces_that_of_the_endpoint(
+    limit: int | None, expected: list[int], callers: Callers
+) -> None:
     assert callers.ask("shop", limit) == expected
 
 
@@ -321,43 +325,43 @@ def test_a_key_named_like_an_address_is_not_that_address(callers: Callers) -> No
     assert callers.ask("192.0.2.1", requests=1) == callers.ask(None, requests=1) == [200]
 
 
-# Where it is counted
+# Storages
 
 
 @pytest.mark.parametrize(("limit", "workers", "part"), [(10, 1, 10), (10, 4, 2), (3, 4, 1), (1, 64, 1)])
-def test_each_worker_has_its_part_of_a_limit(limit: int, workers: int, part: int, make_client: MakeClient) -> None:
+def test_each_worker_has_its_share_of_a_limit(limit: int, workers: int, part: int, make_client: MakeClient) -> None:
     client = make_client(rate_limit_remove_bg_per_hour=limit, web_concurrency=workers)
     assert statuses(client, part + 1) == [200] * part + [429]
 
 
-def test_the_headers_name_the_workers_part(make_client: MakeClient) -> None:
+def test_headers_show_the_share_of_the_worker(make_client: MakeClient) -> None:
     assert left(ask(make_client(rate_limit_remove_bg_per_hour=10, web_concurrency=2))) == ("5", "4")
 
 
-def test_memory_has_no_storage_that_could_be_down(fast_client: FlaskClient) -> None:
+def test_health_checks_no_storage_for_limits_in_memory(fast_client: FlaskClient) -> None:
     report = fast_client.get("/health").json
     assert report is not None and report["checks"]["redis"] is None
 
 
 @pytest.fixture
 def make_shared(make_client: MakeClient) -> Iterator[MakeClient]:
-    """Build a client of an application that counts in a Redis."""
+    """Build a client of an application that counts in Redis."""
     yield lambda **settings: make_client(rate_limit_storage="redis", redis_url="redis://redis.invalid/0", **settings)
     limits.stop()
 
 
-def test_no_request_waits_for_a_name_to_be_found(stalled_names: list[str], make_shared: MakeClient) -> None:
+def test_no_request_waits_for_a_dns_lookup(stalled_names: list[str], make_shared: MakeClient) -> None:
     assert statuses(make_shared(rate_limit_remove_bg_per_hour=2)) == [200, 200, 429]
     assert limits.storage_up() is False
-    assert len(stalled_names) <= 2  # the first request and the one that watches: nobody asks after that
+    assert len(stalled_names) <= 2  # the first request and the probe
 
 
-def test_building_the_application_asks_nobody(stalled_names: list[str], make_shared: MakeClient) -> None:
+def test_building_the_application_does_not_connect(stalled_names: list[str], make_shared: MakeClient) -> None:
     make_shared()
     assert "redis.invalid" not in stalled_names
 
 
-def test_while_redis_is_away_each_worker_has_its_part(
+def test_without_redis_each_worker_has_its_share(
     stalled_names: list[str], make_shared: MakeClient, fake_pool: FakePool
 ) -> None:
     client = make_shared(rate_limit_remove_bg_per_hour=5, web_concurrency=2)
@@ -374,8 +378,8 @@ def test_while_redis_is_away_each_worker_has_its_part(
     assert report is not None and report["checks"]["redis"] is False
 
 
-class PretendedRedis:
-    """What a Redis does with counts, until it is gone."""
+class FakeRedis:
+    """Redis that counts, until `gone` is set."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.gone, self._counts = False, MemoryStorage()
@@ -392,13 +396,11 @@ class PretendedRedis:
 
 
 @pytest.fixture
-def redis(monkeypatch: pytest.MonkeyPatch) -> PretendedRedis:
-    return PretendedRedis(monkeypatch)
+def redis(monkeypatch: pytest.MonkeyPatch) -> FakeRedis:
+    return FakeRedis(monkeypatch)
 
 
-def test_workers_share_the_whole_limit_in_redis(
-    redis: PretendedRedis, make_shared: MakeClient, fake_pool: FakePool
-) -> None:
+def test_workers_share_the_whole_limit_in_redis(redis: FakeRedis, make_shared: MakeClient, fake_pool: FakePool) -> None:
     workers = [make_shared(rate_limit_remove_bg_per_hour=3, web_concurrency=2) for _ in range(2)]
     failing(fake_pool, EngineCrashed())
     assert left(ask(workers[1])) == ("3", "3")
@@ -407,55 +409,55 @@ def test_workers_share_the_whole_limit_in_redis(
     assert limits.storage_up() is True
 
 
-def test_a_count_in_a_redis_that_has_gone_is_let_go(
-    redis: PretendedRedis, make_shared: MakeClient, fake_pool: FakePool
+def test_a_count_is_not_given_back_after_redis_fails(
+    redis: FakeRedis, make_shared: MakeClient, fake_pool: FakePool
 ) -> None:
     client = make_shared(rate_limit_remove_bg_per_hour=3)
     with pytest.MonkeyPatch.context() as patch:
-        meanwhile(fake_pool, patch, lambda: setattr(redis, "gone", True))
+        fail_after(fake_pool, patch, lambda: setattr(redis, "gone", True))
         answer = ask(client)
     assert (answer.status_code, left(answer)) == (500, ("3", "2"))
     assert statuses(client, 4) == [200] * 3 + [429]
 
 
-def test_a_request_waits_for_redis_only_so_long_in_all(
-    redis: PretendedRedis, make_shared: MakeClient, monkeypatch: pytest.MonkeyPatch
+def test_all_commands_of_a_request_share_one_maximum_wait(
+    redis: FakeRedis, make_shared: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patiences: list[float] = []
+    waits: list[float] = []
 
-    def answer(_: object, question: Callable[[], Any], patience: float) -> Any:
-        patiences.append(patience)
-        return question()
+    def call(_: object, command: Callable[[], Any], max_wait: float) -> Any:
+        waits.append(max_wait)
+        return command()
 
-    monkeypatch.setattr("app.redis_link.Circuit.ask", answer)
+    monkeypatch.setattr("app.redis_link.Circuit.call", call)
     ask(make_shared(rate_limit_remove_bg_per_hour=3))
-    assert patiences[0] == 0.5 and patiences == sorted(set(patiences), reverse=True)
+    assert waits[0] == 0.5 and waits == sorted(set(waits), reverse=True)
 
 
-def test_no_line_names_the_client_that_is_refused(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_does_not_contain_refused_clients(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     statuses(client)
     assert "192.0.2.1" not in caplog.text
 
 
-def test_a_windows_last_second_is_still_a_second(client: FlaskClient, clock: Clock) -> None:
+def test_retry_after_is_at_least_one_second(client: FlaskClient, clock: Clock) -> None:
     statuses(client)
     clock.now += 3599.9
     assert ask(client).headers["Retry-After"] == "1"
 
 
-def test_two_requests_that_find_redis_gone_are_both_counted_in_memory(
-    redis: PretendedRedis, make_shared: MakeClient, monkeypatch: pytest.MonkeyPatch
+def test_two_requests_that_open_the_circuit_are_both_counted_in_memory(
+    redis: FakeRedis, make_shared: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = make_shared(rate_limit_remove_bg_per_hour=3)
     assert left(ask(client)) == ("3", "2")
     both = threading.Barrier(2)
 
-    def ask_circuit(*_: object) -> NoReturn:
+    def call(*_: object) -> NoReturn:
         both.wait()
         raise CircuitOpen
 
-    monkeypatch.setattr("app.redis_link.Circuit.ask", ask_circuit)
+    monkeypatch.setattr("app.redis_link.Circuit.call", call)
     with ThreadPoolExecutor(2) as threads:
         done = [threads.submit(ask, client.application.test_client()) for _ in range(2)]
         assert [each.result().status_code for each in done] == [200, 200]

@@ -1,4 +1,4 @@
-"""Limits in megapixels per minute, as remove.bg's dialect has them: one at the door, the others once they are known."""
+"""Limits in megapixels per minute in remove.bg's dialect: one on entry, the others when the size is known."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def test_megapixels_are_rounded_up(size: tuple[int, int], cost: int, client: Fla
     assert left(ask(client)) == ("10", str(max(0, 10 - cost)))
 
 
-def test_who_has_used_them_up_waits_for_the_next_minute(client: FlaskClient, fake_pool: FakePool, clock: Clock) -> None:
+def test_requests_over_the_limit_wait_for_the_next_minute(
+    client: FlaskClient, fake_pool: FakePool, clock: Clock
+) -> None:
     fake_pool.input_size = (3000, 2000)
     answers = [ask(client) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
@@ -51,8 +53,8 @@ def test_who_has_used_them_up_waits_for_the_next_minute(client: FlaskClient, fak
             {
                 "title": "Rate limit exceeded",
                 "code": "rate_limit_exceeded",
-                "detail": "At most 10 megapixels per minute are answered here. Try again after the seconds that "
-                "Retry-After names. (limit: 10 per minute at /v1.0/removebg; it starts anew in 60 seconds)",
+                "detail": "The limit is 10 megapixels per minute. Retry after the number of seconds in "
+                "Retry-After. (limit: 10 per minute at /v1.0/removebg; resets in 60 seconds)",
             }
         ]
     }
@@ -60,7 +62,7 @@ def test_who_has_used_them_up_waits_for_the_next_minute(client: FlaskClient, fak
     assert left(ask(client)) == ("10", "4")
 
 
-def test_what_is_known_after_its_minute_counts_in_the_next(
+def test_a_size_known_after_the_minute_counts_in_the_next(
     client: FlaskClient, fake_pool: FakePool, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submit = fake_pool.submit
@@ -76,14 +78,14 @@ def test_what_is_known_after_its_minute_counts_in_the_next(
 
 
 @pytest.mark.parametrize("error", [CorruptImage(), UnknownForeground(), QueueFull(), EngineCrashed(), RuntimeError()])
-def test_a_failed_call_costs_nothing(
+def test_a_failed_request_costs_nothing(
     error: ServiceError | RuntimeError, client: FlaskClient, fake_pool: FakePool
 ) -> None:
     failing(fake_pool, error)
     assert {left(ask(client)) for _ in range(12)} == {("10", "10")}
 
 
-def test_a_bad_request_costs_nothing(client: FlaskClient) -> None:
+def test_an_invalid_request_costs_nothing(client: FlaskClient) -> None:
     assert left(client.post("/v1.0/removebg")) == ("10", "10")
     assert left(client.post("/v1.0/improve")) == ("10", "10")
 
@@ -92,14 +94,14 @@ def test_the_account_is_not_limited(client: FlaskClient) -> None:
     assert "X-RateLimit-Limit" not in client.get("/v1.0/account").headers
 
 
-def test_the_other_dialects_are_counted_apart(client: FlaskClient, fake_pool: FakePool) -> None:
+def test_other_dialects_are_counted_separately(client: FlaskClient, fake_pool: FakePool) -> None:
     fake_pool.input_size = (5000, 4000)
     assert [ask(client).status_code for _ in range(2)] == [200, 429]
     assert client.post("/remove-background", data=jpeg()).status_code == 200
 
 
 @pytest.mark.parametrize(("per_hour", "expected"), [("3", ("3", "2")), ("", ("10", "4"))])
-def test_a_keys_own_limit_is_of_requests(
+def test_the_limit_of_a_key_is_in_requests(
     per_hour: str, expected: tuple[str, str], make_client: MakeClient, fake_pool: FakePool, tmp_path: Any
 ) -> None:
     digest = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"  # of "secret"
@@ -109,6 +111,6 @@ def test_a_keys_own_limit_is_of_requests(
     assert left(ask(client, **{"X-Api-Key": "secret"})) == expected
 
 
-def test_a_bad_key_is_refused_before_it_counts(make_client: MakeClient) -> None:
+def test_an_unknown_key_is_refused_before_counting(make_client: MakeClient) -> None:
     client = make_client(rate_limit_megapixels_per_minute=10, api_keys=(SecretStr("good"),))
     assert "X-RateLimit-Limit" not in ask(client, **{"X-Api-Key": "bad"}).headers

@@ -1,4 +1,4 @@
-"""The native dialect: parameters, headers, answers."""
+"""Native dialect: parameters, headers, answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PHOTO = jpeg("coffee")
 DEFAULTS = RemovalOptions("lite", 2048)
 TEN = Length(10.0)
 
-# (parameter, text, what becomes of the options)
+# (parameter, text, changed options)
 GOOD = [
     ("format", "webp", {"format": "WEBP"}),
     ("format", "JPG", {"format": "JPEG"}),
@@ -79,7 +79,7 @@ def client(make_client: Callable[..., FlaskClient]) -> FlaskClient:
 
 @pytest.mark.parametrize("place", ["query", "form", "json"])
 @pytest.mark.parametrize(("name", "text", "change"), GOOD)
-def test_a_parameter_counts_wherever_it_stands(
+def test_a_parameter_is_accepted_in_every_place(
     name: str, text: str, change: dict[str, object], place: str, client: FlaskClient, fake_pool: FakePool
 ) -> None:
     encoded = base64.b64encode(PHOTO).decode()
@@ -95,14 +95,16 @@ def test_a_parameter_counts_wherever_it_stands(
 
 
 @pytest.mark.parametrize(("name", "text"), BAD)
-def test_a_bad_value_names_its_parameter(name: str, text: str, client: FlaskClient, fake_pool: FakePool) -> None:
+def test_an_invalid_value_is_refused_with_its_parameter(
+    name: str, text: str, client: FlaskClient, fake_pool: FakePool
+) -> None:
     response = client.post("/remove-background", data=PHOTO, query_string={name: text})
     assert (response.status_code, response.json["code"]) == (400, "INVALID_PARAMETER")  # type: ignore[index]
     assert f"'{name}'" in response.json["message"]  # type: ignore[index]
     assert fake_pool.requests == []
 
 
-def test_each_parameter_has_good_and_bad_cases() -> None:
+def test_each_parameter_has_valid_and_invalid_cases() -> None:
     assert {name for name, *_ in GOOD} == {name for name, _ in BAD} == {*PARAMETERS, "preset"}
 
 
@@ -112,7 +114,7 @@ def test_json_numbers_and_bools_are_understood(client: FlaskClient, fake_pool: F
     assert (fake_pool.options.quality, fake_pool.options.crop, fake_pool.options.max_width) == (55, True, None)
 
 
-def test_the_body_wins_over_the_query(client: FlaskClient, fake_pool: FakePool) -> None:
+def test_the_body_overrides_the_query(client: FlaskClient, fake_pool: FakePool) -> None:
     form = {"image": base64.b64encode(PHOTO).decode(), "quality": "20"}
     client.post("/remove-background", data=form, query_string={"quality": "30"})
     assert fake_pool.options.quality == 20
@@ -129,23 +131,23 @@ def test_the_body_wins_over_the_query(client: FlaskClient, fake_pool: FakePool) 
         ("image/png;q=0.5, image/jpeg", "JPEG"),
     ],
 )
-def test_auto_format_goes_by_accept(accept: str, format: str, client: FlaskClient, fake_pool: FakePool) -> None:
+def test_auto_format_follows_accept(accept: str, format: str, client: FlaskClient, fake_pool: FakePool) -> None:
     client.post("/remove-background?format=auto", data=PHOTO, headers={"Accept": accept})
     assert fake_pool.options.format == format
 
 
-def test_unknown_names_are_listed(client: FlaskClient) -> None:
+def test_unknown_parameters_are_listed(client: FlaskClient) -> None:
     response = client.post("/remove-background?qualty=3&zoom=1", data=PHOTO)
     assert response.headers["X-Ignored-Params"] == "qualty, zoom"
 
 
-def test_unknown_names_cannot_split_a_header(client: FlaskClient) -> None:
+def test_unknown_parameters_cannot_split_a_header(client: FlaskClient) -> None:
     response = client.post("/remove-background", data=PHOTO, query_string={"a\r\nSet-Cookie: x": "1", "ü" * 200: "1"})
     assert "Set-Cookie" not in response.headers
     assert "%0D%0A" in response.headers["X-Ignored-Params"]
 
 
-def test_the_three_endpoints_answer_in_their_own_way(client: FlaskClient) -> None:
+def test_the_three_endpoints_differ_in_their_answers(client: FlaskClient) -> None:
     attachment = client.post("/remove-background", data=PHOTO)
     inline = client.post("/remove-background-preview", data=PHOTO)
     json = client.post("/remove-background-base64", data=PHOTO)
@@ -159,7 +161,7 @@ def test_a_preview_is_small(client: FlaskClient, fake_pool: FakePool) -> None:
     assert fake_pool.options.longest_side == 1024
 
 
-def test_max_dimension_bounds_the_working_size(make_client: Callable[..., FlaskClient], fake_pool: FakePool) -> None:
+def test_max_dimension_limits_the_working_size(make_client: Callable[..., FlaskClient], fake_pool: FakePool) -> None:
     client = make_client(max_dimension=800)
     client.post("/remove-background", data=PHOTO)
     client.post("/remove-background-preview", data=PHOTO)
@@ -185,7 +187,7 @@ def test_the_headers_describe_the_result(client: FlaskClient) -> None:
     assert headers["Server-Timing"] == "queue;dur=0.1, infer;dur=2.0"
 
 
-def test_the_json_answer_is_the_contracts(client: FlaskClient) -> None:
+def test_the_json_answer_is_as_documented(client: FlaskClient) -> None:
     response = client.post("/remove-background-base64", data=PHOTO, headers={"X-Request-ID": "my-id"})
     assert response.json == {
         "success": True,
@@ -206,16 +208,16 @@ def test_the_json_answer_is_the_contracts(client: FlaskClient) -> None:
     }
 
 
-FALLS_BACK = {OutOfMemory, EngineCrashed, DeadlineExceeded}
+FALLBACK_ERRORS = {OutOfMemory, EngineCrashed, DeadlineExceeded}
 
 
 @pytest.mark.parametrize("error", error_codes().values(), ids=error_codes().keys())
-def test_on_error_original_answers_with_the_bytes_that_were_sent(
+def test_on_error_original_returns_the_uploaded_image(
     error: type[ServiceError], client: FlaskClient, fake_pool: FakePool
 ) -> None:
     failing(fake_pool, error())
     response = client.post("/remove-background?on_error=original", data=PHOTO)
-    if error in FALLS_BACK:
+    if error in FALLBACK_ERRORS:
         assert (response.status_code, response.headers["X-Fallback"], response.data) == (200, "original", PHOTO)
         assert response.headers["Content-Type"] == "image/jpeg"
     else:
@@ -223,7 +225,7 @@ def test_on_error_original_answers_with_the_bytes_that_were_sent(
 
 
 @pytest.mark.parametrize("format", ["TIFF", "AVIF", "BMP", "broken JPEG"])
-def test_an_original_of_any_format_comes_back(format: str, client: FlaskClient, fake_pool: FakePool) -> None:
+def test_an_original_of_any_format_is_returned(format: str, client: FlaskClient, fake_pool: FakePool) -> None:
     data = PHOTO[:100] if format == "broken JPEG" else encoded(photo("cat"), format)
     failing(fake_pool, EngineCrashed())
     response = client.post("/remove-background?on_error=original", data=data)
@@ -251,7 +253,7 @@ def test_an_original_is_not_saved(client: FlaskClient, fake_pool: FakePool) -> N
 
 
 @pytest.mark.parametrize("error", error_codes().values(), ids=error_codes().keys())
-def test_every_error_has_the_one_shape(error: type[ServiceError], client: FlaskClient, fake_pool: FakePool) -> None:
+def test_every_error_has_the_native_shape(error: type[ServiceError], client: FlaskClient, fake_pool: FakePool) -> None:
     failing(fake_pool, error(details="because"))
     response = client.post("/remove-background", data=PHOTO, headers={"X-Request-ID": "abc"})
     assert response.status_code == error.status
@@ -266,7 +268,7 @@ def test_every_error_has_the_one_shape(error: type[ServiceError], client: FlaskC
     }
 
 
-def test_an_unexpected_exception_tells_nothing(client: FlaskClient, fake_pool: FakePool) -> None:
+def test_an_unexpected_exception_reveals_nothing(client: FlaskClient, fake_pool: FakePool) -> None:
     failing(fake_pool, RuntimeError("secret /etc/passwd"))
     response = client.post("/remove-background", data=PHOTO)
     assert (response.status_code, response.json["code"]) == (500, "INTERNAL")  # type: ignore[index]
@@ -282,7 +284,9 @@ def test_an_unexpected_exception_tells_nothing(client: FlaskClient, fake_pool: F
         ("DELETE", "/remove-background-base64", 405, "METHOD_NOT_ALLOWED"),
     ],
 )
-def test_routing_errors_have_the_shape_too(method: str, path: str, status: int, code: str, client: FlaskClient) -> None:
+def test_routing_errors_have_the_native_shape(
+    method: str, path: str, status: int, code: str, client: FlaskClient
+) -> None:
     response = client.open(path, method=method)
     assert (response.status_code, response.json["code"]) == (status, code)  # type: ignore[index]
     assert ("Allow" in response.headers) == (status == 405)
@@ -292,7 +296,7 @@ def test_routing_errors_have_the_shape_too(method: str, path: str, status: int, 
     ("proposed", "echoed"),
     [("abc-123_X", True), ("a" * 64, True), ("a" * 65, False), ("a b", False), ("", False), ("ü", False)],
 )
-def test_request_ids_are_echoed_when_harmless(proposed: str, echoed: bool, client: FlaskClient) -> None:
+def test_valid_request_ids_are_echoed(proposed: str, echoed: bool, client: FlaskClient) -> None:
     answer = client.get("/health/live", headers={"X-Request-ID": proposed}).headers["X-Request-ID"]
     assert (answer == proposed) is echoed and answer
 

@@ -1,4 +1,4 @@
-"""The description says what the code does: no route, parameter, error or header more or less."""
+"""OpenAPI document and HTML page: exactly the routes, parameters, errors and headers of the code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.http import rembg
 from app.http.cors import EXPOSED_HEADERS
 from app.http.factory import build_app
 from app.http.removebg import parameters as removebg
-from app.http.removebg.errors import CODES, OF_BACKGROUND
+from app.http.removebg.errors import BACKGROUND_CODES, CODES
 from app.options.parameters import PARAMETERS
 from app.options.values import Kind
 from app.settings import Settings
@@ -26,7 +26,7 @@ from tests.conftest import NO_LIMITS, jpeg
 from tests.doubles import FakePool, failing
 
 NATIVE = ("/remove-background", "/remove-background-preview", "/remove-background-base64")
-# Errors with which no operation ends in their native shape: that of no operation, and those of remove.bg's dialect.
+# Errors that no operation of the native dialect has.
 ELSEWHERE = {"METHOD_NOT_ALLOWED", "NOT_IMPLEMENTED", "ROI_EXCEEDS_BOUNDS", "ROI_REGION_EMPTY"}
 
 
@@ -55,12 +55,12 @@ def body(document: Any, operation: Any, kind: str) -> Any:
     return document["components"]["schemas"][name] if name else schema
 
 
-def test_it_is_valid(document: Any) -> None:
+def test_the_document_is_valid(document: Any) -> None:
     validate(document)
     assert document["openapi"].startswith("3.1")
 
 
-def test_every_route_is_described_and_no_other(document: Any) -> None:
+def test_exactly_the_routes_are_described(document: Any) -> None:
     app = build_app(Settings(), FakePool().attach)
     routes = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
@@ -70,13 +70,13 @@ def test_every_route_is_described_and_no_other(document: Any) -> None:
     assert {(path, method) for path, methods in document["paths"].items() for method in methods} == routes
 
 
-def test_every_operation_has_a_name_of_its_own(document: Any) -> None:
+def test_operation_ids_are_unique(document: Any) -> None:
     names = [operation["operationId"] for operation in operations(document)]
     assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("path", NATIVE)
-def test_every_native_parameter_is_described_wherever_it_may_stand(document: Any, path: str) -> None:
+def test_native_parameters_are_described_in_every_place(document: Any, path: str) -> None:
     operation = document["paths"][path]["post"]
     expected = {*PARAMETERS, "preset"}
     assert query(operation) == expected
@@ -93,7 +93,7 @@ BODIES: dict[str, set[str]] = {
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_a_native_parameter_is_read_by_what_describes_it(document: Any, name: str) -> None:
+def test_a_native_parameter_is_described_with_its_parser(document: Any, name: str) -> None:
     parameter = PARAMETERS[name]
     (described,) = (each for each in document["paths"][NATIVE[0]]["post"]["parameters"] if each["name"] == name)
     assert parameter.kind.schema.items() <= described["schema"].items()
@@ -121,7 +121,7 @@ def test_a_schema_and_its_parser_agree(kind: Kind[Any]) -> None:
         assert all(re.search(schema["pattern"], good) for good in schema["examples"])
 
 
-def test_every_error_is_described_and_no_other(document: Any) -> None:
+def test_exactly_the_errors_are_described(document: Any) -> None:
     described = {name for name in document["components"]["examples"] if "." not in name}
     assert described == set(error_codes())
     assert document["components"]["schemas"]["Error"]["properties"]["code"]["enum"] == sorted(error_codes())
@@ -129,7 +129,7 @@ def test_every_error_is_described_and_no_other(document: Any) -> None:
     assert named == set(error_codes()) - ELSEWHERE
 
 
-def test_every_error_stands_with_its_status(document: Any) -> None:
+def test_every_error_is_listed_under_its_status(document: Any) -> None:
     for operation in operations(document):
         for status, answer in operation["responses"].items():
             for code in re.findall(r"#/components/examples/(\w+)'", str(answer)):
@@ -137,9 +137,7 @@ def test_every_error_stands_with_its_status(document: Any) -> None:
 
 
 @pytest.mark.parametrize("code", sorted(error_codes()))
-def test_an_example_is_what_would_be_answered(
-    document: Any, fast_client: FlaskClient, fake_pool: FakePool, code: str
-) -> None:
+def test_an_example_equals_the_answer(document: Any, fast_client: FlaskClient, fake_pool: FakePool, code: str) -> None:
     example = document["components"]["examples"][code]["value"]
     failing(fake_pool, error_codes()[code]())
     answered: Any = fast_client.post("/remove-background", data=jpeg()).json
@@ -162,7 +160,7 @@ def test_every_parameter_of_rembg_is_described(document: Any) -> None:
 
 
 def test_every_code_of_removebg_is_described(document: Any) -> None:
-    codes = {code for _, code in CODES.values()} | set(OF_BACKGROUND.values())
+    codes = {code for _, code in CODES.values()} | set(BACKGROUND_CODES.values())
     codes |= {parameter.error for parameter in removebg.PARAMETERS.values()}
     described = removebg_codes(document["paths"]["/v1.0/removebg"])
     assert codes - described == set()
@@ -174,7 +172,7 @@ def removebg_codes(part: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("code", sorted(error_codes()))
-def test_an_example_of_removebg_is_what_would_be_answered(
+def test_an_example_of_removebg_equals_the_answer(
     document: Any, fast_client: FlaskClient, fake_pool: FakePool, code: str
 ) -> None:
     failing(fake_pool, error_codes()[code]())
@@ -188,13 +186,13 @@ def test_an_example_of_removebg_is_what_would_be_answered(
         assert name in SHARED or example == answered
 
 
-# Codes of remove.bg that several of our errors have.
+# Codes of remove.bg that several native errors share.
 SHARED = {"failed_to_read_image", "rate_limit_exceeded", "auth_failed"}
-# They are of other addresses, or of none.
+# Errors of other paths, or of unknown paths.
 NOT_OF_REMOVEBG = {"FORBIDDEN", "FORBIDDEN_PATH", "NOT_FOUND", "METHOD_NOT_ALLOWED", "NOT_IMPLEMENTED"}
 
 
-def test_every_header_is_described_and_no_other(document: Any) -> None:
+def test_exactly_the_headers_are_described(document: Any) -> None:
     assert set(document["components"]["headers"]) == set(EXPOSED_HEADERS)
     named = {
         name
@@ -205,7 +203,7 @@ def test_every_header_is_described_and_no_other(document: Any) -> None:
     assert named == set(EXPOSED_HEADERS)
 
 
-def test_it_is_about_this_server(make_client: Callable[..., FlaskClient]) -> None:
+def test_the_document_follows_the_configuration(make_client: Callable[..., FlaskClient]) -> None:
     client = make_client(models_allowed="u2netp", app_name="Cut-outs", api_keys=("secret",))
     document: Any = client.get("/openapi.json").json
     fields = document["components"]["schemas"]["RemovalJson"]["properties"]
@@ -215,11 +213,11 @@ def test_it_is_about_this_server(make_client: Callable[..., FlaskClient]) -> Non
     assert document["security"] == [{"ApiKey": []}, {"Bearer": []}]
 
 
-def test_a_key_is_optional_where_none_is_needed(document: Any) -> None:
+def test_keys_are_optional_without_api_keys(document: Any) -> None:
     assert {} in document["security"]
 
 
-def test_what_needs_no_key_says_so(document: Any) -> None:
+def test_exactly_the_public_operations_need_no_key(document: Any) -> None:
     open_paths = {
         path for path, methods in document["paths"].items() for each in methods.values() if "security" in each
     }
@@ -229,7 +227,7 @@ def test_what_needs_no_key_says_so(document: Any) -> None:
     assert open_paths == answered
 
 
-def test_the_page_holds_everything(document: Any, page: str) -> None:
+def test_the_page_is_complete(document: Any, page: str) -> None:
     for path, methods in document["paths"].items():
         for method in methods:
             assert f"{method.upper()} {path}</h3>" in page
@@ -237,11 +235,11 @@ def test_the_page_holds_everything(document: Any, page: str) -> None:
         assert name in page
 
 
-def test_the_page_warns_of_metadata_in_bold(page: str) -> None:
+def test_the_page_warns_about_metadata_in_bold(page: str) -> None:
     assert "<strong>its metadata (EXIF, GPS) is still in it</strong>" in page
 
 
-def test_the_page_loads_nothing_and_runs_nothing(fast_client: FlaskClient) -> None:
+def test_the_page_has_no_scripts_or_external_resources(fast_client: FlaskClient) -> None:
     answer = fast_client.get("/docs")
     assert answer.mimetype == "text/html"
     assert not re.search(r"<script|<link|<img|<iframe|@import|url\(|\son\w+=|\sstyle=|https?://", answer.text)
@@ -251,5 +249,5 @@ def test_the_page_loads_nothing_and_runs_nothing(fast_client: FlaskClient) -> No
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
-def test_the_page_takes_what_an_operator_wrote_as_text(make_client: Callable[..., FlaskClient]) -> None:
+def test_the_page_escapes_settings(make_client: Callable[..., FlaskClient]) -> None:
     assert "<b>x</b>" not in make_client(app_name="<b>x</b>").get("/docs").text

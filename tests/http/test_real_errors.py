@@ -1,4 +1,4 @@
-"""Errors that only a real engine can find, met over HTTP."""
+"""Errors of a real engine, over HTTP."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def png_claiming(width: int, height: int) -> bytes:
 
 GREY = encoded(Image.new("RGB", (320, 240), (120, 130, 140)))
 CASES = {
-    "cut short": (jpeg()[:3000], "", 422, "CORRUPT_IMAGE"),
-    "garbage behind a signature": (b"\x89PNG\r\n\x1a\n" + b"x" * 500, "", 422, "CORRUPT_IMAGE"),
+    "truncated": (jpeg()[:3000], "", 422, "CORRUPT_IMAGE"),
+    "garbage after a signature": (b"\x89PNG\r\n\x1a\n" + b"x" * 500, "", 422, "CORRUPT_IMAGE"),
     "30,000 x 30,000 in 40 kB": (png_claiming(30_000, 30_000), "", 413, "TOO_MANY_PIXELS"),
     "over MAX_PIXELS and not scalable": (png_claiming(6_000, 6_000), "", 413, "TOO_MANY_PIXELS"),
     "no subject": (GREY, "require_foreground=true", 422, "UNKNOWN_FOREGROUND"),
@@ -48,15 +48,15 @@ def app(pool: EnginePool) -> Flask:
 
 
 @pytest.mark.parametrize(("image", "query", "status", "code"), CASES.values(), ids=CASES.keys())
-def test_an_engines_error_reaches_the_caller(image: bytes, query: str, status: int, code: str, app: Flask) -> None:
+def test_an_engines_error_reaches_the_client(image: bytes, query: str, status: int, code: str, app: Flask) -> None:
     response = app.test_client().post(f"/remove-background?{query}", data=image)
     assert (response.status_code, response.json["code"]) == (status, code)  # type: ignore[index]
 
 
-def test_missing_weights_come_with_the_command_that_fetches_them(app: Flask) -> None:
+def test_missing_weights_are_reported_with_the_download_command(app: Flask) -> None:
     response = app.test_client().post("/remove-background?model=u2netp", data=jpeg())
     assert "python -m app models pull u2netp" in response.json["solution"]  # type: ignore[index]
 
 
-def test_a_good_photo_works_after_all_of_them(client: FlaskClient) -> None:
+def test_a_valid_photo_works_after_all_errors(client: FlaskClient) -> None:
     assert client.post("/remove-background", data=jpeg()).status_code == 200

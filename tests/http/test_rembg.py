@@ -24,7 +24,7 @@ PHOTO = jpeg("coffee")
 DEFAULTS = RemovalOptions("lite", 2048, keep_colours=True)
 MATTING: dict[str, Any] = {"refine": "matting", "keep_colours": False}
 
-# (fields, what becomes of the options)
+# (fields, changed options)
 GOOD: list[tuple[dict[str, str], dict[str, Any]]] = [
     ({}, {}),
     ({"model": "lite"}, {}),
@@ -66,7 +66,7 @@ def code_of(answer: TestResponse) -> str:
 
 
 def fetching(monkeypatch: pytest.MonkeyPatch, outcome: bytes | ServiceError) -> list[str]:
-    """Have the fetcher answer so, and return the URLs it is asked for."""
+    """Set the outcome of the fetcher, and return the list of requested URLs."""
     asked: list[str] = []
 
     def fetch(_: UrlFetcher, url: str, deadline: float) -> bytes:
@@ -80,7 +80,7 @@ def fetching(monkeypatch: pytest.MonkeyPatch, outcome: bytes | ServiceError) -> 
 
 
 @pytest.mark.parametrize(("fields", "changes"), GOOD, ids=lambda value: str(value)[:40])
-def test_a_field_becomes_an_option(
+def test_fields_are_parsed_to_options(
     fields: dict[str, str], changes: dict[str, Any], client: FlaskClient, fake_pool: FakePool
 ) -> None:
     answer = post(client, **fields)
@@ -89,7 +89,7 @@ def test_a_field_becomes_an_option(
 
 
 @pytest.mark.parametrize(("name", "text"), BAD)
-def test_a_bad_value_is_named(name: str, text: str, client: FlaskClient) -> None:
+def test_an_invalid_value_is_refused_with_its_parameter(name: str, text: str, client: FlaskClient) -> None:
     answer = post(client, **{name: text})
     assert answer.status_code == 400
     assert code_of(answer) == "INVALID_PARAMETER"
@@ -103,17 +103,17 @@ def test_a_cloud_model_is_refused_with_the_reason(model: str, client: FlaskClien
     assert "another company" in answer.get_json()["message"]
 
 
-def test_fields_may_stand_in_the_query_as_rembg_wants_bgc(client: FlaskClient, fake_pool: FakePool) -> None:
+def test_fields_are_accepted_in_the_query(client: FlaskClient, fake_pool: FakePool) -> None:
     post(client, "?bgc=1,2,3,4&om=false", om="true")
     assert fake_pool.options == replace(DEFAULTS, background=(1, 2, 3, 4), mask_only=True)
 
 
-def test_what_is_not_done_is_named(client: FlaskClient) -> None:
+def test_unsupported_parameters_are_listed(client: FlaskClient) -> None:
     assert post(client, vm="true", size="full").headers["X-Ignored-Params"] == "size, vm"
     assert "X-Ignored-Params" not in post(client, vm="false").headers
 
 
-def test_an_unknown_file_is_named(client: FlaskClient) -> None:
+def test_unknown_files_are_listed(client: FlaskClient) -> None:
     files = {"file": (io.BytesIO(PHOTO), "a.jpg"), "mask": (io.BytesIO(PHOTO), "b.jpg")}
     assert client.post(URL, data=files).headers["X-Ignored-Params"] == "mask"
 
@@ -128,7 +128,7 @@ def test_an_unknown_file_is_named(client: FlaskClient) -> None:
         ({"file": [(io.BytesIO(PHOTO), "a.jpg"), (io.BytesIO(PHOTO), "b.jpg")]}, 400, "MULTIPLE_SOURCES"),
     ],
 )
-def test_an_upload_that_is_none(data: dict[str, Any], status: int, code: str, client: FlaskClient) -> None:
+def test_an_invalid_upload_is_refused(data: dict[str, Any], status: int, code: str, client: FlaskClient) -> None:
     answer = client.post(URL, data=data, content_type="multipart/form-data")
     assert (answer.status_code, code_of(answer)) == (status, code)
 
@@ -142,18 +142,18 @@ def test_an_image_by_url(client: FlaskClient, fake_pool: FakePool, monkeypatch: 
 
 
 @pytest.mark.parametrize("failure", [UrlRefused(), DownloadFailed()])
-def test_a_url_that_leads_nowhere(failure: ServiceError, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download(failure: ServiceError, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     fetching(monkeypatch, failure)
     answer = client.get(URL, query_string={"url": "http://shop.example/a.jpg"})
     assert (answer.status_code, code_of(answer)) == (failure.status, failure.code)
 
 
-def test_what_a_url_leads_to_must_be_an_image(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_must_be_an_image(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     fetching(monkeypatch, b"<html>")
     assert client.get(URL, query_string={"url": "http://shop.example/"}).status_code == 415
 
 
-def test_a_bad_field_costs_no_fetch(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_field_prevents_the_download(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = fetching(monkeypatch, PHOTO)
     assert client.get(URL, query_string={"url": "http://shop.example/a.jpg", "af": "x"}).status_code == 400
     assert asked == []
@@ -182,16 +182,16 @@ def test_matting_by_a_real_engine(client: FlaskClient, real_app: Any) -> None:
 
 
 @pytest.mark.parametrize("fields", [{}, {"dc": "true"}, {"ppm": "true"}, {"om": "true", "a": "true"}])
-def test_nothing_is_matted_unless_asked_for(fields: dict[str, str], real_app: Any) -> None:
+def test_matting_is_done_only_on_request(fields: dict[str, str], real_app: Any) -> None:
     answer = post(real_app.test_client(), **fields)
     assert "X-Matting-Scale" not in answer.headers
     assert opened(answer.data).mode == ("L" if "om" in fields else "RGBA")
 
 
-def test_every_parameter_is_documented_as_it_is() -> None:
+def test_every_parameter_is_documented() -> None:
     documented = {row[0].strip("`"): row[1:] for row in table_below("## rembg's dialect")}
     assert documented == {name: [each.allowed, each.default, each.help] for name, each in PARAMETERS.items()}
 
 
-def test_all_that_can_be_sent_is_judged() -> None:
+def test_every_parameter_has_a_degree_of_support() -> None:
     assert set(SUPPORT) == {"file", "url", *PARAMETERS}

@@ -46,7 +46,7 @@ def px(*values: float) -> tuple[Length, ...]:
     return tuple(Length(value) for value in values)
 
 
-# (parameter, text, what becomes of the options)
+# (parameter, text, changed options)
 GOOD: list[tuple[str, str, dict[str, Any]]] = [
     *[("size", name, {}) for name in ("preview", "small", "regular", "Preview")],
     ("size", "medium", canvas(max_pixels=1_500_000)),
@@ -134,7 +134,7 @@ def failure(response: TestResponse) -> tuple[int, str]:
 
 @pytest.mark.parametrize("place", ["multipart", "form", "json"])
 @pytest.mark.parametrize(("name", "text", "change"), GOOD)
-def test_a_parameter_counts_wherever_it_stands(
+def test_a_parameter_is_accepted_in_every_place(
     name: str, text: str, change: dict[str, object], place: str, client: FlaskClient, fake_pool: FakePool
 ) -> None:
     if place == "multipart":
@@ -148,7 +148,9 @@ def test_a_parameter_counts_wherever_it_stands(
 
 
 @pytest.mark.parametrize(("name", "text"), BAD)
-def test_a_bad_value_has_its_parameters_code(name: str, text: str, client: FlaskClient, fake_pool: FakePool) -> None:
+def test_an_invalid_value_has_the_code_of_its_parameter(
+    name: str, text: str, client: FlaskClient, fake_pool: FakePool
+) -> None:
     fields: dict[str, Any] = {name: text}
     response = post(client, **fields)
     assert failure(response) == (400, PARAMETERS[name].error)
@@ -156,17 +158,17 @@ def test_a_bad_value_has_its_parameters_code(name: str, text: str, client: Flask
     assert fake_pool.requests == []
 
 
-def test_each_parameter_has_good_and_bad_cases() -> None:
+def test_each_parameter_has_valid_and_invalid_cases() -> None:
     free = SOURCES | BACKGROUND_SOURCES | {"shadow_type", "shadow_opacity"}
     assert {name for name, *_ in GOOD} == set(PARAMETERS) == {name for name, _ in BAD} | free
 
 
-def test_every_code_of_a_parameter_is_one_that_clients_know() -> None:
+def test_every_code_of_a_parameter_is_known_to_clients() -> None:
     codes = {parameter.error for parameter in PARAMETERS.values()} - {"invalid_parameter"}
     assert codes <= set(CODES_400)
 
 
-def test_scaling_in_place_wants_a_word(client: FlaskClient, fake_pool: FakePool) -> None:
+def test_scale_with_the_original_position(client: FlaskClient, fake_pool: FakePool) -> None:
     post(client, scale="50%", position="original")
     assert fake_pool.options.canvas == Canvas(PREVIEW, scale=0.5)
 
@@ -176,7 +178,7 @@ def test_json_bools_and_nulls_are_understood(client: FlaskClient, fake_pool: Fak
     assert fake_pool.options == replace(DEFAULTS, crop=True)
 
 
-# What is not done is named
+# Parameters without effect
 
 
 @pytest.mark.parametrize(
@@ -195,14 +197,14 @@ def test_json_bools_and_nulls_are_understood(client: FlaskClient, fake_pool: Fak
         ({"crop_margin": "10px", "crop": "true"}, None),
     ],
 )  # fmt: skip
-def test_what_has_no_effect_is_listed(fields: dict[str, Any], names: str | None, client: FlaskClient) -> None:
+def test_parameters_without_effect_are_listed(fields: dict[str, Any], names: str | None, client: FlaskClient) -> None:
     assert post(client, **fields).headers.get("X-Ignored-Params") == names
 
 
 @pytest.mark.parametrize(
     ("fields", "type_"), [({}, "other"), ({"type_level": "2"}, "other"), ({"type": "car"}, "other")]
 )
-def test_the_type_is_one_that_we_know(fields: dict[str, Any], type_: str, client: FlaskClient) -> None:
+def test_the_type_is_always_other(fields: dict[str, Any], type_: str, client: FlaskClient) -> None:
     assert post(client, **fields).headers["X-Type"] == type_
 
 
@@ -226,7 +228,9 @@ def test_the_part_of_the_file_needs_no_content_type(client: FlaskClient, fake_po
 
 @pytest.mark.parametrize("prefix", ["", "data:image/jpeg;base64,"])
 @pytest.mark.parametrize("as_json", [False, True])
-def test_base64_may_be_bare_or_a_data_uri(prefix: str, as_json: bool, client: FlaskClient, fake_pool: FakePool) -> None:
+def test_base64_may_be_plain_or_a_data_uri(
+    prefix: str, as_json: bool, client: FlaskClient, fake_pool: FakePool
+) -> None:
     fields = {"image_file_b64": prefix + BASE64}
     (client.post(URL, json=fields) if as_json else client.post(URL, data=fields))
     assert fake_pool.requests[0].image == PHOTO
@@ -263,7 +267,7 @@ def test_ten_megabytes_of_base64_may_be_a_text_field_of_a_multipart_form(
         ({"image_file": upload(), "roi": ["", "0% 0% 50% 50%"]}, "invalid_roi"),
     ],
 )
-def test_sources_that_will_not_do(fields: dict[str, Any], code: str, client: FlaskClient) -> None:
+def test_invalid_sources_are_refused(fields: dict[str, Any], code: str, client: FlaskClient) -> None:
     assert failure(client.post(URL, data=fields)) == (400, code)
 
 
@@ -275,15 +279,15 @@ def test_a_body_of_too_many_bytes(make_client: Callable[..., FlaskClient]) -> No
     assert failure(post(make_client(max_content_length=1024))) == (400, "file_too_large")
 
 
-def test_a_raw_body_is_no_source(client: FlaskClient) -> None:
+def test_a_raw_body_is_not_a_source(client: FlaskClient) -> None:
     assert failure(client.post(URL, data=PHOTO)) == (400, "missing_source")
 
 
-# Addresses
+# URLs
 
 
 class FakeFetcher(UrlFetcher):
-    """Answer with a photo or an error, whatever the address."""
+    """Return the same photo or error for every URL."""
 
     def __init__(self, answer: bytes | Exception) -> None:
         self.answer = answer
@@ -308,7 +312,7 @@ def test_photo_and_background_are_fetched(client: FlaskClient, fake_pool: FakePo
     assert (fake_pool.requests[0].image, fake_pool.requests[0].background_image) == (PHOTO, PHOTO)
 
 
-def test_nothing_is_fetched_for_a_request_that_is_wrong(client: FlaskClient) -> None:
+def test_nothing_is_fetched_for_an_invalid_request(client: FlaskClient) -> None:
     fetcher = fetching(client, PHOTO)
     assert failure(client.post(URL, json={"image_url": "https://a.com/1.jpg", "size": "huge"})) == (400, "invalid_size")
     assert fetcher.urls == []
@@ -324,7 +328,7 @@ def test_nothing_is_fetched_for_a_request_that_is_wrong(client: FlaskClient) -> 
         ("image_url", b"no image", "failed_to_read_image"),
     ],
 )
-def test_an_address_that_leads_to_no_image(
+def test_a_url_without_an_image_is_refused(
     field: str, error: bytes | Exception, code: str, client: FlaskClient
 ) -> None:
     fetching(client, error)
@@ -342,12 +346,12 @@ def test_an_address_that_leads_to_no_image(
         ("Application/JSON", True),
         ("*/*", False),
         ("image/*", False),
-        ("application/json, text/plain, */*", False),  # what axios sends with everything
+        ("application/json, text/plain, */*", False),  # default of axios
         ("image/png, application/json", False),
         ("", False),
     ],
 )
-def test_json_is_for_who_asks_for_it(accept: str, as_json: bool, client: FlaskClient) -> None:
+def test_json_is_sent_only_on_request(accept: str, as_json: bool, client: FlaskClient) -> None:
     response = post(client, headers={"Accept": accept})
     if not as_json:
         assert response.data == b"picture"
@@ -375,7 +379,7 @@ def test_the_headers_describe_the_result(client: FlaskClient) -> None:
     assert (box, headers["X-Credits-Charged"], headers["Content-Type"]) == (["1", "2", "3", "4"], "0", "image/png")
 
 
-def test_the_account_is_exactly_what_clients_take(client: FlaskClient) -> None:
+def test_the_account_has_exactly_the_expected_keys(client: FlaskClient) -> None:
     attributes = client.get("/v1.0/account").json["data"]["attributes"]  # type: ignore[index]
     assert {name: set(values) for name, values in attributes.items()} == {
         "credits": {"total", "subscription", "payg", "enterprise"},
@@ -388,7 +392,9 @@ def test_the_account_is_exactly_what_clients_take(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("error", error_codes().values(), ids=error_codes().keys())
-def test_every_error_has_the_one_shape(error: type[ServiceError], client: FlaskClient, fake_pool: FakePool) -> None:
+def test_every_error_has_the_shape_of_removebg(
+    error: type[ServiceError], client: FlaskClient, fake_pool: FakePool
+) -> None:
     failing(fake_pool, error(details="because"))
     response = post(client)
     assert list(response.json) == ["errors"]  # type: ignore[arg-type]
@@ -431,14 +437,16 @@ def test_retry_after_is_for_429_only(code: str, there: bool, client: FlaskClient
     ("method", "path", "status"),
     [("GET", "/v1.0/nothing", 404), ("GET", URL, 405), ("POST", "/v1.0/account", 405), ("POST", "/v1.0/improve", 501)],
 )
-def test_the_whole_prefix_speaks_this_dialect(method: str, path: str, status: int, client: FlaskClient) -> None:
+def test_all_errors_under_the_prefix_are_in_this_dialect(
+    method: str, path: str, status: int, client: FlaskClient
+) -> None:
     response = client.open(path, method=method)
     assert response.status_code == status
     assert list(response.json) == ["errors"]  # type: ignore[arg-type]
     assert ("Allow" in response.headers) == (status == 405)
 
 
-def test_an_unexpected_exception_tells_nothing(client: FlaskClient, fake_pool: FakePool) -> None:
+def test_an_unexpected_exception_reveals_nothing(client: FlaskClient, fake_pool: FakePool) -> None:
     failing(fake_pool, RuntimeError("secret /etc/passwd"))
     response = post(client)
     assert failure(response) == (500, "internal")
@@ -446,7 +454,7 @@ def test_an_unexpected_exception_tells_nothing(client: FlaskClient, fake_pool: F
 
 
 @pytest.mark.parametrize("header", ["X-Api-Key", "x-api-key", "X-API-KEY"])
-def test_the_key_counts_in_any_case(header: str, make_client: Callable[..., FlaskClient]) -> None:
+def test_the_key_header_is_case_insensitive(header: str, make_client: Callable[..., FlaskClient]) -> None:
     client = make_client(api_keys=(SecretStr("good"),))
     assert post(client, headers={header: "good"}).status_code == 200
     refused = post(client, headers={header: "bad"})
@@ -490,7 +498,7 @@ def test_zip_holds_colours_and_alpha_of_one_size(real_app: Any) -> None:
         ({"channels": "alpha"}, "PNG"),
     ],
 )
-def test_auto_is_png_where_anything_is_transparent(fields: dict[str, Any], format: str, real_app: Any) -> None:
+def test_auto_is_png_with_transparency(fields: dict[str, Any], format: str, real_app: Any) -> None:
     files = {name: upload(jpeg(text)) for name, text in fields.items() if name == "bg_image_file"}
     response = post(real_app.test_client(), image_file=upload(jpeg("astronaut")), **fields | files)
     assert opened(response.data).format == format
@@ -505,12 +513,12 @@ def test_a_photo_without_a_subject(real_app: Any) -> None:
     ("roi", "code"),
     [("0px 0px 513px 512px", "roi_exceeds_bounds"), ("100px 100px 100px 200px", "roi_region_empty")],
 )
-def test_a_region_that_the_photo_has_not(roi: str, code: str, real_app: Any) -> None:
+def test_an_invalid_region_is_refused(roi: str, code: str, real_app: Any) -> None:
     response = post(real_app.test_client(), image_file=upload(jpeg("astronaut")), roi=roi)
     assert failure(response) == (400, code)
 
 
-def test_outside_of_the_region_there_is_nothing(real_app: Any) -> None:
+def test_everything_outside_the_region_is_transparent(real_app: Any) -> None:
     response = post(
         real_app.test_client(), image_file=upload(jpeg("astronaut")), roi="100px 0px 300px 512px", size="full"
     )

@@ -1,4 +1,4 @@
-"""What every answer carries, and what none may show."""
+"""Security headers of every answer, and secrets that must not be shown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize(("method", "path", "status"), REQUESTS)
-def test_every_answer_has_them(fast_client: FlaskClient, method: str, path: str, status: int) -> None:
+def test_every_answer_has_the_headers(fast_client: FlaskClient, method: str, path: str, status: int) -> None:
     response = fast_client.open(path, method=method, data=b"{}" if path == "/read-file" else jpeg())
     assert response.status_code == status
     assert SECURITY_HEADERS.items() <= dict(response.headers).items()
@@ -38,15 +38,15 @@ def test_every_answer_has_them(fast_client: FlaskClient, method: str, path: str,
     assert "Strict-Transport-Security" not in response.headers
 
 
-def test_so_has_a_failure_nobody_thought_of(fast_client: FlaskClient, fake_pool: FakePool) -> None:
-    failing(fake_pool, RuntimeError("unthinkable"))
+def test_an_unexpected_failure_has_the_headers(fast_client: FlaskClient, fake_pool: FakePool) -> None:
+    failing(fake_pool, RuntimeError("unexpected"))
     response = fast_client.post("/remove-background", data=jpeg())
     assert response.status_code == 500
     assert SECURITY_HEADERS.items() <= dict(response.headers).items()
-    assert b"unthinkable" not in response.data
+    assert b"unexpected" not in response.data
 
 
-def test_so_has_a_refused_caller(make_client: Callable[..., FlaskClient]) -> None:
+def test_a_refused_request_has_the_headers(make_client: Callable[..., FlaskClient]) -> None:
     response = make_client(api_keys=(KEY,)).post("/remove-background", data=jpeg())
     assert response.status_code == 401
     assert SECURITY_HEADERS.items() <= dict(response.headers).items()
@@ -59,13 +59,13 @@ def test_debug_stays_off(value: str, fake_pool: FakePool, monkeypatch: pytest.Mo
     assert (app.debug, app.config["DEBUG"], app.testing) == (False, False, False)
 
 
-def test_secrets_are_in_no_print_of_the_settings() -> None:
+def test_printed_settings_contain_no_secrets() -> None:
     settings = Settings(api_keys=(SecretStr(KEY),), redis_url=SecretStr(REDIS))
     for text in (repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json()):
         assert "s3cret" not in text
 
 
-def test_secrets_are_in_no_message_about_bad_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_about_settings_contain_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"API_KEYS": KEY, "REDIS_URL": REDIS, "PORT": "0", "MAX_PIXELS": "9" * 9}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as caught:
@@ -79,13 +79,13 @@ def test_secrets_are_in_no_message_about_bad_settings(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("bad", [{"api_keys": {"s3cret": 1}}, {"redis_url": ["s3cret"]}, {"api_keys": ("s3cret", 3)}])
-def test_a_secret_of_a_wrong_kind_is_not_shown_either(bad: dict[str, object]) -> None:
+def test_a_secret_of_the_wrong_type_is_not_shown(bad: dict[str, object]) -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings(env_file=None, **bad)
     assert "s3cret" not in str(caught.value)
 
 
-def test_pydantic_shows_no_secret_on_its_own() -> None:
+def test_errors_of_pydantic_contain_no_secrets() -> None:
     with pytest.raises(ValidationError) as caught:
         Settings(api_keys=(SecretStr(KEY),), redis_url="s3cret", max_pixels=10**9)
     assert "s3cret" not in str(caught.value)

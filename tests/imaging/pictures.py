@@ -1,4 +1,4 @@
-"""Pictures, files and profiles for the tests of imaging, made on the spot."""
+"""Generated images, files and profiles for the tests of imaging."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ NAMED_COLOURS = {"R": (255, 0, 0), "G": (0, 255, 0), "B": (0, 0, 255), "W": (255
 def encoded(image: Image.Image, format: str, **options: object) -> bytes:
     if format != "HEIF":
         return conftest.encoded(image, format, **options)
-    target = io.BytesIO()  # not by way of Pillow: to register the plugin is decode()'s part
+    target = io.BytesIO()  # without Pillow: registering the plugin is the task of decode()
     pillow_heif.from_pillow(image).save(target, **options)
     return target.getvalue()
 
 
 def quarters(size: tuple[int, int] = (64, 32)) -> Image.Image:
-    """Return red and green over blue and white."""
+    """Return an image of four quarters: red, green, blue, white."""
     tiny = Image.new("RGB", (2, 2))
     tiny.putdata([NAMED_COLOURS[name] for name in "RGBW"])
     return tiny.resize(size, Image.Resampling.NEAREST)
 
 
 def corners(image: Image.Image) -> str:
-    """Name the colours at top left, top right, bottom left and bottom right."""
+    """Return the names of the colours at top left, top right, bottom left and bottom right."""
     right, bottom = image.width - 4, image.height - 4
     return "".join(_name(image.getpixel(at)) for at in ((3, 3), (right, 3), (3, bottom), (right, bottom)))
 
@@ -53,7 +53,7 @@ def noise(size: tuple[int, int], channels: int = 3, seed: int = 1) -> Image.Imag
 
 
 def png(size: tuple[int, int], rows: bytes = b"", depth: int = 8, colour_type: int = 2) -> bytes:
-    """Write a PNG by hand, whose header may claim any size."""
+    """Return a PNG whose header may declare any size."""
     header = struct.pack(">IIBBBBB", *size, depth, colour_type, 0, 0, 0)
     chunks = _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunks
@@ -64,7 +64,7 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 
 
 def swapped_profile() -> bytes:
-    """Return sRGB with red and green exchanged, under a name of its own."""
+    """Return an sRGB profile with red and green exchanged, under another name."""
     icc = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     red, green = icc.index(b"rXYZ"), icc.index(b"gXYZ")
     icc[red : red + 4], icc[green : green + 4] = b"gXYZ", b"rXYZ"
@@ -76,7 +76,7 @@ def srgb_profile() -> bytes:
 
 
 def grey_ink_profile() -> bytes:
-    """Return a CMYK profile by which paper is white, any ink a middle grey, all inks black (ICC.1:2001, lut8Type)."""
+    """Return a CMYK profile: paper is white, any ink a middle grey, all inks black (ICC.1:2001, lut8Type)."""
     ramp = bytes(range(256))
     paper, ink, black = (bytes((lightness, 128, 128)) for lightness in (255, 128, 0))
     matrix = struct.pack(">9i", *(65536 * (index % 4 == 0) for index in range(9)))
@@ -87,7 +87,7 @@ def grey_ink_profile() -> bytes:
 
 
 def linear_grey_profile() -> bytes:
-    """Return a profile for grey in proportion to light, not to what is seen of it."""
+    """Return a profile for grey that is linear in light."""
     name = b"desc" + bytes(4) + struct.pack(">I", 5) + b"Grey\0" + bytes(78)
     white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
     return _profile(b"mntrGRAYXYZ ", {b"desc": name, b"wtpt": white, b"kTRC": b"curv" + bytes(8)})
@@ -120,6 +120,6 @@ def composed(alpha: NDArray[np.float32], subject: Colour, background: Colour) ->
 
 
 def coarse(alpha: NDArray[np.float32], shift: int = 0, grid: int = 320) -> NDArray[np.float32]:
-    """Return what a model would answer: soft, on a small square grid, `shift` cells beside the truth."""
+    """Return the output of a model: soft, on a small square grid, `shift` cells beside the truth."""
     small = cv2.resize(alpha, (grid, grid), interpolation=cv2.INTER_AREA)
     return np.asarray(np.roll(cv2.GaussianBlur(small, (0, 0), 1.5), shift, axis=1), np.float32)

@@ -30,7 +30,7 @@ def options(canvas: Canvas, **more: object) -> RemovalOptions:
 
 
 @pytest.mark.parametrize(
-    ("size", "most", "fitted"),
+    ("size", "max_pixels", "fitted"),
     [
         ((100, 50), MP, (100, 50)),  # never scaled up
         ((5000, 3200), 250_000, (625, 400)),
@@ -46,9 +46,9 @@ def options(canvas: Canvas, **more: object) -> RemovalOptions:
         ((1, 1_000_000), 250_000, (1, 250_000)),
     ],
 )
-def test_a_size_in_megapixels(size: Size, most: int, fitted: Size) -> None:
-    assert fit_pixels(size, most) == fitted
-    assert fitted[0] * fitted[1] <= most
+def test_a_size_is_fitted_to_a_number_of_pixels(size: Size, max_pixels: int, fitted: Size) -> None:
+    assert fit_pixels(size, max_pixels) == fitted
+    assert fitted[0] * fitted[1] <= max_pixels
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_size_in_megapixels(size: Size, most: int, fitted: Size) -> None:
         (px(1999, 999, 2000, 1000), Box(999, 1999, 1, 1)),
     ],
 )
-def test_the_region_of_interest(roi: tuple[Length, ...] | None, region: Box) -> None:
+def test_a_region_is_measured_in_px_or_percent(roi: tuple[Length, ...] | None, region: Box) -> None:
     assert region_of(roi, FRAME) == region  # type: ignore[arg-type]
 
 
@@ -79,7 +79,7 @@ def test_the_region_of_interest(roi: tuple[Length, ...] | None, region: Box) -> 
         (percent(50, 0, 50.01, 100), RoiEmpty),  # a fifth of a pixel
     ],
 )
-def test_a_region_that_is_none(roi: tuple[Length, ...], error: type[Exception]) -> None:
+def test_an_invalid_region_is_refused(roi: tuple[Length, ...], error: type[Exception]) -> None:
     with pytest.raises(error):
         region_of(roi, FRAME)  # type: ignore[arg-type]
 
@@ -87,7 +87,7 @@ def test_a_region_that_is_none(roi: tuple[Length, ...], error: type[Exception]) 
 MARGIN = px(100, 40, 200, 200)
 # (canvas, more options, subject, size of the answer, box of the subject in it)
 EXAMPLES = [
-    # As it is, and within 0.5 megapixels: half of each side.
+    # Unchanged, and within 0.5 megapixels: half of each side.
     (Canvas(25 * MP), {}, SUBJECT, (2000, 1000), Box(100, 300, 400, 800)),
     (Canvas(500_000), {}, SUBJECT, (1000, 500), Box(50, 150, 200, 400)),
     (Canvas(500_000), {}, NOTHING, (1000, 500), NOTHING),
@@ -95,7 +95,7 @@ EXAMPLES = [
     (Canvas(25 * MP), {"crop": True}, SUBJECT, (400, 800), Box(0, 0, 400, 800)),
     (Canvas(80_000), {"crop": True}, SUBJECT, (200, 400), Box(0, 0, 200, 400)),
     (Canvas(25 * MP), {"crop": True}, NOTHING, (2000, 1000), NOTHING),
-    # Margins: px of the photo, percentages of the subject; 800 + 100 + 200 px are more than the photo has.
+    # Margins: px of the photo, percentages of the subject; 800 + 100 + 200 px exceed the photo.
     (Canvas(25 * MP), {"crop": True, "crop_margin": px(30, 30, 30, 30)}, SUBJECT, (460, 860), Box(30, 30, 400, 800)),
     (
         Canvas(25 * MP),
@@ -105,14 +105,14 @@ EXAMPLES = [
         Box(100, 200, 400, 800),
     ),
     (Canvas(176_000), {"crop": True, "crop_margin": MARGIN}, SUBJECT, (320, 550), Box(50, 100, 200, 400)),
-    # Scaled: the side that reaches its share of the canvas first decides. 50 % of 1000 is 500 high, so 250 wide.
+    # Scaled: the side that first reaches its share of the canvas decides. 50 % of 1000 is 500 high, so 250 wide.
     (Canvas(25 * MP, scale=0.5, position=(0.5, 0.5)), {}, SUBJECT, (2000, 1000), Box(250, 875, 250, 500)),
     (Canvas(500_000, scale=0.5, position=(0.5, 0.5)), {}, SUBJECT, (1000, 500), Box(125, 438, 125, 250)),
     (Canvas(25 * MP, scale=1.0, position=(0.5, 0.5)), {}, SUBJECT, (2000, 1000), Box(0, 750, 500, 1000)),
     (Canvas(25 * MP, scale=0.1, position=(0.0, 1.0)), {}, SUBJECT, (2000, 1000), Box(900, 0, 50, 100)),
     # A wide subject: 80 % of 2000 is 1600 wide, so 400 high.
     (Canvas(25 * MP, scale=0.8, position=(0.5, 0.5)), {}, Box(0, 0, 800, 200), (2000, 1000), Box(300, 200, 1600, 400)),
-    # Scaled where it is: about its own middle (500, 500), and moved inside as far as it must be.
+    # Scaled in place: about its own centre (500, 500), and moved inside the canvas if necessary.
     (Canvas(25 * MP, scale=0.5), {}, SUBJECT, (2000, 1000), Box(250, 375, 250, 500)),
     (Canvas(25 * MP, scale=1.0), {}, Box(0, 0, 100, 100), (2000, 1000), Box(0, 0, 1000, 1000)),
     # Moved: 0 % is left and top, 100 % is right and bottom.
@@ -121,7 +121,7 @@ EXAMPLES = [
     (Canvas(25 * MP, position=(1.0, 1.0)), {}, SUBJECT, (2000, 1000), Box(200, 1600, 400, 800)),
     (Canvas(500_000, position=(0.25, 1.0)), {}, SUBJECT, (1000, 500), Box(100, 200, 200, 400)),
     (Canvas(25 * MP, position=(1.0, 1.0)), {}, NOTHING, (2000, 1000), NOTHING),
-    # Cropped first, then scaled in what is left: 50 % of 400 x 800.
+    # Cropped first, then scaled in the rest: 50 % of 400 x 800.
     (
         Canvas(25 * MP, scale=0.5, position=(0.5, 0.5)),
         {"crop": True},
@@ -140,19 +140,21 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize(("canvas", "more", "subject", "size", "box"), EXAMPLES)
-def test_a_worked_example(canvas: Canvas, more: dict[str, object], subject: Box, size: Size, box: Box) -> None:
+def test_a_layout_is_as_computed_by_hand(
+    canvas: Canvas, more: dict[str, object], subject: Box, size: Size, box: Box
+) -> None:
     region = Box(0, 0, *FRAME)
     layout = lay_out(FRAME, region, subject, options(canvas, **more), max_pixels=canvas.max_pixels)
     assert (layout.size, layout.subject) == (size, box)
 
 
-def test_a_region_stays_where_it_is() -> None:
+def test_a_region_keeps_its_place() -> None:
     region = Box(100, 200, 600, 800)
     layout = lay_out(FRAME, region, SUBJECT, options(Canvas(500_000)), max_pixels=500_000)
     assert (layout.size, layout.source, layout.target) == ((1000, 500), region, Box(50, 100, 300, 400))
 
 
-def test_a_margin_shows_what_the_region_has() -> None:
+def test_a_margin_shows_only_the_region() -> None:
     region, margin = Box(80, 290, 1000, 900), px(50, 50, 50, 50)
     layout = lay_out(
         FRAME, region, SUBJECT, options(Canvas(25 * MP), crop=True, crop_margin=margin), max_pixels=25 * MP
@@ -160,8 +162,8 @@ def test_a_margin_shows_what_the_region_has() -> None:
     assert (layout.size, layout.source, layout.target) == ((500, 900), Box(80, 290, 460, 870), Box(30, 40, 460, 870))
 
 
-@pytest.mark.parametrize(("sharpest", "size"), [(1.0, (2000, 1000)), (0.5, (1000, 500)), (0.3, (600, 300))])
-def test_an_answer_is_no_larger_than_what_was_worked_on(sharpest: float, size: Size) -> None:
+@pytest.mark.parametrize(("max_scale", "size"), [(1.0, (2000, 1000)), (0.5, (1000, 500)), (0.3, (600, 300))])
+def test_an_answer_is_not_larger_than_the_processed_photo(max_scale: float, size: Size) -> None:
     region = Box(0, 0, *FRAME)
-    layout = lay_out(FRAME, region, NOTHING, options(Canvas(25 * MP)), max_pixels=25 * MP, sharpest=sharpest)
+    layout = lay_out(FRAME, region, NOTHING, options(Canvas(25 * MP)), max_pixels=25 * MP, max_scale=max_scale)
     assert layout.size == size

@@ -1,4 +1,4 @@
-"""Every mode and profile to 8-bit sRGB and alpha."""
+"""Conversion of every mode and profile to 8-bit sRGB and alpha."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def plain(mode: str, colour: int | float | Colour) -> Image.Image:
 
 
 def palette(*colours: Colour) -> Image.Image:
-    """Return an image with the first colour in every pixel but the last, which has the last."""
+    """Return an image of the first colour, with the last colour in the last pixel."""
     image = Image.new("P", (8, 8), 0)
     image.putpalette([value for colour in colours for value in colour])
     image.putpixel((7, 7), len(colours) - 1)
@@ -42,7 +42,7 @@ def palette(*colours: Colour) -> Image.Image:
 
 
 def pixels(photo: Photo) -> list[int]:
-    """Return red, green and blue of the pixels of a grey photo, which must be the same."""
+    """Return the pixels of a photo that must be grey."""
     red, green, blue = np.asarray(photo.rgb).reshape(-1, 3).T.tolist()
     assert red == green == blue
     return list(red)
@@ -84,7 +84,7 @@ def test_every_mode_becomes_rgb(image: Image.Image, format: str, expected: Colou
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
-def test_alpha_comes_out_beside_the_colours(format: str) -> None:
+def test_alpha_is_separated_from_the_colours(format: str) -> None:
     photo = read(encoded(plain("RGBA", (200, 40, 60, 120)), format))
     assert photo.rgb.mode == "RGB"
     assert photo.alpha
@@ -92,7 +92,7 @@ def test_alpha_comes_out_beside_the_colours(format: str) -> None:
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
-def test_alpha_that_is_all_solid_is_none(format: str) -> None:
+def test_an_opaque_alpha_is_none(format: str) -> None:
     assert read(encoded(plain("RGBA", (200, 40, 60, 255)), format)).alpha is None
 
 
@@ -108,13 +108,13 @@ def test_alpha_that_is_all_solid_is_none(format: str) -> None:
     ],
     ids=["grey and alpha", "palette entry", "palette alphas", "gif", "rgb key", "grey key"],
 )
-def test_every_kind_of_transparency(data: bytes, at_first: int, at_last: int) -> None:
+def test_every_kind_of_transparency_becomes_alpha(data: bytes, at_first: int, at_last: int) -> None:
     alpha = read(data).alpha
     assert alpha
     assert (alpha.getpixel((0, 0)), alpha.getpixel((7, 7))) == (at_first, at_last)
 
 
-def test_a_colour_key_that_no_pixel_has_is_no_alpha() -> None:
+def test_a_colour_key_without_pixels_is_not_an_alpha() -> None:
     assert read(encoded(plain("RGB", (9, 8, 7)), "PNG", transparency=(0, 0, 0))).alpha is None
 
 
@@ -131,32 +131,32 @@ def test_a_colour_key_that_no_pixel_has_is_no_alpha() -> None:
     ],
     ids=["16 bits", "32 bits", "more than 16", "unit floats", "large floats", "not finite", "huge floats"],
 )
-def test_deep_grey_is_scaled_not_clipped(values: NDArray[np.generic], expected: list[int]) -> None:
+def test_grey_of_more_than_8_bits_is_scaled_not_clipped(values: NDArray[np.generic], expected: list[int]) -> None:
     assert pixels(read(tiff(values))) == expected
 
 
-def test_a_png_of_16_bit_grey() -> None:
+def test_16_bit_grey_of_a_png_is_scaled() -> None:
     data = encoded(Image.fromarray(np.array([[0, 0x4000, 0x8000, 0xFFFF]], np.uint16)), "PNG")
     assert pixels(read(data)) == [0, 64, 128, 255]
 
 
-def test_deep_grey_is_scaled_down_like_any_other() -> None:
+def test_an_image_of_16_bit_grey_is_scaled_down() -> None:
     assert pixels(read(tiff(np.full((40, 40), 0x8000, np.uint16)), 2)) == [128] * 4
 
 
-def test_a_png_of_16_bit_rgb() -> None:
+def test_16_bit_rgb_of_a_png_is_scaled() -> None:
     row = b"\0" + struct.pack(">3H", 0x8000, 0x4000, 0xFFFF)
     assert read(png((1, 1), row, depth=16)).rgb.getpixel((0, 0)) == (128, 64, 255)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
-def test_a_profile_is_honoured(format: str) -> None:
+def test_a_profile_is_applied(format: str) -> None:
     data = encoded(quarters(), format, icc_profile=swapped_profile())
     assert corners(read(data).rgb) == "GRBW"
 
 
 @pytest.mark.parametrize("longest_side", [64, 20])
-def test_a_profile_is_honoured_in_a_palette_and_with_alpha(longest_side: int) -> None:
+def test_a_profile_is_applied_in_a_palette_and_with_alpha(longest_side: int) -> None:
     image = quarters()
     image.putalpha(77)
     for made in (quarters().quantize(4), image):
@@ -166,18 +166,18 @@ def test_a_profile_is_honoured_in_a_palette_and_with_alpha(longest_side: int) ->
 
 @pytest.mark.parametrize("values", [np.full((2, 2), 0x8000, np.uint16), np.full((2, 2), 128, np.uint8)])
 @pytest.mark.parametrize("longest_side", [100, 1])
-def test_the_profile_of_grey_is_honoured(values: NDArray[np.generic], longest_side: int) -> None:
+def test_a_grey_profile_is_applied(values: NDArray[np.generic], longest_side: int) -> None:
     data = encoded(Image.fromarray(values), "PNG", icc_profile=linear_grey_profile())
     assert pixels(read(data, longest_side))[0] == pytest.approx(188, abs=2)
 
 
-def test_alpha_is_no_colour_to_a_profile() -> None:
+def test_a_profile_does_not_change_alpha() -> None:
     alpha = read(encoded(plain("RGBA", (9, 9, 9, 77)), "PNG", icc_profile=swapped_profile())).alpha
     assert alpha
     assert alpha.getextrema() == (77, 77)
 
 
-def test_srgb_stays_as_it_is() -> None:
+def test_an_srgb_profile_changes_nothing() -> None:
     image = plain("RGB", (200, 40, 60))
     assert read(encoded(image, "PNG", icc_profile=srgb_profile())).rgb.getpixel((0, 0)) == (200, 40, 60)
 
@@ -203,6 +203,6 @@ def test_a_broken_profile_is_ignored(format: str, icc: bytes) -> None:
 @pytest.mark.parametrize(
     ("inks", "grey"), [((0, 0, 0, 0), 255), ((255, 0, 0, 0), 119), ((0, 0, 255, 255), 119), ((255,) * 4, 0)]
 )
-def test_the_profile_of_a_press_is_honoured(format: str, inks: Colour, grey: int) -> None:
+def test_a_cmyk_profile_is_applied(format: str, inks: Colour, grey: int) -> None:
     photo = read(encoded(plain("CMYK", inks), format, icc_profile=grey_ink_profile()))
     assert photo.rgb.getpixel((0, 0)) == pytest.approx((grey, grey, grey), abs=5)

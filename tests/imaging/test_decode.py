@@ -1,4 +1,4 @@
-"""Bytes of every kind to an upright photo, or to the error that says what is wrong with them."""
+"""Decoding of all formats to an upright photo, or to a clear error."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tests.imaging.pictures import FORMATS, corners, encoded, noise, png, quarte
 
 LIMITS = PixelLimits(decoded=25_000_000, hard=100_000_000)
 SMALL = PixelLimits(decoded=10_000, hard=120_000)
-MOVING = ("GIF", "PNG", "WEBP", "TIFF", "AVIF")
-# The corners of the upright picture, as it is stored with red and green over blue and white.
-TURNED = {1: "RGBW", 2: "GRWB", 3: "WBGR", 4: "BWRG", 5: "RBGW", 6: "BRWG", 7: "WGBR", 8: "GWRB"}
+ANIMATED = ("GIF", "PNG", "WEBP", "TIFF", "AVIF")
+# Corners of the upright image, if it is stored as red and green over blue and white.
+CORNERS = {1: "RGBW", 2: "GRWB", 3: "WBGR", 4: "BWRG", 5: "RBGW", 6: "BRWG", 7: "WGBR", 8: "GWRB"}
 
 
 def read(data: bytes, longest_side: int = 4000, limits: PixelLimits = LIMITS) -> Photo:
     return decode(data, longest_side, limits)
 
 
-def turned(orientation: int) -> Image.Exif:
+def exif_of(orientation: int) -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = orientation
     return exif
@@ -38,7 +38,7 @@ def animation(format: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_is_read_by_its_bytes(name: str) -> None:
+def test_every_format_is_detected_by_content(name: str) -> None:
     photo = read(encoded(quarters(), name))
     assert (photo.format, photo.rgb.mode, photo.alpha) == (name, "RGB", None)
     assert photo.size == photo.full_size == (64, 32)
@@ -46,16 +46,16 @@ def test_every_format_is_read_by_its_bytes(name: str) -> None:
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])
-def test_compressed_tiff(compression: str) -> None:
+def test_every_compression_of_tiff_is_read(compression: str) -> None:
     assert corners(read(encoded(quarters(), "TIFF", compression=compression)).rgb) == "RGBW"
 
 
-@pytest.mark.parametrize("name", MOVING)
+@pytest.mark.parametrize("name", ANIMATED)
 def test_the_first_frame_of_an_animation_is_read(name: str) -> None:
     assert corners(read(animation(name)).rgb) == "RGBW"
 
 
-def test_the_first_picture_of_a_phone_s_two_is_read() -> None:
+def test_the_first_picture_of_a_multi_picture_jpeg_is_read() -> None:
     photo = read(encoded(quarters(), "MPO", save_all=True, append_images=[noise((64, 32))]))
     assert (photo.format, corners(photo.rgb)) == ("JPEG", "RGBW")
 
@@ -78,7 +78,7 @@ def test_frames_are_never_counted(name: str, plugin: type, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("name", ["GIF", "PNG"])
-def test_what_is_broken_after_the_first_frame_does_not_matter(name: str) -> None:
+def test_damage_after_the_first_frame_is_ignored(name: str) -> None:
     assert corners(read(animation(name)[:-1000]).rgb) == "RGBW"
 
 
@@ -89,19 +89,19 @@ def test_unknown_bytes_are_an_unsupported_format(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["ICO", "PPM", "TGA", "ICNS", "JPEG2000"])
-def test_formats_of_pillow_s_that_are_not_accepted(name: str) -> None:
+def test_other_formats_of_pillow_are_unsupported(name: str) -> None:
     with pytest.raises(UnsupportedFormat):
         read(encoded(quarters((32, 32)), name))
 
 
-def test_avif_without_its_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_avif_without_its_decoder_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(quarters(), "AVIF")
     monkeypatch.setattr(features, "check", lambda name: name != "avif")
     with pytest.raises(UnsupportedFormat):
         read(data)
 
 
-def test_heif_without_its_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heif_without_its_decoder_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(quarters(), "HEIF")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UnsupportedFormat):
@@ -110,7 +110,7 @@ def test_heif_without_its_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_file_cut_short_is_corrupt(name: str, share: float) -> None:
+def test_a_truncated_file_is_corrupt(name: str, share: float) -> None:
     data = encoded(noise((64, 32)), name)
     with pytest.raises(CorruptImage):
         read(data[: max(12, int(len(data) * share))])
@@ -129,25 +129,25 @@ def test_the_signature_of_another_format_is_corrupt(name: str, as_name: str) -> 
         read(encoded(quarters(), as_name)[:12] + encoded(quarters(), name)[12:])
 
 
-def test_a_file_is_opened_as_what_its_signature_says() -> None:
-    with pytest.raises(CorruptImage):  # a Targa picture of 1 x 1, which Pillow reads, that begins like HEIC
+def test_a_file_is_opened_by_its_signature_only() -> None:
+    with pytest.raises(CorruptImage):  # a Targa image of 1 x 1, which Pillow can read, with a signature of HEIC
         read(b"\0\0\x02\0ftypheic\x01\0\x01\0\x18\0" + bytes(300))
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0)])
-def test_no_pixels_are_corrupt(size: tuple[int, int]) -> None:
+def test_an_image_without_pixels_is_corrupt(size: tuple[int, int]) -> None:
     with pytest.raises(CorruptImage):
         read(png(size))
 
 
 FILES = [encoded(noise((24, 16)), name) for name in FORMATS] + [
-    encoded(noise((24, 16)), name, exif=turned(6)) for name in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF")
+    encoded(noise((24, 16)), name, exif=exif_of(6)) for name in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF")
 ]
 
 
 @settings(deadline=None, max_examples=150)
 @given(st.sampled_from(FILES), st.data())
-def test_damaged_files_are_read_or_refused_but_never_a_fault(data: bytes, draw: st.DataObject) -> None:
+def test_a_damaged_file_is_read_or_refused(data: bytes, draw: st.DataObject) -> None:
     at = draw.draw(st.integers(0, min(400, len(data))))
     dropped, put = draw.draw(st.integers(0, 8)), draw.draw(st.binary(max_size=8))
     try:
@@ -156,7 +156,7 @@ def test_damaged_files_are_read_or_refused_but_never_a_fault(data: bytes, draw: 
         assert error.code in {"CORRUPT_IMAGE", "TOO_MANY_PIXELS", "UNSUPPORTED_FORMAT"}
 
 
-def test_too_little_memory_is_not_blamed_on_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lack_of_memory_is_not_a_corrupt_image(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(self: object) -> None:
         raise MemoryError
 
@@ -165,22 +165,22 @@ def test_too_little_memory_is_not_blamed_on_the_file(monkeypatch: pytest.MonkeyP
         read(encoded(quarters(), "JPEG"))
 
 
-# A PNG of a few bytes holds none of the pixels that its header claims: one that was decoded would be corrupt.
+# A PNG without the pixels declared in its header: decoding it would give CorruptImage.
 @pytest.mark.parametrize("size", [(30_000, 30_000), (10_001, 10_000), (6000, 6000), (30_000_000, 4)])
 def test_pixels_are_counted_before_they_are_decoded(size: tuple[int, int]) -> None:
     with pytest.raises(TooManyPixels):
         read(png(size))
 
 
-@pytest.mark.parametrize(("size", "most"), [((30_000, 30_000), "100 meg"), ((6000, 6000), "25 meg")])
-def test_too_many_pixels_says_how_many_are_allowed(size: tuple[int, int], most: str) -> None:
+@pytest.mark.parametrize(("size", "maximum"), [((30_000, 30_000), "100 meg"), ((6000, 6000), "25 meg")])
+def test_the_error_names_the_maximum_of_pixels(size: tuple[int, int], maximum: str) -> None:
     with pytest.raises(TooManyPixels) as caught:
         read(png(size))
-    assert most in caught.value.advice
+    assert maximum in caught.value.advice
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "JPEG"])
-def test_over_the_limit_is_refused(name: str) -> None:
+def test_an_image_over_the_limit_is_refused(name: str) -> None:
     with pytest.raises(TooManyPixels):
         read(encoded(Image.new("RGB", (400, 300)), name), 100, SMALL)
 
@@ -191,7 +191,7 @@ def test_a_jpeg_over_the_limit_is_scaled_on_load(longest_side: int, size: tuple[
     assert (photo.size, photo.full_size) == (size, (400, 300))
 
 
-def test_a_jpeg_over_the_limit_is_refused_where_it_is_wanted_large() -> None:
+def test_a_jpeg_over_the_limit_is_refused_if_it_is_needed_large() -> None:
     with pytest.raises(TooManyPixels, match="400 x 300"):
         read(encoded(Image.new("RGB", (400, 300)), "JPEG"), 400, SMALL)
 
@@ -202,19 +202,21 @@ def test_a_jpeg_over_the_hard_limit_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_one_pixel_is_enough(name: str) -> None:
+def test_an_image_of_one_pixel_is_read(name: str) -> None:
     assert read(encoded(Image.new("RGB", (1, 1)), name)).size == (1, 1)
 
 
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "TIFF", "BMP"])
-def test_a_line_of_pixels(name: str) -> None:
+def test_an_image_one_pixel_wide_is_read(name: str) -> None:
     photo = read(encoded(Image.new("RGB", (1, 20_000)), name), 800)
     assert (photo.size, photo.full_size) == ((1, 800), (1, 20_000))
 
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize(("longest_side", "size"), [(20, (20, 10)), (64, (64, 32)), (65, (64, 32))])
-def test_scaled_down_to_the_longest_side_but_never_up(name: str, longest_side: int, size: tuple[int, int]) -> None:
+def test_an_image_is_scaled_down_to_the_longest_side_but_never_up(
+    name: str, longest_side: int, size: tuple[int, int]
+) -> None:
     photo = read(encoded(quarters(), name), longest_side)
     assert (photo.size, photo.full_size) == (size, (64, 32))
     assert corners(photo.rgb) == "RGBW"
@@ -226,32 +228,32 @@ def test_alpha_is_scaled_with_the_colours() -> None:
     assert (photo.alpha.size, photo.alpha.mode) == ((20, 10), "L")
 
 
-@pytest.mark.parametrize("orientation", TURNED)
+@pytest.mark.parametrize("orientation", CORNERS)
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
 def test_orientation_is_applied(name: str, orientation: int) -> None:
-    photo = read(encoded(quarters(), name, exif=turned(orientation).tobytes()))
-    assert corners(photo.rgb) == TURNED[orientation]
+    photo = read(encoded(quarters(), name, exif=exif_of(orientation).tobytes()))
+    assert corners(photo.rgb) == CORNERS[orientation]
     assert photo.size == photo.full_size == ((64, 32) if orientation < 5 else (32, 64))
 
 
-@pytest.mark.parametrize("orientation", TURNED)
-def test_orientation_of_a_jpeg_that_is_scaled_on_load(orientation: int) -> None:
-    photo = read(encoded(quarters((640, 320)), "JPEG", exif=turned(orientation)), 64)
-    assert corners(photo.rgb) == TURNED[orientation]
+@pytest.mark.parametrize("orientation", CORNERS)
+def test_orientation_is_applied_to_a_jpeg_scaled_on_load(orientation: int) -> None:
+    photo = read(encoded(quarters((640, 320)), "JPEG", exif=exif_of(orientation)), 64)
+    assert corners(photo.rgb) == CORNERS[orientation]
     assert photo.full_size == ((640, 320) if orientation < 5 else (320, 640))
 
 
-def test_alpha_is_turned_with_the_colours() -> None:
+def test_alpha_is_rotated_with_the_colours() -> None:
     image = quarters()
     image.putalpha(image.getchannel("R"))
-    photo = read(encoded(image, "PNG", exif=turned(6)))
+    photo = read(encoded(image, "PNG", exif=exif_of(6)))
     assert photo.alpha
     assert photo.alpha.convert("RGB").tobytes() == photo.rgb.getchannel("R").convert("RGB").tobytes()
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65_535])
-def test_orientations_that_do_not_exist_are_none(orientation: int) -> None:
-    assert corners(read(encoded(quarters(), "JPEG", exif=turned(orientation))).rgb) == "RGBW"
+def test_an_invalid_orientation_is_ignored(orientation: int) -> None:
+    assert corners(read(encoded(quarters(), "JPEG", exif=exif_of(orientation))).rgb) == "RGBW"
 
 
 @pytest.mark.parametrize(
@@ -269,7 +271,7 @@ def test_a_broken_exif_block_is_ignored(name: str, exif: bytes) -> None:
     assert corners(read(encoded(quarters(), name, exif=exif)).rgb) == "RGBW"
 
 
-def decode_well() -> None:
+def decode_valid() -> None:
     read(encoded(quarters(), "JPEG"))
 
 
@@ -283,15 +285,15 @@ def decode_too_many() -> None:
         read(png((30_000, 30_000)))
 
 
-@pytest.mark.parametrize("act", [decode_well, decode_corrupt, decode_too_many])
-def test_pillow_s_globals_are_as_before(act: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("act", [decode_valid, decode_corrupt, decode_too_many])
+def test_pillows_globals_are_restored(act: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12_345_678)
     before = list(warnings.filters)
     act()
     assert (Image.MAX_IMAGE_PIXELS, warnings.filters) == (12_345_678, before)
 
 
-def test_large_text_in_a_png_is_no_way_to_fill_memory() -> None:
+def test_large_text_in_a_png_is_refused() -> None:
     info = PngImagePlugin.PngInfo()
     info.add_text("Comment", "x" * 10_000_000, zip=True)
     with pytest.raises(CorruptImage):
@@ -299,7 +301,7 @@ def test_large_text_in_a_png_is_no_way_to_fill_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    ("format", "width", "least", "expected"),
+    ("format", "width", "min_side", "expected"),
     [
         ("JPEG", 1000, 485, 500),
         ("JPEG", 1000, 510, 510),
@@ -308,8 +310,8 @@ def test_large_text_in_a_png_is_no_way_to_fill_memory() -> None:
         ("PNG", 1000, 485, 510),
     ],
 )
-def test_a_jpeg_may_come_out_a_bit_smaller_where_that_is_quicker(
-    format: str, width: int, least: int, expected: int
+def test_a_jpeg_may_be_decoded_slightly_smaller_if_that_is_faster(
+    format: str, width: int, min_side: int, expected: int
 ) -> None:
     data = encoded(Image.new("RGB", (width, width // 2)), format)
-    assert decode(data, 510, LIMITS, min_side=least).size[0] == expected
+    assert decode(data, 510, LIMITS, min_side=min_side).size[0] == expected

@@ -1,4 +1,4 @@
-"""Finished pictures to files that everybody can read."""
+"""Encoded files: format, mode, quality, no metadata."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 
 
 def picture(mode: str, size: tuple[int, int] = SIZE) -> Image.Image:
-    """Return smooth colours with a disc as alpha, or of it what the mode has."""
+    """Return smooth colours with a disc as alpha, reduced to the mode."""
     alpha = Image.fromarray(np.asarray(disc(size) * 255, np.uint8))
     if mode == "L":
         return alpha
@@ -54,7 +54,7 @@ def decoded(image: Image.Image, format: Any, quality: int = 85) -> Image.Image:
 @pytest.mark.parametrize("size", [SIZE, (1, 1), (1, 300), (300, 1)])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("format", FORMATS)
-def test_files_are_of_their_format_and_size(format: str, mode: str, size: tuple[int, int], quality: int) -> None:
+def test_a_file_has_the_requested_format_and_size(format: str, mode: str, size: tuple[int, int], quality: int) -> None:
     image = decoded(picture(mode, size), format, quality)
     assert (image.format, image.size) == (format, size)
 
@@ -73,11 +73,11 @@ def test_files_are_of_their_format_and_size(format: str, mode: str, size: tuple[
         ("L", "WEBP", "RGB"),
     ],
 )
-def test_modes(mode: str, format: str, expected: str) -> None:
+def test_a_file_has_the_mode_of_its_format(mode: str, format: str, expected: str) -> None:
     assert decoded(picture(mode), format).mode == expected
 
 
-def test_every_format_has_its_type() -> None:
+def test_every_format_has_its_media_type() -> None:
     assert {MIMETYPES[format] for format in MIMETYPES if format != "ZIP"} == {
         Image.MIME[opened(encode(picture("RGB"), format, 85)).format or ""] for format in MIMETYPES if format != "ZIP"
     }
@@ -90,7 +90,7 @@ def test_png_is_lossless(image: Image.Image, quality: int) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "RGB"])
-def test_png_of_low_quality_has_a_palette(mode: str) -> None:
+def test_a_png_of_low_quality_has_a_palette(mode: str) -> None:
     image = decoded(picture(mode), "PNG", 59)
     assert image.mode == "P"
     assert largest_difference(image.convert(mode), picture(mode)) < 100
@@ -100,7 +100,7 @@ def test_a_mask_stays_exact_at_low_quality() -> None:
     assert same(decoded(picture("L"), "PNG", 10), picture("L"))
 
 
-def test_a_palette_keeps_what_is_solid_and_what_is_clear() -> None:
+def test_a_palette_keeps_opaque_and_transparent_pixels() -> None:
     image = picture("RGBA", (300, 200))
     before, after = (np.asarray(made)[..., 3] for made in (image, decoded(image, "PNG", 50).convert("RGBA")))
     assert set(after[before == 255].tolist()) == {255}
@@ -113,7 +113,7 @@ def test_jpeg_is_progressive(mode: str) -> None:
 
 
 @pytest.mark.parametrize("quality", [10, 85, 100])
-def test_jpeg_has_half_as_much_colour_each_way(quality: int) -> None:
+def test_jpeg_has_subsampling_4_2_0(quality: int) -> None:
     assert JpegImagePlugin.get_sampling(as_file(decoded(picture("RGB"), "JPEG", quality))) == 2
 
 
@@ -122,7 +122,7 @@ def as_file(image: Image.Image) -> ImageFile:
     return image
 
 
-def test_jpeg_is_white_under_what_is_transparent() -> None:
+def test_transparent_pixels_are_white_in_a_jpeg() -> None:
     assert decoded(picture("RGBA"), "JPEG").getpixel((0, 0)) == pytest.approx((255, 255, 255), abs=2)
 
 
@@ -133,19 +133,19 @@ def test_webp_keeps_alpha(quality: int) -> None:
 
 
 @pytest.mark.parametrize("size", [(700, 700), (1300, 1200)])
-def test_webp_of_every_effort(size: tuple[int, int]) -> None:
+def test_webp_of_every_method_has_the_size(size: tuple[int, int]) -> None:
     assert decoded(picture("RGBA", size), "WEBP").size == size
 
 
 @pytest.mark.parametrize("format", [*FORMATS, "ZIP"])
 @pytest.mark.parametrize("mode", ["RGBA", "RGB"])
-def test_quality_changes_the_size(format: Any, mode: str) -> None:
+def test_higher_quality_gives_a_larger_file(format: Any, mode: str) -> None:
     image = picture(mode, (300, 200))
     low, high = (len(encode(image, format, quality)) for quality in (40, 85))
     assert low < high
 
 
-def test_effort_makes_a_png_smaller() -> None:
+def test_a_png_encoded_for_size_is_smaller() -> None:
     image = picture("RGBA", (300, 200))
     assert len(encode(image, "PNG", 95)) < len(encode(image, "PNG", 60))
 
@@ -153,7 +153,7 @@ def test_effort_makes_a_png_smaller() -> None:
 @pytest.mark.parametrize("quality", [40, 90])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("format", [*FORMATS, "ZIP"])
-def test_no_metadata(format: Any, mode: str, quality: int) -> None:
+def test_a_file_has_no_metadata(format: Any, mode: str, quality: int) -> None:
     image = picture(mode)
     image.info = {
         "icc_profile": srgb_profile(),
@@ -171,7 +171,7 @@ def test_no_metadata(format: Any, mode: str, quality: int) -> None:
 
 @pytest.mark.parametrize("quality", [40, 90])
 @pytest.mark.parametrize(("mode", "key"), [("RGB", (255, 0, 0)), ("L", 255)])
-def test_no_colour_key_is_taken_over(mode: str, key: Any, quality: int) -> None:
+def test_a_colour_key_is_not_copied(mode: str, key: Any, quality: int) -> None:
     image = picture(mode)
     image.info["transparency"] = key
     assert not decoded(image, "PNG", quality).has_transparency_data
@@ -179,7 +179,7 @@ def test_no_colour_key_is_taken_over(mode: str, key: Any, quality: int) -> None:
 
 @pytest.mark.parametrize(("mode", "colours"), [("RGBA", "RGB"), ("RGB", "RGB"), ("L", "L")])
 @pytest.mark.parametrize("size", [SIZE, (1, 1), (1, 300)])
-def test_zip_holds_colours_and_alpha(mode: str, colours: str, size: tuple[int, int]) -> None:
+def test_a_zip_contains_colours_and_alpha(mode: str, colours: str, size: tuple[int, int]) -> None:
     images = unzipped(encode(picture(mode, size), "ZIP", 85))
     assert list(images) == ["color.jpg", "alpha.png"]
     assert [(image.format, image.mode, image.size) for image in images.values()] == [
@@ -188,13 +188,13 @@ def test_zip_holds_colours_and_alpha(mode: str, colours: str, size: tuple[int, i
     ]
 
 
-def test_alpha_in_a_zip_is_exact() -> None:
+def test_alpha_in_a_zip_is_lossless() -> None:
     images = unzipped(encode(picture("RGBA"), "ZIP", 10))
     assert same(images["alpha.png"], picture("L"))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_alpha_in_a_zip_of_a_solid_picture_is_solid(mode: str) -> None:
+def test_alpha_in_a_zip_of_an_opaque_image_is_opaque(mode: str) -> None:
     assert unzipped(encode(picture(mode), "ZIP", 85))["alpha.png"].getextrema() == (255, 255)
 
 
@@ -204,6 +204,6 @@ def test_colours_in_a_zip_do_not_bleed_at_the_edge() -> None:
     assert unzipped(encode(red, "ZIP", 90))["color.jpg"].getpixel((61, 64)) == pytest.approx((200, 30, 30), abs=6)
 
 
-def test_a_zip_does_not_tell_the_time() -> None:
+def test_a_zip_contains_no_time() -> None:
     with zipfile.ZipFile(io.BytesIO(encode(picture("RGBA"), "ZIP", 85))) as archive:
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}

@@ -1,4 +1,4 @@
-"""Orientation of EXIF blocks, whole and damaged."""
+"""Orientation of EXIF blocks, valid and damaged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.imaging.exif import orientation
-from tests.imaging.laden import HIDDEN, exif
+from tests.imaging.metadata_files import HIDDEN, exif
 
 TIFF_HEADER = {"<": b"II*\0\x08\0\0\0", ">": b"MM\0*\0\0\0\x08"}
 
@@ -46,15 +46,15 @@ FOUR = directory(">", (0x0112, 3, 1, b"\0\x04"))
     ],
     ids=range(18),
 )
-def test_orientation_is_found_where_it_can_be_read(block: bytes, value: int) -> None:
+def test_orientation_is_found_if_it_can_be_read(block: bytes, value: int) -> None:
     assert orientation(block) == value
 
 
 @pytest.mark.parametrize("value", [*range(1, 9), 0, 9, None])
-def test_orientation_of_a_camera_s_block(value: int | None) -> None:
+def test_orientation_of_a_complete_block_is_found(value: int | None) -> None:
     assert orientation(exif(value)) == (value if value in range(1, 9) else 1)
 
 
 @given(st.sampled_from([b"", b"Exif\0\0", b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08\0\2\1\x12"]), st.binary())
-def test_any_bytes_have_an_orientation(start: bytes, rest: bytes) -> None:
+def test_any_bytes_give_a_valid_orientation(start: bytes, rest: bytes) -> None:
     assert orientation(start + rest) in range(1, 9)

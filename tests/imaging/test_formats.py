@@ -1,4 +1,4 @@
-"""Formats told by their first bytes."""
+"""Detection of formats by their first bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def iso_media(major: bytes, *brands: bytes, minor: bytes = bytes(4)) -> bytes:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_what_encoders_write_is_told_by_its_bytes(name: str) -> None:
+def test_encoded_files_are_detected(name: str) -> None:
     assert sniff(encoded(quarters(), name)) == name
 
 
@@ -43,7 +43,7 @@ def test_every_accepted_format_is_tested() -> None:
         (b"\xff\xff\xff\xffftypavif", "AVIF"),
     ],
 )
-def test_signatures(data: bytes, name: str) -> None:
+def test_a_signature_is_detected(data: bytes, name: str) -> None:
     assert sniff(data) == name
 
 
@@ -67,15 +67,15 @@ def test_signatures(data: bytes, name: str) -> None:
         iso_media(b"qt  ") + b"heic",
     ],
 )
-def test_other_bytes_are_no_format(data: bytes) -> None:
+def test_other_bytes_are_not_a_format(data: bytes) -> None:
     assert sniff(data) is None
 
 
 @given(st.binary(max_size=64))
-def test_any_bytes_get_an_answer(data: bytes) -> None:
+def test_any_bytes_give_a_format_or_none(data: bytes) -> None:
     assert sniff(data) in (None, *ACCEPTED_FORMATS)
 
 
 @given(st.sampled_from(FORMATS[:1] + FORMATS[2:3]), st.binary(max_size=64))
-def test_what_follows_the_signature_does_not_matter(name: str, tail: bytes) -> None:
+def test_bytes_after_the_signature_are_ignored(name: str, tail: bytes) -> None:
     assert sniff(encoded(quarters(), name)[:12] + tail) == name

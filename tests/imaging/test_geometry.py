@@ -44,7 +44,7 @@ def covers(outer: Box, inner: Box) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("size", "most", "expected"),
+    ("size", "bounds", "expected"),
     [
         ((400, 300), (200, 200), (200, 150)),
         ((400, 300), (None, 150), (200, 150)),
@@ -54,8 +54,8 @@ def covers(outer: Box, inner: Box) -> bool:
         ((1, 20_000), (800, 800), (1, 800)),
     ],
 )
-def test_fit_within(size: Size, most: tuple[int | None, int | None], expected: Size) -> None:
-    assert fit_within(size, *most) == expected
+def test_a_size_is_fitted_to_bounds(size: Size, bounds: tuple[int | None, int | None], expected: Size) -> None:
+    assert fit_within(size, *bounds) == expected
 
 
 @given(sizes, bounds, bounds)
@@ -74,7 +74,7 @@ def test_fitting_distorts_by_less_than_a_pixel(size: Size, wide: int | None, hig
 
 
 @given(sizes, bounds, bounds)
-def test_fitting_uses_the_room_there_is(size: Size, wide: int | None, high: int | None) -> None:
+def test_a_fitted_size_reaches_a_bound(size: Size, wide: int | None, high: int | None) -> None:
     width, height = fit_within(size, wide, high)
     assert (width, height) == size or width == wide or height == high
 
@@ -89,7 +89,7 @@ def test_a_grown_box_covers_the_box_and_stays_inside(
     assert covers(Box(0, 0, *size), grown)
 
 
-def test_margins_run_from_the_top_clockwise() -> None:
+def test_margins_are_clockwise_from_the_top() -> None:
     by = Length(1), Length(2), Length(3), Length(4)
     assert grow_box(Box(50, 50, 10, 20), by, (200, 200)) == Box(49, 46, 16, 24)
 
@@ -104,25 +104,25 @@ def test_a_scaled_box_covers_the_same_part_and_stays_inside(box_in_image: tuple[
     box, old = box_in_image
     scaled = scale_box(box, old, new)
     assert covers(Box(0, 0, *new), scaled)
-    for start, end, was_start, was_end, before, after in along_axes(scaled, box, old, new):
-        assert start * before <= was_start * after
-        assert end * before >= was_end * after
+    for start, end, old_start, old_end, before, after in along_axes(scaled, box, old, new):
+        assert start * before <= old_start * after
+        assert end * before >= old_end * after
 
 
 @given(boxes_in_images(), sizes)
 def test_a_scaled_box_is_the_smallest(box_in_image: tuple[Box, Size], new: Size) -> None:
     box, old = box_in_image
-    for start, end, was_start, was_end, before, after in along_axes(scale_box(box, old, new), box, old, new):
-        assert (start + 1) * before > was_start * after
-        assert (end - 1) * before < was_end * after
+    for start, end, old_start, old_end, before, after in along_axes(scale_box(box, old, new), box, old, new):
+        assert (start + 1) * before > old_start * after
+        assert (end - 1) * before < old_end * after
 
 
-def test_no_box_scales_to_no_box() -> None:
+def test_an_empty_box_stays_empty() -> None:
     assert scale_box(Box(), (100, 100), (7, 7)) == Box()
 
 
 @given(sizes, sizes)
-def test_a_covering_box_lies_inside_and_is_centred(size: Size, target: Size) -> None:
+def test_a_covering_box_is_inside_and_centred(size: Size, target: Size) -> None:
     left, top, right, bottom = cover_box(size, target)
     assert 0 <= left < right <= size[0]
     assert 0 <= top < bottom <= size[1]
@@ -138,7 +138,7 @@ def test_a_covering_box_has_the_shape_of_the_target(size: Size, target: Size) ->
 
 
 @pytest.mark.parametrize("size", [(3, 3), (119, 70)])
-def test_a_covering_box_is_not_outside_by_a_rounding(size: Size) -> None:
+def test_rounding_does_not_move_a_covering_box_outside(size: Size) -> None:
     box = cover_box(size, (187, 187) if size == (3, 3) else (116, 50))
     assert min(box) >= 0
     assert box[2:] <= size
@@ -151,5 +151,5 @@ def test_a_pixel_of_both_boxes_is_in_their_intersection(a: Box, b: Box, left: in
 
 
 @pytest.mark.parametrize("other", [Box(0, 10, 5, 5), Box(10, 0, 5, 5), Box(3, 3, 0, 5), Box()])
-def test_boxes_that_share_nothing_have_an_empty_intersection(other: Box) -> None:
+def test_separate_boxes_have_an_empty_intersection(other: Box) -> None:
     assert intersect(Box(0, 0, 10, 10), other) == Box()

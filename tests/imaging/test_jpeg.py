@@ -1,4 +1,4 @@
-"""Scans are counted right in well-formed files, and never too few in malformed ones."""
+"""Number of scans: exact in well-formed files, never too low in malformed ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.imaging.jpeg import count_scans
-from tests.imaging.laden import HIDDEN, SIZE, after_header, jpegs, segment
+from tests.imaging.metadata_files import HIDDEN, SIZE, after_header, jpegs, segment
 from tests.imaging.pictures import encoded, noise
 
 JPEG, PROGRESSIVE = encoded(noise(SIZE), "JPEG"), encoded(noise(SIZE), "JPEG", progressive=True)
@@ -16,7 +16,7 @@ STARTS_OF_SCANS = b"\xff\xda" * 5
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_scans_of_every_build(name: str) -> None:
+def test_scans_of_every_structure_are_counted(name: str) -> None:
     assert count_scans(FILES[name]) == (10 if "progressive" in name or "between scans" in name else 1)
 
 
@@ -29,7 +29,7 @@ def test_scans_of_every_build(name: str) -> None:
         after_header(JPEG, b"\xff" * 7),
     ],
 )
-def test_what_is_not_a_scan_is_not_counted(data: bytes) -> None:
+def test_bytes_outside_of_scans_are_not_counted(data: bytes) -> None:
     assert count_scans(data) == 1
 
 
@@ -47,7 +47,7 @@ def test_what_is_not_a_scan_is_not_counted(data: bytes) -> None:
         after_header(PROGRESSIVE, segment(0xFE, b"") * 100_000),
     ],
 )
-def test_of_a_malformed_file_everything_is_counted_that_may_be_a_scan(data: bytes) -> None:
+def test_in_a_malformed_file_every_possible_scan_is_counted(data: bytes) -> None:
     assert count_scans(data + STARTS_OF_SCANS) == count_scans(PROGRESSIVE) + 5
 
 
@@ -55,6 +55,6 @@ def test_of_a_malformed_file_everything_is_counted_that_may_be_a_scan(data: byte
 @given(
     st.lists(st.sampled_from([b"\xff", b"\0", b"\xd9", b"\xda", b"\xe1", b"\0\4", b"Exif\0\0", JPEG[20:]]), max_size=40)
 )
-def test_any_order_of_a_jpeg_s_parts(parts: list[bytes]) -> None:
+def test_the_number_of_scans_never_exceeds_their_markers(parts: list[bytes]) -> None:
     data = JPEG[:20] + b"".join(parts)
     assert 0 <= count_scans(data) <= data.count(b"\xff\xda")

@@ -1,4 +1,4 @@
-"""Coarse masks made sharp, and edges without the old background's colour."""
+"""Refined edges, without the old background's colour."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def grainy(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(np.clip(photo + grain, 0, 255), np.uint8)
 
 
-def miss(alpha: NDArray[np.uint8], truth: NDArray[np.float32]) -> float:
-    """Return how far alpha is from the truth on average."""
+def mean_error(alpha: NDArray[np.uint8], truth: NDArray[np.float32]) -> float:
+    """Return the mean error of alpha."""
     return float(np.abs(alpha / 255 - truth).mean())
 
 
-def undecided(alpha: NDArray[np.uint8]) -> int:
+def half_transparent(alpha: NDArray[np.uint8]) -> int:
     return int(((alpha > 25) & (alpha < 230)).sum())
 
 
@@ -36,7 +36,7 @@ def test_a_refined_edge_is_closer_to_the_truth(size: Size, shift: int) -> None:
     truth = disc(size)
     mask = coarse(truth, shift)
     _, alpha = refine_edges(grainy(composed(truth, RED, BLUE)), mask)
-    assert miss(alpha, truth) < 0.8 * miss(upsample(mask, size), truth)
+    assert mean_error(alpha, truth) < 0.8 * mean_error(upsample(mask, size), truth)
 
 
 @pytest.mark.parametrize("size", [(400, 300), (1000, 750)])
@@ -44,12 +44,12 @@ def test_a_refined_edge_is_sharper(size: Size) -> None:
     truth = disc(size)
     mask = coarse(truth)
     _, alpha = refine_edges(grainy(composed(truth, RED, BLUE)), mask)
-    assert undecided(alpha) < 0.9 * undecided(upsample(mask, size))
+    assert half_transparent(alpha) < 0.9 * half_transparent(upsample(mask, size))
 
 
 @pytest.mark.parametrize("softness", [1.0, 6.0])
 @pytest.mark.parametrize("size", [(100, 75), (400, 300), (1000, 750)])
-def test_half_transparent_pixels_have_the_subject_s_colour(size: Size, softness: float) -> None:
+def test_half_transparent_pixels_have_the_subjects_colour(size: Size, softness: float) -> None:
     truth = disc(size, softness)
     colours, _ = refine_edges(composed(truth, RED, BLUE), coarse(truth))
     edge = (truth > 0.3) & (truth < 0.7)
@@ -58,14 +58,14 @@ def test_half_transparent_pixels_have_the_subject_s_colour(size: Size, softness:
 
 
 @pytest.mark.parametrize("size", [(100, 75), (1000, 750)])
-def test_solid_pixels_keep_their_colour(size: Size) -> None:
+def test_opaque_pixels_keep_their_colour(size: Size) -> None:
     truth = disc(size)
     photo = grainy(composed(truth, RED, BLUE))
     colours, alpha = refine_edges(photo, coarse(truth))
     assert np.abs(colours.astype(int) - photo)[alpha == 255].max() <= 1
 
 
-def test_what_lies_away_from_the_edge_is_left_alone() -> None:
+def test_pixels_away_from_the_edge_are_unchanged() -> None:
     truth = disc((1000, 750))
     photo = grainy(composed(truth, RED, BLUE))
     colours, alpha = refine_edges(photo, coarse(truth))
@@ -81,14 +81,14 @@ def test_the_photo_itself_is_not_changed() -> None:
     assert (photo == before).all()
 
 
-def test_a_photo_that_may_not_be_written_to() -> None:
+def test_a_read_only_photo_is_accepted() -> None:
     photo = composed(disc((100, 75)), RED, BLUE)
     photo.flags.writeable = False
     assert refine_edges(photo, coarse(disc((100, 75))))[0].shape == photo.shape
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_any_size(size: Size) -> None:
+def test_any_size_is_refined(size: Size) -> None:
     photo = np.asarray(noise(size))
     colours, alpha = refine_edges(photo, coarse(disc((320, 320))))
     plain = upsample(coarse(disc((320, 320))), size)
@@ -98,7 +98,7 @@ def test_any_size(size: Size) -> None:
 
 @pytest.mark.parametrize("whole", [0, 1])
 @pytest.mark.parametrize("size", SIZES)
-def test_masks_without_an_edge_stay_so(size: Size, whole: int) -> None:
+def test_a_mask_without_an_edge_is_unchanged(size: Size, whole: int) -> None:
     photo = np.asarray(noise(size))
     mask = np.full((320, 320), whole, np.float32)
     colours, alpha = refine_edges(photo, mask)
@@ -108,7 +108,7 @@ def test_masks_without_an_edge_stay_so(size: Size, whole: int) -> None:
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (64, 64), (320, 320), (1024, 512)])
-def test_any_grid(grid: Size) -> None:
+def test_any_grid_is_refined(grid: Size) -> None:
     _, alpha = refine_edges(np.asarray(noise((200, 150))), np.ones(grid, np.float32))
     assert (alpha == 255).all()
 
@@ -126,7 +126,7 @@ def test_a_mask_larger_than_the_photo_is_averaged(size: Size) -> None:
     assert refined.std() < 6
 
 
-def test_blocks_meet_without_a_seam() -> None:
+def test_tiles_have_no_visible_borders() -> None:
     truth = disc((700, 700), 500.0)
     _, alpha = refine_edges(composed(truth, RED, BLUE), coarse(truth))
     assert np.abs(np.diff(alpha.astype(int), axis=1)).max() <= 4

@@ -1,4 +1,4 @@
-"""Alpha matting: the right equations, solved, inside the memory that is left."""
+"""Alpha matting: correct equations, correct solution, memory within the limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from scipy.ndimage import binary_erosion
 from app.imaging import matting
 from app.imaging.matte import refine_edges
 from app.imaging.matting import UNKNOWN, can_be_solved, draw_trimap, fitting_scale, scale_trimap, solve_alpha
-from app.imaging.multigrid import Grid, solve
 from app.removal import Trimap
 from tests.imaging.pictures import coarse, noise
 
@@ -24,7 +23,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def furry(side: int) -> tuple[Bytes, NDArray[np.float32]]:
-    """Return a photo of a brown ball of fur before a sky, and its true alpha."""
+    """Return a photo of a brown ball of fur in front of a sky, and its true alpha."""
     large = np.zeros((2 * side, 2 * side), np.uint8)
     cv2.circle(large, (side, side), round(0.5 * side), 255, -1)
     for angle in np.linspace(0, 2 * np.pi, 90, endpoint=False):
@@ -38,13 +37,13 @@ def furry(side: int) -> tuple[Bytes, NDArray[np.float32]]:
 
 
 def model_mask(alpha: NDArray[np.float32]) -> Bytes:
-    """Return what a model would see of it, at full size."""
+    """Return the mask of a model, at full size."""
     soft = cv2.resize(coarse(alpha), alpha.shape[::-1], interpolation=cv2.INTER_CUBIC)
     return np.asarray(np.rint(np.clip(soft, 0, 1) * 255), np.uint8)
 
 
-def by_the_book(photo: Bytes) -> NDArray[np.float64]:
-    """Return the whole matting Laplacian, written down as in Levin et al., eq. 12."""
+def reference_laplacian(photo: Bytes) -> NDArray[np.float64]:
+    """Return the whole matting Laplacian, as in Levin et al., eq. 12."""
     height, width = photo.shape[:2]
     colours = photo / 255
     laplacian = np.zeros((height * width, height * width))
@@ -72,13 +71,13 @@ def test_the_stencil_is_the_laplacian_of_the_paper(monkeypatch: pytest.MonkeyPat
     photo = np.asarray(noise((11, 13)))
     grid = matting._laplacian(photo, np.ones((13, 11), np.bool_))
     vector = np.random.default_rng(2).random(13 * 11).astype(np.float32)
-    assert np.allclose(grid.times(vector), by_the_book(photo) @ vector, atol=1e-4)
+    assert np.allclose(grid.times(vector), reference_laplacian(photo) @ vector, atol=1e-4)
 
 
 def test_alpha_solves_the_equations() -> None:
     photo, known = np.asarray(noise((24, 24), seed=3)), ringed(24)
     unknown = (known == UNKNOWN).ravel()
-    laplacian = by_the_book(photo)
+    laplacian = reference_laplacian(photo)
     right = -laplacian[np.ix_(unknown, ~unknown)] @ (known.ravel()[~unknown] / 255)
     exact = np.clip(np.linalg.solve(laplacian[np.ix_(unknown, unknown)], right), 0, 1)
     alpha = solve_alpha(photo, known, np.full_like(known, 90))
@@ -86,22 +85,7 @@ def test_alpha_solves_the_equations() -> None:
     assert (alpha.ravel()[~unknown] == known.ravel()[~unknown]).all()
 
 
-def test_multigrid_solves_a_stencil_of_known_solution() -> None:
-    side = 40
-    values = np.full((9, side * side), -1, np.float32)
-    values[4] = 8
-    rows, columns = np.divmod(np.arange(side * side), side)
-    edge = np.array([rows == 0, rows == side - 1, columns == 0, columns == side - 1])
-    for number, (down, right) in enumerate((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)):
-        outside = (edge[0] & (down < 0)) | (edge[1] & (down > 0)) | (edge[2] & (right < 0)) | (edge[3] & (right > 0))
-        values[number, outside] = 0
-    inner = np.flatnonzero(~edge.any(axis=0))
-    known = np.where(edge.any(axis=0), columns / side, 0).reshape(side, side).astype(np.float32)
-    found = solve(Grid((side, side), inner, values[:, inner], 1), known, np.zeros(len(inner), np.float32), 1e-6, 100)
-    assert np.abs(found - columns[inner] / side).max() < 1e-3  # a plane is harmonic
-
-
-def test_hair_is_found_that_edges_miss() -> None:
+def test_matting_finds_hair_better_than_edges() -> None:
     photo, truth = furry(480)
     mask = model_mask(truth)
     known = draw_trimap(mask, Trimap())
@@ -112,7 +96,7 @@ def test_hair_is_found_that_edges_miss() -> None:
 
 
 @pytest.mark.parametrize("trimap", [Trimap(), Trimap(200, 50, 0), Trimap(255, 0, 3), Trimap(240, 10, 25)])
-def test_the_trimap_is_rembg_s(trimap: Trimap) -> None:
+def test_the_trimap_equals_rembgs(trimap: Trimap) -> None:
     mask = model_mask(furry(200)[1])
     window = np.ones((trimap.erode, trimap.erode)) if trimap.erode else None
     subject, background = mask > trimap.foreground, mask < trimap.background
@@ -126,22 +110,22 @@ def test_the_trimap_is_rembg_s(trimap: Trimap) -> None:
     ("values", "possible"),
     [((0, 128, 255), True), ((0, 128), False), ((128, 255), False), ((0, 255), False), ((128,), False)],
 )
-def test_something_must_be_known_of_both_kinds(values: tuple[int, ...], possible: bool) -> None:
+def test_a_trimap_needs_subject_background_and_unknown_pixels(values: tuple[int, ...], possible: bool) -> None:
     assert can_be_solved(np.resize(np.array(values, np.uint8), (30, 30))) is possible
 
 
 @pytest.mark.parametrize("shape", [(1, 9), (2, 200), (200, 2)])
-def test_a_photo_without_a_window_can_not_be_solved(shape: tuple[int, int]) -> None:
+def test_a_photo_smaller_than_a_window_cannot_be_solved(shape: tuple[int, int]) -> None:
     assert not can_be_solved(np.resize(np.array((0, 128, 255), np.uint8), shape))
 
 
-def test_a_smaller_trimap_is_known_only_where_all_of_it_is() -> None:
+def test_a_smaller_trimap_is_known_only_if_all_its_pixels_are() -> None:
     known = np.array([[0, 0, 255, 255], [0, 0, 255, 128]], np.uint8)
     assert scale_trimap(known, (2, 1)).tolist() == [[0, 128]]
 
 
 @pytest.mark.parametrize("megabytes", [0, 30, 60, 120, 400])
-def test_the_scale_is_the_largest_that_fits(megabytes: int) -> None:
+def test_the_scale_is_the_maximum_that_fits(megabytes: int) -> None:
     known = np.resize(np.repeat(np.array((0, 128, 255, 0), np.uint8), 300), (1200, 1500))
     scale = fitting_scale(known, megabytes << 20)
     needed = matting.solver_bytes(round(known.size * scale**2), round((known == UNKNOWN).sum() * scale**2))
@@ -149,9 +133,9 @@ def test_the_scale_is_the_largest_that_fits(megabytes: int) -> None:
     assert megabytes < 400 or scale == 1
 
 
-def test_the_scale_is_bounded_by_work_as_well() -> None:
+def test_the_scale_is_limited_by_time_too() -> None:
     known = np.resize(np.repeat(np.array((0, 128, 128, 255), np.uint8), 500), (2000, 2000))
-    assert (known == UNKNOWN).sum() * fitting_scale(known, 10**12) ** 2 <= 1.01 * matting.MOST_UNKNOWN
+    assert (known == UNKNOWN).sum() * fitting_scale(known, 10**12) ** 2 <= 1.01 * matting.MAX_UNKNOWN
 
 
 MEASURE = """
@@ -164,7 +148,7 @@ from tests.engine.peak_memory import peak_bytes, reset_peak
 from tests.imaging.pictures import noise
 width, height, share = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 keep_heap_small(4 << 20)
-matting.ITERATIONS = 2  # more take time, and no more memory
+matting.ITERATIONS = 2  # more iterations take time, not memory
 photo, known = np.asarray(noise((width, height))), np.zeros((height, width), np.uint8)
 known[:, width // 8 :] = 128
 known[:, width // 8 + int(share * width) :] = 255
@@ -209,7 +193,7 @@ print(result.matting_scale, result.width, peak_bytes() >> 20)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
 @pytest.mark.parametrize(("cap", "whole"), [(320, False), (900, True)])
-def test_a_photo_is_solved_as_large_as_the_engine_s_cap_lets_it(cap: int, whole: bool) -> None:
+def test_a_photo_is_solved_at_the_maximum_scale_within_the_engines_cap(cap: int, whole: bool) -> None:
     done = subprocess.run([sys.executable, "-c", CAPPED, str(cap)], capture_output=True, text=True, cwd=ROOT)
     assert done.stderr == ""
     scale, width, peak = map(float, done.stdout.split())

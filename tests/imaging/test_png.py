@@ -1,4 +1,4 @@
-"""The fast PNG encoder: what it writes is a PNG that others read, of the very same pixels."""
+"""The fast PNG encoder: valid files, lossless."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BANDS = {"L": 1, "RGB": 3, "RGBA": 4}
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (type, data) of each chunk; fail for a wrong checksum or anything behind the end."""
+    """Yield (type, data) of each chunk; fail for a wrong checksum or data after the end."""
     assert data[:8] == png.SIGNATURE
     position = 8
     while position < len(data):
@@ -38,14 +38,14 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     height=st.sampled_from([1, 2, png.STRIP - 1, png.STRIP, png.STRIP + 1, 3 * png.STRIP]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_the_same_pixels_come_back(mode: str, width: int, height: int, seed: int) -> None:
+def test_a_file_is_decoded_to_the_same_pixels(mode: str, width: int, height: int, seed: int) -> None:
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, BANDS[mode]), np.uint8)
     image = Image.fromarray(pixels.squeeze(axis=2) if mode == "L" else pixels, mode)
     back = opened(png.write_png(image))
     assert (back.mode, back.size, back.tobytes()) == (image.mode, image.size, image.tobytes())
 
 
-def test_a_large_file_comes_in_pieces_and_without_metadata() -> None:
+def test_a_large_file_has_several_data_chunks_and_no_metadata() -> None:
     kinds = [kind for kind, _ in chunks(png.write_png(noise((700, 500))))]
     assert kinds[0] == b"IHDR"
     assert kinds[-1] == b"IEND"
@@ -53,7 +53,7 @@ def test_a_large_file_comes_in_pieces_and_without_metadata() -> None:
     assert set(kinds[1:-1]) == {b"IDAT"}
 
 
-def test_every_row_is_filtered_by_the_one_above() -> None:
+def test_every_row_has_the_up_filter() -> None:
     data = b"".join(body for kind, body in chunks(png.write_png(noise((10, 9)))) if kind == b"IDAT")
     rows = np.frombuffer(zlib.decompress(data), np.uint8).reshape(9, -1)
     assert set(rows[:, 0]) == {png.UP}
@@ -62,12 +62,12 @@ def test_every_row_is_filtered_by_the_one_above() -> None:
 @pytest.mark.parametrize(
     ("quality", "fast"), [(60, True), (85, True), (89, True), (90, False), (100, False), (59, False)]
 )
-def test_it_serves_the_middle_qualities(quality: int, fast: bool) -> None:
+def test_the_fast_encoder_is_used_for_middle_qualities(quality: int, fast: bool) -> None:
     image = noise((40, 30))
     assert (encode(image, "PNG", quality) == png.write_png(image)) is fast
 
 
-def test_pillow_stands_in_where_it_was_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pillow_is_used_where_isal_is_not_available(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(png, "HAVE_ISAL", False)
     image = noise((40, 30))
     data = encode(image, "PNG", 85)
@@ -75,5 +75,5 @@ def test_pillow_stands_in_where_it_was_not_built(monkeypatch: pytest.MonkeyPatch
     assert opened(data).tobytes() == image.tobytes()
 
 
-def test_modes_that_it_does_not_know_are_left_to_pillow() -> None:
+def test_other_modes_are_not_supported() -> None:
     assert not png.available(Image.new("P", (4, 4)))

@@ -1,4 +1,4 @@
-"""One test for each input that once did what no input may do. Most were found by tests/fuzz."""
+"""One test for each input that once caused a bug. Most were found by tests/fuzz."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import pytest
 from app.errors import CorruptImage, TooManyPixels
 from app.imaging.decode import Photo, PixelLimits, decode
 from tests.fuzz.seeds import premultiplied, tiled
-from tests.imaging.laden import after_header, chunk, riff, riff_chunks, segment
+from tests.imaging.metadata_files import after_header, chunk, riff, riff_chunks, segment
 from tests.imaging.pictures import encoded, quarters
 
 PROGRESSIVE = encoded(quarters(), "JPEG", progressive=True)
 LIMITS = PixelLimits(10**6, 10**7)
 JPEG, WEBP = encoded(quarters(), "JPEG"), encoded(quarters(), "WEBP")
-# A camera's name that is said to lie outside of the block, before an orientation that is whole.
-TORN_EXIF = b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">HHHLLHHLHHL", 2, 0x010F, 2, 20, 0x800000, 0x0112, 3, 1, 6, 0, 0)
+# A camera's name with an offset outside of the block, before a valid orientation.
+DAMAGED_EXIF = b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(
+    ">HHHLLHHLHHL", 2, 0x010F, 2, 20, 0x800000, 0x0112, 3, 1, 6, 0, 0
+)
 
 
 def read(data: bytes) -> Photo:
@@ -27,50 +29,50 @@ def read(data: bytes) -> Photo:
 @pytest.mark.parametrize(
     "data",
     [
-        after_header(JPEG, segment(0xE1, TORN_EXIF)),
-        riff((b"VP8X", b"\x08" + bytes(3) + b"\x3f\0\0\x1f\0\0"), *riff_chunks(WEBP), (b"EXIF", TORN_EXIF)),
+        after_header(JPEG, segment(0xE1, DAMAGED_EXIF)),
+        riff((b"VP8X", b"\x08" + bytes(3) + b"\x3f\0\0\x1f\0\0"), *riff_chunks(WEBP), (b"EXIF", DAMAGED_EXIF)),
     ],
     ids=["JPEG", "WEBP"],
 )
-def test_a_torn_exif_block_still_says_which_way_is_up(data: bytes) -> None:
+def test_a_damaged_exif_block_keeps_its_orientation(data: bytes) -> None:
     assert read(data).size == (32, 64)
 
 
-def test_thousands_of_exif_blocks_in_a_jpeg_are_no_way_to_keep_an_engine_busy() -> None:
+def test_a_jpeg_with_thousands_of_exif_blocks_is_refused() -> None:
     with pytest.raises(CorruptImage):
         read(after_header(JPEG, segment(0xE1, b"Exif\0\0" + bytes(10)) * 100_000))
 
 
 def test_several_exif_blocks_are_read_as_one() -> None:
     more = segment(0xE1, b"Exif\0\0" + bytes(60_000)) * 90
-    assert read(after_header(JPEG, segment(0xE1, TORN_EXIF) + more)).size == (32, 64)
+    assert read(after_header(JPEG, segment(0xE1, DAMAGED_EXIF) + more)).size == (32, 64)
 
 
 def with_scans(number: int) -> bytes:
-    """Repeat a JPEG's last scan until it has that many."""
+    """Return a JPEG with `number` scans, by repeating the last one."""
     last = PROGRESSIVE[PROGRESSIVE.rindex(b"\xff\xda") : -2]
     return PROGRESSIVE[:-2] + last * (number - PROGRESSIVE.count(b"\xff\xda")) + PROGRESSIVE[-2:]
 
 
-def test_thousands_of_scans_in_a_jpeg_are_no_way_to_keep_an_engine_busy() -> None:
+def test_a_jpeg_with_too_many_scans_is_refused() -> None:
     with pytest.raises(CorruptImage):
         read(with_scans(101))
 
 
-def test_a_malformed_jpeg_can_hide_no_scans() -> None:
+def test_a_malformed_jpeg_with_too_many_scans_is_refused() -> None:
     with pytest.raises(CorruptImage):
         read(after_header(with_scans(101), b"stray bytes"))
 
 
-def test_as_many_scans_as_any_encoder_writes() -> None:
+def test_a_jpeg_with_the_maximum_of_scans_is_read() -> None:
     assert read(with_scans(100)).size == (64, 32)
 
 
-def test_what_is_behind_a_jpeg_is_not_counted_as_scans() -> None:
+def test_data_after_a_jpeg_is_not_counted_as_scans() -> None:
     assert read(JPEG + b"\xff\xda" * 1000).size == (64, 32)
 
 
-def test_grey_with_premultiplied_alpha() -> None:
+def test_grey_with_premultiplied_alpha_is_read() -> None:
     photo = read(premultiplied())
     assert photo.alpha
     assert (photo.rgb.tobytes(), photo.alpha.tobytes()) == (b"\x7f\x7f\x7f\xff\xff\xff", b"\x80\xff")
@@ -80,19 +82,19 @@ def test_grey_with_premultiplied_alpha() -> None:
     ("first", "second"),
     [((0, 8), (3, 8)), ((2, 8), (0, 16)), ((2, 16), (3, 8)), ((3, 8), (0, 8))],
 )
-def test_transparency_that_is_meant_for_another_mode(first: tuple[int, int], second: tuple[int, int]) -> None:
+def test_transparency_declared_for_another_mode_is_ignored(first: tuple[int, int], second: tuple[int, int]) -> None:
     """Read a PNG of two headers, each of (colour type, depth), with a palette and transparency between them."""
     headers = [chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, depth, kind, 0, 0, 0)) for kind, depth in (first, second)]
-    told = chunk(b"PLTE", bytes(range(30))) + chunk(b"tRNS", b"\1\2\3\4\5\6")
+    shared = chunk(b"PLTE", bytes(range(30))) + chunk(b"tRNS", b"\1\2\3\4\5\6")
     pixels = chunk(b"IDAT", zlib.compress(bytes(1 + 2 * second[1] // 8))) + chunk(b"IEND", b"")
-    data = b"\x89PNG\r\n\x1a\n" + headers[0] + told + headers[1] + pixels
+    data = b"\x89PNG\r\n\x1a\n" + headers[0] + shared + headers[1] + pixels
     assert read(data).size == (2, 1)
 
 
-def test_a_tiff_s_tile_is_no_way_around_the_limit_of_pixels() -> None:
+def test_a_tiff_with_a_tile_over_the_limit_is_refused() -> None:
     with pytest.raises(TooManyPixels):
         read(tiled(16_384))
 
 
-def test_a_tiff_s_tile_may_be_larger_than_the_image() -> None:
+def test_a_tiffs_tile_may_be_larger_than_the_image() -> None:
     assert read(tiled(256)).size == (48, 32)

@@ -1,4 +1,4 @@
-"""How sure the model is, and where the subject lies."""
+"""Confidence and box of the subject."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.removal import Box
 GRID = (100, 100)
 
 
-def seen(box: Box, probability: float = 1.0, elsewhere: float = 0.0) -> NDArray[np.float32]:
+def cells_with(box: Box, probability: float = 1.0, elsewhere: float = 0.0) -> NDArray[np.float32]:
     cells = np.full(GRID, elsewhere, np.float32)
     cells[box.top : box.top + box.height, box.left : box.left + box.width] = probability
     return cells
@@ -28,12 +28,12 @@ def alpha_of(*parts: tuple[Box, int], size: tuple[int, int] = (400, 200)) -> NDA
 @pytest.mark.parametrize(
     ("probabilities", "expected"),
     [
-        (seen(Box(10, 10, 30, 30)), 1.0),
-        (seen(Box(10, 10, 30, 30), 0.8, 0.4), 0.8),
-        (seen(Box(10, 10, 30, 30), 0.5), 0.5),
-        (seen(Box(10, 10, 30, 30), 0.3), 0.3),
-        (seen(Box(0, 0, 5, 2), 0.9), 0.9),
-        (seen(Box(0, 0, 2, 1), 1.0), 0.2),
+        (cells_with(Box(10, 10, 30, 30)), 1.0),
+        (cells_with(Box(10, 10, 30, 30), 0.8, 0.4), 0.8),
+        (cells_with(Box(10, 10, 30, 30), 0.5), 0.5),
+        (cells_with(Box(10, 10, 30, 30), 0.3), 0.3),
+        (cells_with(Box(0, 0, 5, 2), 0.9), 0.9),
+        (cells_with(Box(0, 0, 2, 1), 1.0), 0.2),
         (np.zeros(GRID, np.float32), 0.0),
         (np.ones(GRID, np.float32), 1.0),
         (np.full(GRID, 0.25, np.float32), 0.25),
@@ -41,31 +41,31 @@ def alpha_of(*parts: tuple[Box, int], size: tuple[int, int] = (400, 200)) -> NDA
         (np.zeros((1, 1), np.float32), 0.0),
     ],
 )
-def test_confidence(probabilities: NDArray[np.float32], expected: float) -> None:
+def test_confidence_is_the_mean_of_the_subjects_cells(probabilities: NDArray[np.float32], expected: float) -> None:
     assert confidence_of(probabilities) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.2, 0.49, 0.5, 0.7, 1.0])
-def test_under_a_half_means_no_subject(probability: float) -> None:
-    assert (confidence_of(seen(Box(10, 10, 30, 30), probability)) < SUBJECT) == (probability < 0.5)
+def test_confidence_under_one_half_means_no_subject(probability: float) -> None:
+    assert (confidence_of(cells_with(Box(10, 10, 30, 30), probability)) < SUBJECT) == (probability < 0.5)
 
 
 @pytest.mark.parametrize(
     ("probabilities", "expected"),
     [
-        (seen(Box(10, 20, 30, 40)), Box(10, 20, 30, 40)),
-        (seen(Box(10, 20, 30, 40), 0.5, 0.49), Box(10, 20, 30, 40)),
-        (seen(Box(99, 0, 1, 1)), Box(99, 0, 1, 1)),
+        (cells_with(Box(10, 20, 30, 40)), Box(10, 20, 30, 40)),
+        (cells_with(Box(10, 20, 30, 40), 0.5, 0.49), Box(10, 20, 30, 40)),
+        (cells_with(Box(99, 0, 1, 1)), Box(99, 0, 1, 1)),
         (np.ones(GRID, np.float32), Box(0, 0, 100, 100)),
         (np.full(GRID, 0.49, np.float32), Box()),
         (np.zeros((1, 1), np.float32), Box()),
     ],
 )
-def test_raw_box(probabilities: NDArray[np.float32], expected: Box) -> None:
+def test_the_raw_box_is_that_of_the_subjects_cells(probabilities: NDArray[np.float32], expected: Box) -> None:
     assert raw_box(probabilities) == expected
 
 
-# 4 px of the picture to a cell along x, 2 along y.
+# A cell has 4 px along x, 2 px along y.
 @pytest.mark.parametrize(
     ("parts", "raw", "expected"),
     [
@@ -78,19 +78,19 @@ def test_raw_box(probabilities: NDArray[np.float32], expected: Box) -> None:
         ([(Box(0, 0, 400, 200), 255)], Box(), Box()),
         ([], Box(10, 10, 30, 30), Box()),
     ],
-    ids=["exact", "softer", "faint", "unseen", "speck", "all", "no subject", "nothing"],
+    ids=["exact", "softer", "faint", "invisible", "speck", "all", "no subject", "nothing"],
 )
-def test_visible_box(parts: list[tuple[Box, int]], raw: Box, expected: Box) -> None:
+def test_the_visible_box_is_near_the_subjects_cells(parts: list[tuple[Box, int]], raw: Box, expected: Box) -> None:
     assert visible_box(alpha_of(*parts), raw, GRID) == expected
 
 
-def test_the_visible_box_on_a_picture_smaller_than_the_grid() -> None:
+def test_the_visible_box_is_found_in_an_image_smaller_than_the_grid() -> None:
     alpha = alpha_of((Box(1, 2, 3, 2), 255), size=(10, 5))
     assert visible_box(alpha, Box(20, 20, 30, 40), GRID) == Box(1, 2, 3, 2)
 
 
-def test_stretching_reaches_from_0_to_1() -> None:
-    stretched = stretch(seen(Box(10, 10, 30, 30), 0.8, 0.2))
+def test_stretched_probabilities_range_from_0_to_1() -> None:
+    stretched = stretch(cells_with(Box(10, 10, 30, 30), 0.8, 0.2))
     assert stretched.dtype == np.float32
     assert (stretched.min(), stretched.max()) == (0, 1)
 
@@ -102,13 +102,13 @@ def test_stretching_keeps_proportions() -> None:
 @pytest.mark.parametrize(
     "probabilities",
     [
-        seen(Box(10, 10, 30, 30), 0.49, 0.1),
+        cells_with(Box(10, 10, 30, 30), 0.49, 0.1),
         np.zeros(GRID, np.float32),
         np.ones(GRID, np.float32),
         np.full(GRID, 0.3, np.float32),
-        seen(Box(10, 10, 30, 30)),
+        cells_with(Box(10, 10, 30, 30)),
     ],
     ids=["noise", "zeros", "ones", "constant", "stretched already"],
 )
-def test_what_stretching_leaves_alone(probabilities: NDArray[np.float32]) -> None:
+def test_stretching_keeps_noise_constants_and_full_range(probabilities: NDArray[np.float32]) -> None:
     assert (stretch(probabilities) == probabilities).all()

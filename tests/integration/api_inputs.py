@@ -1,4 +1,4 @@
-"""What schemathesis sends where a file or base64 is asked for: images, whole and damaged, besides its own texts.
+"""Values of schemathesis for files and base64: images, valid and damaged, in addition to its own texts.
 
 Loaded by the process of schemathesis (SCHEMATHESIS_HOOKS), never by pytest.
 """

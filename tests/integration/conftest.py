@@ -1,4 +1,4 @@
-"""A real gunicorn with real engines, in processes of its own.
+"""A real gunicorn with real engines, in separate processes.
 
 With REQUIRE_INTEGRATION=1 (as CI sets it) an integration test that is skipped counts as failed.
 """
@@ -74,7 +74,7 @@ class Service:
                 return Answer(error.code, error.read(), dict(error.headers))
 
     def answers(self, path: str = "/health/live") -> bool:
-        """Tell whether the service can be reached and says 200."""
+        """Return whether the service answers with 200."""
         try:
             return self.request(path).status == 200
         except OSError:
@@ -87,7 +87,7 @@ class Service:
         return self.answers("/health") and self.request("/health").json["status"] == "healthy"
 
     def received(self) -> int:
-        """Return how many images have been read so far."""
+        """Return the number of images read so far."""
         return self.log.read_text().count("image.received")
 
     def worker(self) -> psutil.Process:
@@ -106,7 +106,7 @@ class Service:
 
 
 class Post(threading.Thread):
-    """A photo posted in a thread of its own."""
+    """A photo posted in a separate thread."""
 
     def __init__(self, service: Service, path: str, data: bytes, headers: dict[str, str] | None = None) -> None:
         super().__init__(daemon=True)
@@ -147,7 +147,7 @@ def gunicorn(environment: dict[str, str], log: Path, application: str = "app:cre
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
-    """Start services with given settings; whatever they leave is ended."""
+    """Start services with given settings; end all their processes afterwards."""
     running: list[Service] = []
 
     def start(application: str = "app:create_app()", **settings: object) -> Service:
@@ -167,7 +167,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
 
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis of the module's own, on loopback."""
+    """A Redis for the module, on loopback."""
     server = RedisServer(free_port(), tmp_path_factory.mktemp("redis")).start()
     yield server
     server.kill()
@@ -187,15 +187,15 @@ def end(service: Service) -> None:
 
 
 def ended(process: psutil.Process) -> bool:
-    """Tell whether a process has ended, whether or not its parent has taken note."""
+    """Return whether a process has ended, also while it is a zombie."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:  # it went between the two questions
+    except psutil.NoSuchProcess:  # it ended between the two calls
         return True
 
 
 def gone(processes: list[psutil.Process], seconds: float = 10) -> bool:
-    """Tell whether all of these end within some seconds."""
+    """Return whether all of these end within some seconds."""
     deadline = time.monotonic() + seconds
     while not all(map(ended, processes)):
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Servers that the service works with, real ones in processes of their own."""
+"""Real servers for the tests, in separate processes: Redis, nginx."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ ROOT = Path(__file__).parent.parent.parent
 
 @cache
 def binary(name: str, package: str = "") -> str:
-    """Return the path of a program, installed from its package (of the same name) if need be; skip without it."""
+    """Return the path of a program, installed from its package (of the same name) if necessary; skip without it."""
     package = package or name
-    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # where Debian keeps servers, and users don't look
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # servers of Debian, not in the PATH of users
     if shutil.which(name, path=path) is None and shutil.which("apt-get") and os.geteuid() == 0:
         for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", package]):
             subprocess.run(command, capture_output=True, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})
     found = shutil.which(name, path=path)
     if found is None:
-        pytest.skip(f"{name} is not here, and only root could install it: apt-get install {package}")
+        pytest.skip(f"{name} is missing, and only root can install it: apt-get install {package}")
     return found
 
 
 @dataclass
 class RedisServer:
-    """A Redis on loopback that keeps nothing on disk."""
+    """A Redis on loopback that stores nothing on disk."""
 
     port: int
     folder: Path
@@ -61,19 +61,19 @@ class RedisServer:
             return False
 
     def command(self, line: str) -> bytes:
-        """Send one inline command and return the answer as it came."""
+        """Send one inline command and return the raw answer."""
         with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
             connection.sendall(line.encode() + b"\r\n")
             return connection.recv(65_536)
 
     def kill(self) -> None:
-        """End it at once, with all it has counted."""
+        """End it at once, with the loss of all counts."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
 
     def freeze(self) -> None:
-        """Have it accept connections and answer nothing."""
+        """Stop it, so that it accepts connections and never answers."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
@@ -84,7 +84,7 @@ class RedisServer:
 
 @dataclass
 class NginxServer:
-    """nginx on loopback with the shipped nginx.conf, in which only addresses, paths and what a test names differ."""
+    """nginx on loopback with nginx.conf, except for addresses, paths and the changes of a test."""
 
     folder: Path
     http: int
@@ -109,7 +109,7 @@ class NginxServer:
         return self
 
     def prepare(self) -> None:
-        """Write the configuration and a certificate that signs itself."""
+        """Write the configuration and a self-signed certificate."""
         text = (ROOT / "nginx.conf").read_text(encoding="utf-8")
         for shipped, ours in (self._addresses_and_paths() | dict(self.changes)).items():
             assert shipped in text, f"nginx.conf has no {shipped!r}"
@@ -124,7 +124,7 @@ class NginxServer:
         first, *others = (f"server 127.0.0.1:{port} max_fails" for port in self.instances)
         temporary = " ".join(f"{kind}_temp_path {self.folder}/{kind};" for kind in TEMPORARY)
         return {
-            "user www-data;": "user root;" if os.geteuid() == 0 else "",  # whoever owns the folder
+            "user www-data;": "user root;" if os.geteuid() == 0 else "",  # the owner of the folder
             "http {": f"http {{ {temporary}",
             "/run/nginx.pid": f"{self.folder}/pid",
             "/var/log/nginx": str(self.folder),
@@ -144,7 +144,7 @@ class NginxServer:
         return True
 
     def trust(self) -> ssl.SSLContext:
-        """Return what a client needs to believe the certificate."""
+        """Return a TLS context that trusts the certificate."""
         return ssl.create_default_context(cafile=str(self.certificate))
 
     def stop(self) -> None:

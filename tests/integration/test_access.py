@@ -1,4 +1,4 @@
-"""Who gets in and what is logged, on a real gunicorn: keys, SIGHUP, CORS, rotation."""
+"""Access and logs on a real gunicorn: keys, SIGHUP, CORS, rotation."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def log_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def everywhere(service: Service, key: str, status: int) -> bool:
-    """Return whether every worker answers so: a kept key must not depend on which one is met."""
+    """Return whether every worker answers with this status."""
     return {service.request("/read-file", b"{}", headers={"X-Api-Key": key}).status for _ in range(12)} == {status}
 
 
@@ -82,7 +82,7 @@ def hang_up(service: Service) -> None:
     wait_until(lambda: len(workers(service)) == 2 and not workers(service) & before)
 
 
-def test_keys_open_and_nothing_else_does(service: Service) -> None:
+def test_only_keys_give_access(service: Service) -> None:
     assert [ask(service, key).status for key in ("env-key", "shop-key")] == [200, 200]
     assert service.request(URL, jpeg(), headers={"Authorization": "Bearer shop-key"}).status == 200
     refused = [ask(service), ask(service, "nonsense")]
@@ -108,14 +108,14 @@ def test_a_preflight_from_an_extension_is_answered(service: Service) -> None:
     assert "X-Saved-As" in answered.headers["Access-Control-Expose-Headers"]
 
 
-def test_the_server_does_not_tell_versions(service: Service) -> None:
+def test_answers_reveal_no_versions(service: Service) -> None:
     answer = service.request("/health/live")
     assert answer.headers["Server"] == "gunicorn"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 class Traffic(threading.Thread):
-    """Ask without a pause, on one connection after the other, until told to stop."""
+    """Send requests without a pause, each on a new connection, until stopped."""
 
     def __init__(self, service: Service) -> None:
         super().__init__(daemon=True)
@@ -161,7 +161,7 @@ def test_a_request_that_is_being_read_during_a_reload_is_answered(service: Servi
         assert service.answers()  # on a later connection: this one has been accepted
         service.process.send_signal(signal.SIGHUP)
         wait_until(lambda: len(workers(service) - before) == 2 and len(workers(service)) < 4)
-        time.sleep(1)  # for the other old worker, which has this connection, to be told as well
+        time.sleep(1)  # until the other old worker, which has this connection, gets its signal
         connection.sendall(b"Connection: close\r\n\r\n" + jpeg())
         assert connection.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
     wait_until(lambda: not workers(service) & before)
@@ -181,7 +181,7 @@ def test_a_bad_file_keeps_the_keys_and_refuses_a_reload(service: Service, keys_f
     assert "a-plain-key" not in said
 
 
-def test_a_worker_that_starts_beside_a_bad_file_is_not_open(service: Service, keys_file: Path) -> None:
+def test_a_worker_that_starts_with_a_bad_file_accepts_no_unknown_key(service: Service, keys_file: Path) -> None:
     for pid in workers(service):
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: service.log.read_text().count("keys.kept") == 4)
@@ -192,7 +192,7 @@ def test_a_worker_that_starts_beside_a_bad_file_is_not_open(service: Service, ke
     wait_until(lambda: everywhere(service, "good-key", 400))
 
 
-def test_every_line_is_json_and_nothing_private_is_in_it(service: Service) -> None:
+def test_every_line_is_json_without_private_data(service: Service) -> None:
     ask(service, "env-key")
     lines = log_lines(service.log)
     loggers = {line["logger"] for line in lines}
@@ -206,7 +206,7 @@ def test_every_line_is_json_and_nothing_private_is_in_it(service: Service) -> No
     assert [word for word in ("env-key", "shop-key", "other-key", "127.0.0.1") if word in text] == []
 
 
-def test_a_rotated_file_is_opened_anew(service: Service, keys_file: Path) -> None:
+def test_a_rotated_file_is_reopened(service: Service, keys_file: Path) -> None:
     old = service.log.rename(service.log.with_suffix(".1"))
     ask(service, "env-key")
     wait_until(lambda: service.log.exists() and "image.succeeded" in service.log.read_text())

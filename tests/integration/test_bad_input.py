@@ -51,7 +51,7 @@ def lying_tiff() -> bytes:
 
 
 def polyglot() -> bytes:
-    """Return a PNG that goes on as a script and a ZIP."""
+    """Return a PNG with a script and a ZIP appended."""
     return encoded(photo("coffee")) + b"<script>alert(1)</script>PK\x03\x04"
 
 
@@ -91,7 +91,7 @@ def service(start: Callable[..., Service]) -> Iterator[Service]:
     service = start(ENGINE_PROCESSES=1)
     engines = {engine.pid for engine in service.engines()}
     yield service
-    assert {engine.pid for engine in service.engines()} == engines  # none of them has cost an engine
+    assert {engine.pid for engine in service.engines()} == engines  # no engine was replaced
 
 
 @pytest.mark.parametrize(("body", "headers", "status", "code"), CASES.values(), ids=CASES.keys())

@@ -1,4 +1,4 @@
-"""The result cache of a real service: in memory, and in a real Redis that workers share and that comes and goes."""
+"""The result cache of a real service: in memory, and in a real shared Redis, with its failures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 
 URL = "/remove-background"
 Start = Callable[..., Service]
-# No request waits longer for Redis (app.redis_link.PATIENCE), with much to spare for a machine that is busy.
+# Upper limit of a request's wait for Redis (app.redis_link.MAX_WAIT), with a large margin for a busy machine.
 PROMPT_SECONDS = 5.0
 
 _widths = count(200)
@@ -31,7 +31,7 @@ _widths = count(200)
 
 @pytest.fixture
 def store(redis: RedisServer) -> Iterator[RedisStore]:
-    """A store of 1 MB in a Redis that holds nothing."""
+    """A store of 1 MB in an empty Redis."""
     redis.command("FLUSHALL")
     store = RedisStore(redis.url, MEGABYTE, ttl=60)
     yield store
@@ -59,7 +59,7 @@ def redis_check(service: Service) -> tuple[object, object]:
 # The store alone.
 
 
-def test_a_result_comes_back_as_it_went_in(store: RedisStore) -> None:
+def test_a_result_is_read_as_stored(store: RedisStore) -> None:
     picture = result(300_000)
     store.put("a", picture)
     assert store.get("a") == picture
@@ -68,20 +68,20 @@ def test_a_result_comes_back_as_it_went_in(store: RedisStore) -> None:
 
 
 def bytes_kept(redis: RedisServer, keys: int) -> int:
-    """Return the bytes of all results in Redis, with what each takes beside its picture."""
+    """Return the bytes of all results in Redis, with the overhead of each."""
     sizes = [int(redis.command(f"STRLEN {PREFIX}{key}")[1:]) for key in range(keys)]
     return sum(size + ENTRY_BYTES for size in sizes if size)
 
 
-def test_the_bound_holds_and_those_not_asked_for_longest_go(store: RedisStore, redis: RedisServer) -> None:
+def test_the_bound_holds_and_the_least_recently_used_are_evicted(store: RedisStore, redis: RedisServer) -> None:
     for key in range(30):
         store.put(str(key), result(100_000))
-        assert store.get("0") is not None  # asked for again and again, so it stays
+        assert store.get("0") is not None  # used repeatedly, so it stays
         assert bytes_kept(redis, 30) <= MEGABYTE
     assert [key for key in range(30) if store.get(str(key))] == [0, *range(21, 30)]
 
 
-def test_the_bound_holds_for_a_result_that_is_kept_again(store: RedisStore) -> None:
+def test_the_bound_holds_for_a_result_stored_again(store: RedisStore) -> None:
     for size in (100_000, 500_000) * 10:
         store.put("a", result(size))
     store.put("b", result(400_000))
@@ -99,13 +99,13 @@ def test_the_bound_includes_what_redis_itself_needs(store: RedisStore, redis: Re
     assert used() - before < 1.1 * MEGABYTE
 
 
-def test_a_result_larger_than_everything_is_let_go(store: RedisStore) -> None:
+def test_a_result_larger_than_the_cache_is_not_stored(store: RedisStore) -> None:
     store.put("a", result(1000))
     store.put("b", result(MEGABYTE))
     assert store.get("a") is not None and store.get("b") is None
 
 
-def test_a_result_has_its_time(redis: RedisServer) -> None:
+def test_a_result_expires(redis: RedisServer) -> None:
     store = RedisStore(redis.url, MEGABYTE, ttl=1)
     store.put("a", result())
     assert store.get("a") is not None
@@ -127,7 +127,7 @@ def test_a_result_has_its_time(redis: RedisServer) -> None:
         'SET {key} "\\xd7\\x18\\xf7\\xbf{{}}\\n"',
     ],
 )
-def test_what_cannot_be_read_is_a_miss(damage: str, store: RedisStore, redis: RedisServer) -> None:
+def test_an_unreadable_value_is_a_miss(damage: str, store: RedisStore, redis: RedisServer) -> None:
     store.put("a", result(1000))
     assert redis.command(damage.format(key=PREFIX + "a"))[:1] in b"+:"
     assert store.get("a") is None
@@ -135,7 +135,7 @@ def test_what_cannot_be_read_is_a_miss(damage: str, store: RedisStore, redis: Re
     assert store.get("a") is not None
 
 
-def test_a_key_of_another_kind_is_no_result(store: RedisStore, redis: RedisServer) -> None:
+def test_a_key_of_another_type_is_a_miss(store: RedisStore, redis: RedisServer) -> None:
     redis.command(f"LPUSH {PREFIX}a 1")
     with pytest.raises(StoreDown):
         store.get("a")
@@ -144,7 +144,7 @@ def test_a_key_of_another_kind_is_no_result(store: RedisStore, redis: RedisServe
 
 
 @pytest.mark.parametrize("lost", [[redis_store.SIZES], [redis_store.USES], [redis_store.SIZES, redis_store.USES]])
-def test_it_goes_on_without_its_index(lost: list[str], store: RedisStore, redis: RedisServer) -> None:
+def test_the_cache_works_without_its_index(lost: list[str], store: RedisStore, redis: RedisServer) -> None:
     for key in range(8):
         store.put(str(key), result(100_000))
     redis.command("DEL " + " ".join(lost))
@@ -175,7 +175,7 @@ def other(start: Start, redis: RedisServer) -> Service:
     return start(ENGINE_PROCESSES=1, CACHE_URL=redis.url)
 
 
-def test_without_a_cache_there_is_no_word_of_it(start: Start) -> None:
+def test_without_a_cache_answers_do_not_mention_it(start: Start) -> None:
     service = start(ENGINE_PROCESSES=1)
     for _ in range(2):
         answer = ask(service, jpeg("coffee"))
@@ -207,7 +207,7 @@ def test_a_hit_works_while_the_engine_is_busy(in_memory: Service) -> None:
         assert napping.result().status == 200
 
 
-def test_eight_identical_photos_at_once_are_worked_on_once(in_memory: Service) -> None:
+def test_eight_simultaneous_identical_photos_are_processed_once(in_memory: Service) -> None:
     data = new_photo()
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: ask(in_memory, data), range(8)))
@@ -215,7 +215,7 @@ def test_eight_identical_photos_at_once_are_worked_on_once(in_memory: Service) -
     assert len({answer.body for answer in answers}) == 1
 
 
-def test_the_original_in_place_of_a_result_is_not_kept(in_memory: Service) -> None:
+def test_a_fallback_to_the_original_is_not_cached(in_memory: Service) -> None:
     data = new_photo()
     answer = in_memory.request(
         URL + "?on_error=original", data, headers={"X-Request-ID": "fault-segv"}, timeout=PROMPT_SECONDS
@@ -225,14 +225,14 @@ def test_the_original_in_place_of_a_result_is_not_kept(in_memory: Service) -> No
     assert caches(in_memory, data, 2) == ["miss", "hit"]
 
 
-def test_json_answers_say_it_too(in_memory: Service) -> None:
+def test_json_answers_report_hits(in_memory: Service) -> None:
     data = new_photo()
     ask(in_memory, data)
     answer = in_memory.request("/remove-background-base64", data)
     assert answer.headers["X-Cache"] == "hit" and answer.json["success"]
 
 
-def test_a_broken_image_is_no_hit(in_memory: Service) -> None:
+def test_a_broken_image_is_not_a_hit(in_memory: Service) -> None:
     broken = jpeg("coffee")[:20_000]
     answers = [ask(in_memory, broken) for _ in range(2)]
     assert [answer.status for answer in answers] == [422, 422]
@@ -264,7 +264,7 @@ def test_workers_and_instances_share_results(two_workers: Service, other: Servic
 
 
 @pytest.mark.parametrize("stop", [RedisServer.kill, RedisServer.freeze])
-def test_requests_go_on_while_redis_is_away_and_find_results_again_afterwards(
+def test_requests_are_answered_without_redis_and_results_are_found_afterwards(
     stop: Callable[[RedisServer], None], other: Service, redis: RedisServer
 ) -> None:
     data = new_photo()
@@ -282,7 +282,7 @@ def test_requests_go_on_while_redis_is_away_and_find_results_again_afterwards(
     assert caches(other, data, 2) == ["hit", "hit"]
 
 
-def test_a_full_redis_is_away(other: Service, redis: RedisServer) -> None:
+def test_a_full_redis_counts_as_unavailable(other: Service, redis: RedisServer) -> None:
     redis.command("CONFIG SET maxmemory 1")
     try:
         wait_until(lambda: redis_check(other) == (False, "degraded"))

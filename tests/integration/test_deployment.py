@@ -1,4 +1,4 @@
-"""The service as an operator runs it: nginx with the shipped nginx.conf, TLS, two instances, Redis."""
+"""A complete deployment: nginx with nginx.conf, TLS, two instances, Redis."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _addresses = count(2)
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer with its headers in their order, repeated ones included."""
+    """An answer with its raw headers, including repeated ones."""
 
     status: int
     headers: Message
@@ -52,7 +52,7 @@ class Reply:
 
 
 def new_client() -> str:
-    """Return an unused loopback address: nginx sees it as the client's."""
+    """Return an unused loopback address, which nginx sees as that of a client."""
     number = next(_addresses)
     return f"127.0.{number // 250}.{number % 250 + 1}"
 
@@ -69,7 +69,7 @@ def reply(connection: http.client.HTTPConnection) -> Reply:
 
 
 def ask(nginx: NginxServer, path: str, body: bytes | None = None, client: str = "127.0.0.1", **headers: str) -> Reply:
-    """Send a request through TLS; `X_Request_ID` among the headers stands for X-Request-ID."""
+    """Send a request through TLS; underscores in names of headers become hyphens."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     with closing(connect(nginx, client)) as connection:
         connection.request("POST" if body else "GET", path, body, named)
@@ -106,7 +106,7 @@ def make_nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeNginx]:
 
 @pytest.fixture(scope="module")
 def settings(redis: RedisServer) -> dict[str, object]:
-    """Settings of an instance behind nginx; metrics are open to direct clients."""
+    """Settings of an instance behind nginx; direct clients may read its metrics."""
     return {
         "ENGINE_PROCESSES": 1,
         "TRUSTED_PROXIES": 1,
@@ -128,14 +128,14 @@ def nginx(make_nginx: MakeNginx, instances: tuple[Service, Service]) -> NginxSer
 
 
 @pytest.fixture(scope="module")
-def without_instances(make_nginx: MakeNginx) -> NginxServer:
-    """Nginx whose instances do not exist."""
+def deserted(make_nginx: MakeNginx) -> NginxServer:
+    """Nginx without a running instance."""
     return make_nginx(free_port(), free_port())
 
 
 @pytest.fixture(scope="module")
 def mute(make_nginx: MakeNginx) -> Iterator[NginxServer]:
-    """Nginx with a short timeout, in front of an instance that accepts and never answers."""
+    """Nginx with short timeouts, in front of an instance that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield make_nginx(server.getsockname()[1], proxy_read_timeout="1s")
 
@@ -152,7 +152,7 @@ def test_large_photos_and_answers_pass(nginx: NginxServer) -> None:
 
 
 def test_every_header_comes_once(nginx: NginxServer) -> None:
-    for answer in (ask(nginx, "/health"), ask(nginx, "/metrics")):  # an instance's own, and nginx's
+    for answer in (ask(nginx, "/health"), ask(nginx, "/metrics")):  # one from an instance, one from nginx
         for name, value in (SECURITY_HEADERS | {"Cross-Origin-Resource-Policy": "same-origin"}).items():
             assert answer.headers.get_all(name) == [value]
         assert answer.headers.get_all("Strict-Transport-Security") == ["max-age=31536000"]
@@ -165,11 +165,11 @@ def test_a_request_id_is_the_same_everywhere(nginx: NginxServer, instances: tupl
     made = ask(nginx, "/health/live", X_Request_ID="not ours").headers["X-Request-ID"]
     assert len(made) == 32
     for request_id in ("mine-1", made):
-        wait_until(partial(is_logged, nginx, instances, request_id))  # a line is written once the answer is out
+        wait_until(partial(is_logged, nginx, instances, request_id))  # a line is written after the answer
 
 
 def is_logged(nginx: NginxServer, instances: tuple[Service, Service], request_id: str) -> bool:
-    """Return whether nginx and one of its instances have logged a request."""
+    """Return whether nginx and one instance have each logged a request."""
     line = f"request_id={request_id} "
     served = any(line in instance.log.read_text() for instance in instances)
     return served and line in (nginx.folder / "access.log").read_text()
@@ -182,7 +182,7 @@ def test_no_query_is_in_the_log(nginx: NginxServer) -> None:
     assert '"GET /health/live" 200' in log.read_text() and "secret-1" not in log.read_text()
 
 
-def test_plain_http_leads_to_https(nginx: NginxServer) -> None:
+def test_plain_http_redirects_to_https(nginx: NginxServer) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", nginx.http, timeout=10)) as connection:
         connection.request("POST", f"{URL}?format=webp", b"x")
         answer = reply(connection)
@@ -213,7 +213,7 @@ def test_a_forged_address_does_not_help(name: str, nginx: NginxServer) -> None:
     assert codes == [415] * 4 + [429]
 
 
-def test_an_instances_own_errors_pass_untouched(nginx: NginxServer, instances: tuple[Service, Service]) -> None:
+def test_errors_of_an_instance_pass_unchanged(nginx: NginxServer, instances: tuple[Service, Service]) -> None:
     for path, body in ((URL, b"no image"), ("/nowhere", None), (f"{URL}?quality=1", jpeg())):
         through = ask(nginx, path, body, new_client(), X_Request_ID="same")
         direct = instances[0].request(path, body, headers={"X-Request-ID": "same", "X-Forwarded-For": "192.0.2.1"})
@@ -228,7 +228,7 @@ def test_metrics_are_closed_to_the_outside(path: str, nginx: NginxServer, instan
     assert (answer.status, answer.json["code"]) == (403, "FORBIDDEN")
 
 
-def test_a_body_of_exactly_the_limit_is_left_to_the_instance(nginx: NginxServer) -> None:
+def test_a_body_of_exactly_the_limit_reaches_the_instance(nginx: NginxServer) -> None:
     answer = ask(nginx, URL, bytes(TOO_MANY_BYTES - 1), new_client())
     assert (answer.status, answer.json["code"]) == (413, "FILE_TOO_LARGE")
     assert "image has" in answer.json["message"]
@@ -240,11 +240,11 @@ def test_a_slow_uploader_reads_its_413(nginx: NginxServer) -> None:
     assert answer.json["request_id"] == answer.headers["X-Request-ID"]
 
 
-def test_a_client_that_sends_the_whole_body_reads_its_413(nginx: NginxServer) -> None:
+def test_a_client_that_sends_its_whole_body_reads_its_413(nginx: NginxServer) -> None:
     assert ask(nginx, URL, bytes(TOO_MANY_BYTES), new_client()).json["code"] == "FILE_TOO_LARGE"
 
 
-def test_a_chunked_body_that_is_too_large_gets_413(nginx: NginxServer) -> None:
+def test_a_client_with_a_chunked_body_reads_its_413(nginx: NginxServer) -> None:
     with closing(connect(nginx, new_client())) as connection:
         chunks = (bytes(1_000_000) for _ in range(18))
         connection.request("POST", URL, chunks, encode_chunked=True)
@@ -267,7 +267,7 @@ def test_a_slow_uploader_reads_its_429(nginx: NginxServer) -> None:
 
 
 def hold(nginx: NginxServer, client: str) -> http.client.HTTPSConnection:
-    """Send the beginning of an upload."""
+    """Begin an upload and stop sending."""
     connection = connect(nginx, client)
     connection.putrequest("POST", URL)
     connection.putheader("Content-Length", "1000000")
@@ -275,13 +275,13 @@ def hold(nginx: NginxServer, client: str) -> http.client.HTTPSConnection:
     return connection
 
 
-def test_open_requests_of_one_address_are_limited(nginx: NginxServer) -> None:
+def test_the_number_of_open_requests_per_address_is_limited(nginx: NginxServer) -> None:
     client = new_client()
     held = [hold(nginx, client) for _ in range(63)]
     assert ask(nginx, "/health/live", client=client).status == 200
 
     def is_full() -> bool:
-        held.append(hold(nginx, client))  # nginx closes connections that are idle for too long
+        held.append(hold(nginx, client))  # nginx closes connections after its timeout
         return ask(nginx, "/health/live", client=client).status == 429
 
     wait_until(is_full)
@@ -293,7 +293,7 @@ def test_open_requests_of_one_address_are_limited(nginx: NginxServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("server", "status", "code"), [("without_instances", 502, "BAD_GATEWAY"), ("mute", 504, "DEADLINE_EXCEEDED")]
+    ("server", "status", "code"), [("deserted", 502, "BAD_GATEWAY"), ("mute", 504, "DEADLINE_EXCEEDED")]
 )
 def test_nginxs_own_errors_are_in_both_dialects(
     server: str, status: int, code: str, request: pytest.FixtureRequest
@@ -328,12 +328,12 @@ class Load:
                 self.replies.append(error)
 
     def answered(self, more: int) -> None:
-        """Wait for a number of further answers."""
+        """Wait for this number of further answers."""
         enough = len(self.replies) + more
         wait_until(lambda: len(self.replies) >= enough)
 
     def stop(self) -> Counter[object]:
-        """Return the number of answers by status, or of errors by type."""
+        """Stop, and return the count of each status or type of error."""
         self._stop.set()
         for thread in self.threads:
             thread.join(60)
@@ -341,14 +341,14 @@ class Load:
 
 
 def connections(port: int) -> int:
-    """Return the number of an instance's connections, including those in its backlog."""
+    """Return the number of an instance's connections, including those it has not accepted yet."""
     return sum(
         connection.status == psutil.CONN_ESTABLISHED and tuple(connection.laddr)[1:] == (port,)
         for connection in psutil.net_connections("tcp4")
     )
 
 
-def test_a_killed_instance_costs_only_what_it_held(
+def test_a_killed_instance_costs_only_its_own_requests(
     start: Start, settings: dict[str, object], make_nginx: MakeNginx, tmp_path: Path
 ) -> None:
     doomed, survivor = start(**settings), start(**settings)
@@ -358,7 +358,7 @@ def test_a_killed_instance_costs_only_what_it_held(
     tree = [psutil.Process(doomed.process.pid), *doomed.tree()]
     for process in tree:
         process.suspend()
-    wait_until(lambda: connections(doomed.port) >= 3)  # about half of the clients; the others are served
+    wait_until(lambda: connections(doomed.port) >= 3)  # about half of the clients; the other instance has the rest
     load.answered(5)
     for process in tree:
         process.kill()
@@ -368,7 +368,7 @@ def test_a_killed_instance_costs_only_what_it_held(
         doomed.port, tmp_path / "log", gunicorn({**environment, "PORT": str(doomed.port)}, tmp_path / "log")
     )
     try:
-        wait_until(again.received)  # nginx has tried it again
+        wait_until(again.received)  # nginx uses it again
         outcome = load.stop()
     finally:
         load.stop()
@@ -381,7 +381,7 @@ def test_a_killed_instance_costs_only_what_it_held(
 
 
 def was_held(nginx: NginxServer, reply: Reply, port: int) -> bool:
-    """Return whether nginx logged that a request failed at this instance and was not sent to another."""
+    """Return whether nginx's log shows that a failed request was sent to this instance only."""
     request_id = reply.headers["X-Request-ID"]
     log = (nginx.folder / "access.log").read_text()
     return (
@@ -389,16 +389,14 @@ def was_held(nginx: NginxServer, reply: Reply, port: int) -> bool:
     )
 
 
-def test_an_orderly_restart_of_an_instance_costs_nothing(
-    start: Start, settings: dict[str, object], make_nginx: MakeNginx
-) -> None:
+def test_an_orderly_restart_costs_no_request(start: Start, settings: dict[str, object], make_nginx: MakeNginx) -> None:
     leaving, staying = start(**settings), start(**settings)
     load = Load(make_nginx(leaving.port, staying.port), clients=6)
     load.answered(20)
     assert leaving.stop() == 0
     load.answered(20)
     outcome = load.stop()
-    assert outcome.keys() <= {200, 503}, outcome  # 503: accepted, and then told SHUTTING_DOWN
+    assert outcome.keys() <= {200, 503}, outcome  # 503: accepted, then SHUTTING_DOWN
     assert outcome[503] <= 6
 
 

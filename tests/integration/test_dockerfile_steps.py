@@ -1,8 +1,8 @@
-"""The Dockerfile's own lines, run without Docker: each stage in an empty folder that is the root to its commands.
+"""The lines of the Dockerfile, executed without Docker: each stage in an empty folder as the root of its commands.
 
 bubblewrap makes that folder `/` and runs every RUN line and the final CMD in it as user 10001, without capabilities;
-only the operating system's own folders and this Python, as /usr/local, come from the machine. The service then runs on
-a read-only root, like `docker run --read-only --tmpfs /tmp`. What this cannot show is the base image itself.
+only the folders of the operating system and this Python, as /usr/local, come from the machine. The service then runs
+with a read-only root, like `docker run --read-only --tmpfs /tmp`. The base image itself is not tested.
 """
 
 from __future__ import annotations
@@ -43,35 +43,35 @@ def expand(text: str, environment: dict[str, str]) -> str:
 
 @cache
 def bubblewrap() -> str:
-    """Return the path of bubblewrap; skip where this machine has or allows none."""
+    """Return the path of bubblewrap; skip if it is missing or not permitted."""
     program = binary("bwrap", "bubblewrap")
     tried = subprocess.run([program, "--unshare-user", "--ro-bind", "/", "/", "true"], capture_output=True, text=True)
     if tried.returncode:
-        pytest.skip(f"bubblewrap may not make namespaces here: {tried.stderr.strip()}")
+        pytest.skip(f"bubblewrap can't create namespaces here: {tried.stderr.strip()}")
     return program
 
 
 def bubble(root: Path, environment: dict[str, str], folder: str, *options: str) -> list[str]:
-    """Return what makes `root` the root of a command, for an unprivileged user of an otherwise empty machine."""
+    """Return the command prefix for `root` as the root folder, for an unprivileged user."""
     command = [bubblewrap(), "--die-with-parent", "--unshare-user", "--unshare-pid", "--unshare-ipc"]
     command += ["--uid", USER, "--gid", USER, "--cap-drop", "ALL", "--clearenv", "--bind", str(root), "/"]
     for path in filter(os.path.exists, OF_THE_MACHINE):
         command += ["--ro-bind", path, path]
     command += ["--ro-bind", sys.base_prefix, "/usr/local", "--proc", "/proc", "--dev", "/dev", "--tmpfs", MEMORY]
-    command += ["--setenv", "LD_LIBRARY_PATH", "/usr/local/lib"]  # where this Python's own library lies now
+    command += ["--setenv", "LD_LIBRARY_PATH", "/usr/local/lib"]  # for the library of this Python
     for name, value in environment.items():
         command += ["--setenv", name, value]
     return [*command, *options, "--chdir", folder]
 
 
 def registry() -> dict[str, str]:
-    """Return how pip reaches its registry and its cache from here, which Docker would be told likewise."""
+    """Return the environment by which pip reaches its registry and its cache, as Docker would get it."""
     passed = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy") or "PIP_" in name}
     return passed | {"HOME": MEMORY, "PIP_CACHE_DIR": "/pip-cache"}
 
 
 def copy(sources: list[str], origin: Path, target: Path, from_stage: bool) -> None:
-    """Do a COPY: files into a folder, a folder's content as the folder that is named last."""
+    """Execute a COPY: files into a folder, or the content of a folder into the target folder."""
     ignored = shutil.ignore_patterns("__pycache__") if not from_stage else None
     for source in sources:
         path = origin / source.lstrip("/")
@@ -86,7 +86,7 @@ def copy(sources: list[str], origin: Path, target: Path, from_stage: bool) -> No
 def perform(
     stage: Stage, root: Path, built: Path, pip_cache: Path, arguments: dict[str, str]
 ) -> tuple[dict[str, str], str]:
-    """Perform a stage's lines in an empty root; return its environment and its working folder."""
+    """Execute the lines of a stage in an empty root; return its environment and working folder."""
     environment, folder = {"PATH": "/usr/local/bin:/usr/bin:/bin"}, "/"
     for instruction, value in stage.steps:
         if instruction == "WORKDIR":
@@ -108,20 +108,20 @@ def perform(
 
 
 def inside(root: Path, *parts: str) -> Path:
-    """Return where a path of the image lies; never outside of its root."""
+    """Return the place of a path of the image, always below its root."""
     return root / str(Path("/", *parts)).lstrip("/")
 
 
 @dataclass(frozen=True)
 class Image:
-    """The final stage: its files, its environment, its working folder."""
+    """The final stage: files, environment, working folder."""
 
     root: Path
     environment: dict[str, str]
     folder: str
 
     def command(self, port: int, *words: str) -> list[str]:
-        """Return a command that runs in it on a read-only root, with /data as a volume."""
+        """Return a command that runs in the image, with a read-only root and /data as a volume."""
         settings = self.environment | {"HOST": "127.0.0.1", "PORT": str(port)}
         return [*bubble(self.root, settings, self.folder, "--tmpfs", "/data", "--remount-ro", "/"), *words]
 
@@ -146,25 +146,25 @@ def service(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     wait_until(lambda: service.ready() or process.poll() is not None)
     assert process.poll() is None, log.read_text()
     yield service
-    process.kill()  # and with it all that runs inside
+    process.kill()  # and with it all processes inside
     process.wait(10)
 
 
 def master(service: Service) -> psutil.Process:
-    """Return gunicorn's master, beneath bubblewrap's two processes."""
+    """Return gunicorn's master, a descendant of bubblewrap's two processes."""
     (init,) = psutil.Process(service.process.pid).children()
     (master,) = init.children()
     return master
 
 
-def test_a_photo_is_worked_on(service: Service) -> None:
+def test_a_photo_is_processed(service: Service) -> None:
     answer = service.request("/remove-background", jpeg())
     assert answer.status == 200, service.log.read_text()
     assert opened(answer.body).mode == "RGBA"
     wait_until(service.healthy)  # every engine has started, not only the first
 
 
-def test_results_are_kept_in_the_volume(service: Service) -> None:
+def test_results_are_saved_in_the_volume(service: Service) -> None:
     name = service.request("/remove-background?save=true", jpeg()).headers["X-Saved-As"]
     assert (Path(f"/proc/{master(service).pid}/root/data/outputs") / name).is_file()
 
@@ -181,7 +181,7 @@ def test_the_healthcheck_passes(service: Service, image: Image) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_no_compiler_no_pip_and_no_secret_is_in_it(image: Image) -> None:
+def test_the_image_has_no_compiler_no_pip_and_no_secret(image: Image) -> None:
     names = {path.name for path in inside(image.root, "opt/venv/lib").glob("python3*/site-packages/*")}
     assert names & {"pip", "setuptools", "numba", "llvmlite", "scipy", "skimage", "pymatting"} == set()
     assert {path.name for path in inside(image.root, "app").iterdir()} - {"__pycache__"} == {

@@ -1,4 +1,4 @@
-"""What gunicorn.conf.py promises about processes: nothing crosses a fork, and who stops listens no more."""
+"""Processes under gunicorn.conf.py: nothing crosses a fork, and a stopping service does not listen."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_no_thread_and_no_session_crosses_a_fork(start: Start) -> None:
     assert worker.num_threads() > 1
     assert not mapped(master, "onnxruntime") and not mapped(worker, "onnxruntime")
     for engine in service.engines():
-        assert "app.engine.worker" in engine.cmdline()  # exec'd: nothing of the worker's memory is left
+        assert "app.engine.worker" in engine.cmdline()  # started by exec: without the worker's memory
         assert mapped(engine, "onnxruntime")
 
 
@@ -51,7 +51,7 @@ def test_nothing_outlives_a_master_that_is_killed(start: Start) -> None:
     assert gone(tree, seconds=20)
 
 
-def test_the_heartbeat_lies_in_memory(start: Start) -> None:
+def test_the_heartbeat_file_is_in_memory(start: Start) -> None:
     worker = start(ENGINE_PROCESSES=1).worker()
     held = [str(link.readlink()) for link in Path(f"/proc/{worker.pid}/fd").iterdir()]
     assert [file for file in held if file.startswith("/dev/shm/wgunicorn")]  # noqa: S108
@@ -63,11 +63,11 @@ def test_a_stopping_service_refuses_connections_at_once(start: Start) -> None:
     wait_until(service.received)
     service.process.send_signal(signal.SIGTERM)
     wait_until(lambda: refuses(service.port))
-    assert post.is_alive()  # the photo is still being worked on
+    assert post.is_alive()  # the photo is still in progress
     assert post.result().status == 200
 
 
-def test_a_worker_that_is_replaced_has_no_connection_refused(start: Start) -> None:
+def test_no_connection_is_refused_while_a_worker_is_replaced(start: Start) -> None:
     service = start(ENGINE_PROCESSES=1, ENGINE_FAULTS=1)
     post = Post(service, URL, jpeg("coffee"), {"X-Request-ID": "fault-nap"})
     wait_until(service.received)
@@ -77,7 +77,7 @@ def test_a_worker_that_is_replaced_has_no_connection_refused(start: Start) -> No
     wait_until(service.ready)
 
 
-def test_engines_report_to_nobody(start: Start, tmp_path: Path) -> None:
+def test_engines_send_no_telemetry(start: Start, tmp_path: Path) -> None:
     service = start(ENGINE_PROCESSES=1, HOME=tmp_path, XDG_CACHE_HOME=tmp_path)
     assert service.request(URL, jpeg()).status == 200
-    assert list(tmp_path.iterdir()) == []  # onnxruntime keeps there what it has for Microsoft
+    assert list(tmp_path.iterdir()) == []  # folder of onnxruntime's telemetry

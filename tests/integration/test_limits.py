@@ -1,4 +1,4 @@
-"""Rate limits of a real service with a real Redis: shared by two workers, and what happens while Redis is away."""
+"""Rate limits of a real service with a real Redis: shared by two workers, and without Redis."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ pytestmark = pytest.mark.integration
 
 URL, PREVIEW = "/remove-background", "/remove-background-preview"
 Start = Callable[..., Service]
-# No request waits longer for Redis (app.redis_link.PATIENCE), with much to spare for a machine that is busy.
+# Upper limit of a request's wait for Redis (app.redis_link.MAX_WAIT), with a large margin for a busy machine.
 PROMPT_SECONDS = 3.0
 
 _addresses = count(1)
 
 
 def new_client() -> dict[str, str]:
-    """Return the headers of a client that has not asked before; the service trusts one proxy, which the test is."""
+    """Return the headers of a new client; the test plays the one trusted proxy."""
     number = next(_addresses)
     return {"X-Forwarded-For": f"198.51.{number // 250}.{number % 250 + 1}"}
 
 
 def invalid(service: Service, client: Mapping[str, str], path: str = URL) -> Answer:
-    """Ask with a body that is no image: quick, and it counts."""
+    """Send a body that is not an image: fast, and it counts."""
     return service.request(path, b"no image", timeout=PROMPT_SECONDS, headers=dict(client))
 
 
@@ -51,7 +51,7 @@ def redis_check(service: Service) -> object:
 
 
 def both_workers(service: Service, check: object, status: str) -> bool:
-    """Tell whether many answers in a row say so: the workers take turns as it happens."""
+    """Return whether both workers report this: many answers in a row, because either may answer."""
     reports = [service.request("/health").json for _ in range(12)]
     return all((report["checks"]["redis"], report["status"]) == (check, status) for report in reports)
 
@@ -78,7 +78,7 @@ def two_workers(start: Start, redis: RedisServer) -> Service:
 
 @pytest.fixture
 def service(two_workers: Service, redis: RedisServer) -> Iterator[Service]:
-    """Two workers that share a limit of five, and find Redis well again after each test."""
+    """Two workers that share a limit of five; Redis is restored after each test."""
     yield two_workers
     if not redis.answers():
         redis.start()
@@ -87,7 +87,7 @@ def service(two_workers: Service, redis: RedisServer) -> Iterator[Service]:
 
 @pytest.fixture(scope="module", params=["memory", "redis"])
 def faulty(request: pytest.FixtureRequest, start: Start, redis: RedisServer) -> Service:
-    """One engine that fails when it is told to, with room for one request and a limit of three."""
+    """One engine with faults, a queue of one request and a limit of three."""
     return start(
         ENGINE_PROCESSES=1,
         ENGINE_FAULTS=1,
@@ -103,14 +103,14 @@ def test_two_workers_let_exactly_five_of_nine_parallel_photos_through(service: S
     assert Counter(parallel(service, new_client(), body=jpeg("coffee"))) == {200: 5, 429: 4}
 
 
-def test_two_workers_let_exactly_five_of_many_through_again_and_again(service: Service) -> None:
+def test_two_workers_let_exactly_five_of_many_through_repeatedly(service: Service) -> None:
     for _ in range(5):
         client = new_client()
         assert Counter(parallel(service, client, 12)) == {415: 5, 429: 7}
         assert left(invalid(service, client)) == ("5", "0")
 
 
-def test_two_workers_share_what_is_left_of_the_megapixels(service: Service) -> None:
+def test_two_workers_share_the_remaining_megapixels(service: Service) -> None:
     client = new_client() | {"Content-Type": "application/json"}
     picture = photo("coffee").resize((1500, 1000))  # 1.5 megapixels, which count as two
     body = json.dumps({"image_file_b64": base64.b64encode(encoded(picture, "JPEG")).decode()}).encode()
@@ -122,7 +122,7 @@ def test_two_workers_share_what_is_left_of_the_megapixels(service: Service) -> N
     assert 0 < int(answers[-1].headers["Retry-After"]) <= 60
 
 
-def test_the_refusal_says_when_to_come_back(service: Service) -> None:
+def test_a_refusal_has_retry_after(service: Service) -> None:
     client = new_client()
     answers = [invalid(service, client) for _ in range(6)]
     assert answers[5].json["code"] == "RATE_LIMITED"
@@ -151,13 +151,13 @@ def test_without_a_proxy_a_forged_address_does_not_help(start: Start) -> None:
 
 
 @pytest.mark.parametrize("stop", [RedisServer.kill, RedisServer.freeze])
-def test_requests_go_on_while_redis_is_away_and_share_again_afterwards(
+def test_requests_are_answered_without_redis_and_share_counts_afterwards(
     stop: Callable[[RedisServer], None], service: Service, redis: RedisServer
 ) -> None:
     client = new_client()
     assert left(invalid(service, client)) == ("5", "4")
     stop(redis)
-    # The first to notice waits a fraction of a second; 1000 an hour are 500 in each worker's memory.
+    # The first request waits a fraction of a second; 1000 an hour are 500 in each worker's memory.
     answers = [invalid(service, client, PREVIEW) for _ in range(40)]
     assert [answer.status for answer in answers] == [415] * 40
     assert answers[-1].headers["X-RateLimit-Limit"] == "500"
@@ -180,7 +180,7 @@ def test_requests_in_flight_when_redis_freezes_wait_once(service: Service, redis
         redis.thaw()
 
 
-def test_it_starts_while_redis_is_away_and_finds_it_later(
+def test_the_service_starts_without_redis_and_uses_it_later(
     start: Start, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     later = RedisServer(free_port(), tmp_path_factory.mktemp("later"))
@@ -196,7 +196,7 @@ def test_it_starts_while_redis_is_away_and_finds_it_later(
         later.kill()
 
 
-def test_a_redis_that_takes_no_writes_is_away(service: Service, redis: RedisServer) -> None:
+def test_a_redis_that_refuses_writes_counts_as_unavailable(service: Service, redis: RedisServer) -> None:
     redis.command("CONFIG SET maxmemory 1")
     try:
         wait_until(lambda: both_workers(service, False, "degraded"))
@@ -244,10 +244,10 @@ def test_a_client_can_be_reset(service: Service, redis: RedisServer) -> None:
 
 def test_counts_in_memory_cannot_be_reset_from_outside() -> None:
     done = reset("192.0.2.1")
-    assert done.returncode == 1 and "cannot be reached from outside" in done.stderr
+    assert done.returncode == 1 and "cannot be reset from outside" in done.stderr
 
 
-def test_a_reset_without_redis_says_so_in_a_line() -> None:
+def test_a_reset_without_redis_fails_with_one_line() -> None:
     done = reset("192.0.2.1", RATE_LIMIT_STORAGE="redis", REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
     assert done.returncode == 1 and "Redis cannot be reached" in done.stderr
     assert "Traceback" not in done.stderr

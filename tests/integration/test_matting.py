@@ -1,4 +1,4 @@
-"""Matting on a real service: under the caps of a small machine, and past the deadline."""
+"""Matting on a real service: within the caps of a small machine, and beyond the deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics of a real gunicorn: two workers add up, and what a dead worker counted stays counted."""
+"""Metrics of a real gunicorn: sums over two workers, and counts of a dead worker."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def workers(service: Service) -> list[psutil.Process]:
 
 
 def pids(folder: Path, kind: str) -> set[int]:
-    """Return the processes that have files of a kind: counter, gauge or histogram."""
+    """Return the processes with files of a kind: counter, gauge or histogram."""
     return {int(file.stem.rpartition("_")[2]) for file in folder.glob(f"{kind}_*.db")}
 
 
 def all_ready(service: Service, engines: int) -> bool:
-    """Tell whether every engine of every worker has been seen idle with its model."""
+    """Return whether every engine of every worker is idle with its model."""
     return service.log.read_text().count("started: model=lite ready=True") >= engines
 
 
@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def duo(start: Start, folder: Path) -> Service:
-    """Two workers of one engine each, counting in a folder that was left full."""
+    """Two workers of one engine each, with a metrics folder that has old files."""
     folder.mkdir()
     (folder / "counter_1.db").write_bytes(b"left over")
     service = start(
@@ -60,7 +60,7 @@ def duo(start: Start, folder: Path) -> Service:
 
 
 def post_photos(service: Service, folder: Path, count: int = 12) -> None:
-    """Post photos on connections of their own, at the same time, so that both workers get some."""
+    """Post photos in parallel on separate connections, so that both workers get some."""
     for post in [Post(service, URL, jpeg("coffee")) for _ in range(count)]:
         assert post.result().status == 200
 
@@ -74,26 +74,26 @@ def test_two_workers_add_up(duo: Service, folder: Path) -> None:
     assert (found["input_megapixels_count"], found["compression_ratio_count"], found["output_bytes_count"]) == (12,) * 3
     assert (found["ratelimit_storage_up"], found["inflight"]) == (1, 0)
     assert sum(name.startswith("model_info") for name in found) == 1
-    # Two engines of some 100 MB: one alone would have less.
+    # Two engines of about 100 MB: more than one alone.
     assert found["engine_memory_bytes"] > 130 << 20
     assert pids(folder, "counter") == {worker.pid for worker in workers(duo)}
-    wait_until(lambda: measured(duo)["queue_depth"] == 0)  # the other worker looks every second
+    wait_until(lambda: measured(duo)["queue_depth"] == 0)  # the other worker updates it every second
 
 
 def replace_a_worker(service: Service, folder: Path) -> None:
-    """Kill a worker, and wait until another has taken its place and the dead one's gauges are gone."""
+    """Kill a worker, and wait until it is replaced and its gauges are removed."""
     killed = workers(service)[0]
     killed.kill()
     wait_until(lambda: len(workers(service)) == 2 and killed not in workers(service))
     wait_until(lambda: pids(folder, "gauge") == {worker.pid for worker in workers(service)})
 
 
-def test_a_workers_death_takes_no_counts_and_leaves_no_gauges(duo: Service, folder: Path) -> None:
+def test_a_dead_workers_counts_are_kept_and_its_gauges_removed(duo: Service, folder: Path) -> None:
     post_photos(duo, folder)
     for _ in range(3):
         replace_a_worker(duo, folder)
     assert measured(duo)[PHOTOS] == 12
-    assert len(pids(folder, "counter")) == 2 + 3  # of the dead, too
+    assert len(pids(folder, "counter")) == 2 + 3  # including the dead ones
     wait_until(lambda: 130 << 20 < measured(duo)["engine_memory_bytes"] < 400 << 20)  # of two engines, not of five
     assert measured(duo)["ratelimit_storage_up"] == 1
 
@@ -130,7 +130,7 @@ def test_two_services_on_one_machine_do_not_mix(start: Start) -> None:
     assert PHOTOS not in measured(second)
 
 
-def test_no_address_but_those_allowed(start: Start) -> None:
+def test_only_allowed_addresses_read_metrics(start: Start) -> None:
     service = start(ENGINE_PROCESSES=1, METRICS_ALLOWED_IPS="10.0.0.0/8")
     answer = service.request("/metrics")
     assert (answer.status, answer.json["code"]) == (403, "FORBIDDEN")

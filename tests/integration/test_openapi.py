@@ -1,4 +1,4 @@
-"""A real service does what /openapi.json says, whatever schemathesis asks it for."""
+"""A real service conforms to /openapi.json for all requests of schemathesis."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.integration.conftest import ROOT, Service
 pytestmark = pytest.mark.integration
 
 EXAMPLES, SEED = 15, 7
-# Not whether valid requests are accepted and invalid ones refused: a schema can't say what is in an image, and the
-# service takes more than the schema says (names it does not know, a bool as yes or 1, a query that the body overrides).
+# Without checks of accepted and refused requests: a schema can't describe the content of an image, and the
+# service accepts more than the schema (unknown names, a bool as yes or 1, a query that the body overrides).
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -29,23 +29,23 @@ CHECKS = (
 )
 
 
-# It is answered with 501, as described, which schemathesis takes for an error of the server.
+# Answered with 501, as described, which schemathesis treats as a server error.
 UNDONE = "/v1.0/improve"
 
 
-def test_every_answer_is_one_that_is_described(start: Callable[..., Service], tmp_path: Path) -> None:
+def test_every_answer_is_described(start: Callable[..., Service], tmp_path: Path) -> None:
     service = start(ENGINE_PROCESSES=1, ENGINE_MAX_TASKS=100_000, OUTPUT_DIR=tmp_path / "kept", UPLOAD_DIR=tmp_path)
     engines = service.engines()
     described = service.request("/openapi.json").json["paths"]
     command = [str(Path(sys.executable).with_name("st")), "run", f"http://127.0.0.1:{service.port}/openapi.json"]
     command += ["--checks", ",".join(CHECKS), "--max-examples", str(EXAMPLES), "--seed", str(SEED), "--no-color"]
-    # One: in CPython 3.11 `ast.parse` in two threads fails now and then (SystemError: recursion depth mismatch).
+    # One worker: in CPython 3.11 `ast.parse` in two threads fails occasionally (SystemError: recursion depth mismatch).
     command += ["--workers", "1"]
     command += ["--exclude-path", UNDONE]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.integration.api_inputs"}
     run = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=400)
     assert run.returncode == 0, run.stdout[-20_000:] + run.stderr
-    tested = sum(map(len, described.values())) - 2  # nor does it ask for the description itself
+    tested = sum(map(len, described.values())) - 2  # nor does it request the description itself
     assert re.search(rf"Tested: +{tested}\b", run.stdout), run.stdout[-2000:]
     assert "unexpected error" not in service.log.read_text()
     assert service.engines() == engines, "an engine was lost"

@@ -1,8 +1,8 @@
-"""What tries to knock a real service over: memory, hangs, crashes, slow and many clients, restarts.
+"""Resilience of a real service: memory, hangs, crashes, slow and many clients, restarts.
 
-After each the service is well and nothing is left behind.
+After each test the service is healthy and has left no files.
 
-Faults are asked for by request ids like `fault-hang` (app/engine/faults.py), which work only with ENGINE_FAULTS=1.
+Request ids cause faults, such as `fault-hang` (app/engine/faults.py), only with ENGINE_FAULTS=1.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ Start = Callable[..., Service]
 
 @pytest.fixture(scope="module")
 def service(start: Start) -> Service:
-    """One engine with faults, room for one request that waits, and a short deadline."""
+    """One engine with faults, a queue of one waiting request, and a short deadline."""
     return start(ENGINE_PROCESSES=1, QUEUE_SIZE=1, REQUEST_TIMEOUT=3, ENGINE_FAULTS=1, ENGINE_MEMORY_MB=300)
 
 
 @pytest.fixture(autouse=True)
 def well_afterwards(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Check after each test that the service is healthy, works on the next photo, and has left nothing behind."""
+    """Check after each test that the service is healthy, processes the next photo, and left no files."""
     before = temporary_files()
     yield
     if "service" in request.fixturenames:
@@ -57,7 +57,7 @@ def ours(path: Path) -> bool:
 
 
 def in_use(path: Path) -> bool:
-    """Tell whether this is the folder in which a running server counts; its own end removes it."""
+    """Return whether this is the metrics folder of a running server, which removes it at its end."""
     try:
         with (path / "owner").open() as owner:
             fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -73,7 +73,7 @@ def fault(service: Service, name: str, image: bytes, query: str = "") -> Answer:
 
 
 def distinct_photo(seed: int) -> bytes:
-    """Return a photo that no other test sends: images are remembered by their hash."""
+    """Return a photo unique to a test, because the quarantine stores hashes."""
     return encoded(photo("coffee").rotate(seed % 7, fillcolor=(seed % 256, 0, 0)), "JPEG", quality=70 + seed % 20)
 
 
@@ -93,14 +93,14 @@ def test_a_fault_is_one_failed_request(name: str, status: int, code: str, servic
     assert (answer.status, answer.json["code"]) == (status, code)
 
 
-def test_out_of_memory_has_the_body_of_the_contract(service: Service) -> None:
+def test_out_of_memory_has_the_documented_body(service: Service) -> None:
     body = fault(service, "allocate", distinct_photo(3)).json
     assert body["message"] == "Image too large to process. Please use a smaller image."
     assert (body["error"], body["statusCode"]) == ("Image too large", 413)
 
 
 @pytest.mark.parametrize(("seed", "name"), [(40, "segv"), (41, "abort"), (42, "hang")])
-def test_an_image_that_brings_engines_down_twice_is_refused(seed: int, name: str, service: Service) -> None:
+def test_an_image_that_crashes_engines_twice_is_refused(seed: int, name: str, service: Service) -> None:
     image = distinct_photo(seed)
     for _ in range(2):
         assert fault(service, name, image).status in {413, 500, 504}
@@ -109,12 +109,12 @@ def test_an_image_that_brings_engines_down_twice_is_refused(seed: int, name: str
     assert (answer.status, answer.json["code"]) == (422, "IMAGE_REFUSED")
 
 
-def test_a_kill_from_outside_is_not_held_against_an_image(service: Service) -> None:
+def test_a_kill_from_outside_does_not_count_against_an_image(service: Service) -> None:
     image = distinct_photo(50)
     for _ in range(2):
         post = Post(service, URL, image, {"X-Request-ID": "fault-nap"})
         (engine,) = service.engines()
-        time.sleep(0.7)  # it naps for two seconds
+        time.sleep(0.7)  # it sleeps for two seconds
         engine.kill()
         assert post.result().json["code"] == "ENGINE_CRASHED"
         wait_until(service.healthy)
@@ -122,7 +122,7 @@ def test_a_kill_from_outside_is_not_held_against_an_image(service: Service) -> N
 
 
 @pytest.mark.parametrize("name", ["allocate", "segv", "hang"])
-def test_on_error_original_gives_back_the_bytes_that_were_sent(name: str, service: Service) -> None:
+def test_on_error_original_returns_the_sent_bytes(name: str, service: Service) -> None:
     exif = Image.Exif()
     exif[0x010F] = "secret camera"
     image = encoded(photo("coffee"), "JPEG", quality=60 + len(name), exif=exif)
@@ -146,7 +146,7 @@ def test_bad_input_never_falls_back(service: Service) -> None:
     assert service.request(f"{URL}?on_error=original", jpeg()[:2000]).status == 422
 
 
-def test_what_would_not_fit_is_refused_before_it_is_decoded(service: Service) -> None:
+def test_a_photo_that_exceeds_the_cap_is_refused_before_decoding(service: Service) -> None:
     large = encoded(Image.new("RGB", (4900, 4900), "red"), "WEBP", method=0)
     (engine,) = service.engines()
     answer = service.request(URL, large)
@@ -164,19 +164,19 @@ def test_an_engine_that_keeps_too_much_memory_is_replaced_between_requests(start
     assert "engine.recycled reason=memory" in log and "memory.warning stage=decode" in log
 
 
-def test_an_engine_that_has_worked_enough_is_replaced_and_no_request_notices(start: Start) -> None:
+def test_an_engine_at_its_task_limit_is_replaced_without_failed_requests(start: Start) -> None:
     service = start(ENGINE_PROCESSES=1, ENGINE_MAX_TASKS=3)
     assert [service.request(URL, jpeg("coffee")).status for _ in range(8)] == [200] * 8
     wait_until(lambda: service.log.read_text().count("engine.recycled reason=tasks") == 2)
 
 
-def test_engines_not_the_web_process_go_first_when_memory_runs_out(service: Service) -> None:
+def test_engines_are_killed_before_the_web_process_when_memory_runs_out(service: Service) -> None:
     scores = {process.pid: int(Path(f"/proc/{process.pid}/oom_score_adj").read_text()) for process in service.tree()}
     (engine,) = service.engines()
     assert scores.pop(engine.pid) > max(scores.values())
 
 
-def test_a_full_queue_says_when_to_come_back_and_keeps_its_word(service: Service) -> None:
+def test_a_full_queue_answers_with_retry_after_and_reserves_a_place(service: Service) -> None:
     (engine,) = service.engines()
     engine.suspend()
     before = service.received()
@@ -205,7 +205,7 @@ def test_health_answers_at_once_while_everything_is_full(start: Start) -> None:
 
 
 def slow_upload(service: Service, body: bytes, chunk: int, pause: float, announced: int | None = None) -> Answer:
-    """Send a body bit by bit over a bare socket, to its end, and only then read the answer."""
+    """Send a body in chunks over a socket, and read the answer only after its end."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
         length = announced or len(body)
         head = f"POST {URL} HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n"
@@ -256,7 +256,7 @@ def test_a_client_at_one_megabyte_a_second_reads_its_429(start: Start) -> None:
     assert post.result().status == 200
 
 
-def test_a_client_that_hangs_up_frees_its_place(service: Service) -> None:
+def test_a_client_that_disconnects_frees_its_place(service: Service) -> None:
     (engine,) = service.engines()
     engine.suspend()
     before = service.received()
@@ -272,7 +272,7 @@ def test_a_client_that_hangs_up_frees_its_place(service: Service) -> None:
     assert running.result().status == 200
 
 
-def test_a_client_that_hangs_up_in_mid_body_frees_its_place(service: Service) -> None:
+def test_a_client_that_disconnects_during_its_body_frees_its_place(service: Service) -> None:
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", service.port)) as connection:
             connection.sendall(f"POST {URL} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nabc".encode())
@@ -297,7 +297,7 @@ def test_termination_refuses_new_work_and_finishes_what_runs(start: Start) -> No
     assert gone(tree, seconds=2)
 
 
-def test_termination_does_not_wait_for_ever(start: Start) -> None:
+def test_termination_is_bounded_in_time(start: Start) -> None:
     service = start(ENGINE_PROCESSES=1, ENGINE_FAULTS=1, SHUTDOWN_GRACE=1, REQUEST_TIMEOUT=60)
     Post(service, URL, jpeg("coffee"), {"X-Request-ID": "fault-hang"})
     wait_until(service.received)
@@ -326,7 +326,7 @@ def test_two_hundred_avatars_in_a_row_cost_no_engine(service: Service) -> None:
     assert {engine.pid for engine in service.engines()} == engines
 
 
-def test_photos_of_25_megapixels_side_by_side_cost_no_engine(start: Start) -> None:
+def test_parallel_photos_of_25_megapixels_cost_no_engine(start: Start) -> None:
     service = start(ENGINE_PROCESSES=2)
     engines = {engine.pid for engine in service.engines()}
     large = encoded(photo("coffee").resize((6000, 4000)), "JPEG", quality=80)
@@ -336,7 +336,7 @@ def test_photos_of_25_megapixels_side_by_side_cost_no_engine(start: Start) -> No
 
 
 def test_a_full_disk_costs_no_photo(start: Start) -> None:
-    # Uploads stay in memory, so only a result that is to be kept meets the disk.
+    # Uploads stay in memory, so only saved results use the disk.
     service = start(ENGINE_PROCESSES=1, TMPDIR="/dev/full", OUTPUT_DIR="/dev/full/outputs")
     head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n'
     body = head + jpeg() + bytes(5_000_000) + b"\r\n--b--\r\n"

@@ -1,4 +1,4 @@
-"""The whole service: a real gunicorn, real engines, real photos, and what happens when a part of it is killed."""
+"""The whole service: a real gunicorn, real engines, real photos, and kills of its processes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Start = Callable[..., Service]
 
 @pytest.fixture(scope="module")
 def service(start: Start) -> Service:
-    """One engine, shared by the tests that leave it healthy."""
+    """One engine, shared by tests that leave it healthy."""
     return start(ENGINE_PROCESSES=1, REQUEST_TIMEOUT=20)
 
 
 @pytest.fixture(autouse=True)
 def healthy_afterwards(request: pytest.FixtureRequest) -> object:
-    """Check after each test that the shared service is well and works on the next photo."""
+    """Check after each test that the shared service is healthy and processes the next photo."""
     yield
     if "service" in request.fixturenames:
         service = request.getfixturevalue("service")
@@ -39,7 +39,7 @@ def healthy_afterwards(request: pytest.FixtureRequest) -> object:
 
 
 def slow_photo() -> bytes:
-    """Return a photo that keeps an engine at work for seconds: a grainy subject, to be packed as tightly as PNG can."""
+    """Return a photo that takes an engine seconds: a noisy subject, for PNG with maximum compression."""
     large = np.asarray(photo("cat").resize((2048, 1362)), np.int16)
     grain = np.random.default_rng(1).integers(-20, 20, large.shape, np.int16)
     return encoded(Image.fromarray((large + grain).clip(0, 255).astype(np.uint8)), "JPEG", quality=80)
@@ -49,7 +49,7 @@ SLOW = f"{URL}?preset=archival&background=white"
 
 
 def engine_at_work(service: Service) -> psutil.Process:
-    """Wait until the only engine has computed for a while, and return it."""
+    """Wait until the only engine is busy, and return it."""
     (engine,) = service.engines()
     before = engine.cpu_times().user
     wait_until(lambda: engine.cpu_times().user > before + 0.3)
@@ -63,7 +63,7 @@ def test_a_photo_in_its_subject_out(service: Service) -> None:
     assert image.getchannel("A").getextrema() == (0, 255)
 
 
-def test_a_large_photo_comes_back_at_the_working_size(service: Service) -> None:
+def test_a_large_photo_is_answered_at_the_working_size(service: Service) -> None:
     large = encoded(photo("coffee").resize((6000, 4000)), "JPEG", quality=80)
     assert opened(service.request(URL, large).body).size == (2048, 1365)
 
@@ -87,7 +87,7 @@ def test_many_photos_on_one_connection(service: Service) -> None:
 
 
 @pytest.mark.parametrize("kind", ["announced", "chunked"])
-def test_a_body_over_the_limit_is_an_error_in_our_shape(kind: str, start: Start) -> None:
+def test_a_body_over_the_limit_is_a_json_error(kind: str, start: Start) -> None:
     small = start(MAX_CONTENT_LENGTH=20_000, ENGINE_PROCESSES=1)
     connection = http.client.HTTPConnection("127.0.0.1", small.port, timeout=60)
     body = jpeg()[:25_000]
@@ -97,14 +97,14 @@ def test_a_body_over_the_limit_is_an_error_in_our_shape(kind: str, start: Start)
     connection.close()
 
 
-def test_an_engine_killed_at_work_is_one_clear_error(service: Service) -> None:
+def test_a_busy_engine_that_is_killed_is_one_clear_error(service: Service) -> None:
     post = Post(service, SLOW, slow_photo())
     engine_at_work(service).kill()
     answer = post.result()
     assert (answer.status, answer.json["code"]) == (500, "ENGINE_CRASHED")
 
 
-def test_an_engine_killed_while_idle_is_not_noticed(service: Service) -> None:
+def test_an_idle_engine_that_is_killed_affects_no_request(service: Service) -> None:
     for _ in range(3):
         (engine,) = service.engines()
         engine.kill()
@@ -137,7 +137,7 @@ def test_a_full_queue_refuses_at_once_and_health_still_answers(start: Start) -> 
 
 
 @pytest.mark.parametrize("at_work", [False, True], ids=["idle", "at work"])
-def test_a_killed_web_worker_leaves_no_engine_and_comes_back(at_work: bool, service: Service) -> None:
+def test_a_killed_web_worker_leaves_no_engine_and_is_replaced(at_work: bool, service: Service) -> None:
     engines = service.engines()
     worker = service.worker()
     if at_work:
@@ -167,7 +167,7 @@ def test_termination_ends_every_process(start: Start) -> None:
     assert gone(tree, seconds=2)
 
 
-def test_what_runs_at_termination_is_finished(start: Start) -> None:
+def test_running_photos_are_finished_at_termination(start: Start) -> None:
     service = start(ENGINE_PROCESSES=1)
     post = Post(service, SLOW, slow_photo())
     engine_at_work(service)
@@ -198,7 +198,7 @@ def test_bad_settings_stop_the_start_with_one_message(tmp_path: Path) -> None:
 def test_a_model_without_weights_is_503_with_the_command(tmp_path: Path) -> None:
     port = free_port()
     environment = {"HOST": "127.0.0.1", "PORT": str(port), "MODEL_NAME": "u2netp", "REMBG_HOME": str(tmp_path)}
-    # No download may leave this machine: the proxy is a port on which nothing listens.
+    # No download: the proxy is a port without a listener.
     environment |= dict.fromkeys(("HTTPS_PROXY", "https_proxy"), f"http://127.0.0.1:{free_port()}")
     service = Service(port, tmp_path / "log", gunicorn(environment, tmp_path / "log"))
     try:

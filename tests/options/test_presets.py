@@ -1,4 +1,4 @@
-"""Presets: what API.md promises, and a file of one's own under the same rules."""
+"""Presets: built-in ones as documented, and files of presets with the same rules."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_explicit_parameters_win() -> None:
     assert apply_preset({"preset": "mobile", "quality": "33"}, BUILT_IN)["quality"] == "33"
 
 
-def test_an_unknown_preset_names_the_known_ones() -> None:
+def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InvalidParameter, match="mobile, desktop"):
         apply_preset({"preset": "huge"}, BUILT_IN)
 
@@ -56,7 +56,7 @@ def test_a_file_adds_and_replaces_presets(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "reason"),
     [
         ("{", "PRESETS_FILE"),
         ("[]", "one JSON object"),
@@ -66,10 +66,10 @@ def test_a_file_adds_and_replaces_presets(tmp_path: Path) -> None:
         ('{"shop": {"format": "bmp"}}', "PNG, JPEG"),
     ],
 )
-def test_a_bad_file_stops_the_start_with_a_reason(content: str, complaint: str, tmp_path: Path) -> None:
+def test_an_invalid_file_stops_the_start_with_a_reason(content: str, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "presets.json"
     path.write_text(content)
-    with pytest.raises(SettingsError, match=complaint):
+    with pytest.raises(SettingsError, match=reason):
         load_presets(path)
 
 

@@ -1,4 +1,4 @@
-"""Text to values: good, edge and bad."""
+"""Parsing of text to values: valid, boundary and invalid texts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_boolean(text: str, value: bool) -> None:
 
 
 @pytest.mark.parametrize("text", ["2", "maybe", "truefalse", "-", "t"])
-def test_bad_boolean(text: str) -> None:
+def test_invalid_boolean(text: str) -> None:
     with pytest.raises(ValueError, match="true or false"):
         values.boolean(text)
 
@@ -42,7 +42,7 @@ def test_whole_number(text: str, value: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["9", "101", "-10", "+20", "1e2", "50.0", "85%", "١٢", "9" * 5000, "0x20"])
-def test_bad_whole_number(text: str) -> None:
+def test_invalid_whole_number(text: str) -> None:
     with pytest.raises(ValueError, match="from 10 to 100"):
         values.whole_number(10, 100)(text)
 
@@ -53,7 +53,7 @@ def test_choice_in_any_case_and_spelling(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["bmp", "png\n.", "p ng"])
-def test_bad_choice(text: str) -> None:
+def test_invalid_choice(text: str) -> None:
     with pytest.raises(ValueError, match="PNG, JPEG"):
         values.choice("PNG", "JPEG")(text)
 
@@ -75,7 +75,7 @@ def test_colour(text: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["#ff", "#fffff", "#ggg", "nocolour", "rgb(1,2,3)", "##fff", "#fff\nx"])
-def test_bad_colour(text: str) -> None:
+def test_invalid_colour(text: str) -> None:
     with pytest.raises(ValueError, match="CSS colour name"):
         values.colour(text)
 
@@ -97,6 +97,6 @@ def test_margins(text: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("text", [" ", "1px 2px 3px", "51%", "501px", "-1px", "10em", "px", "1 2 3 4 5", "1e1px"])
-def test_bad_margins(text: str) -> None:
+def test_invalid_margins(text: str) -> None:
     with pytest.raises(ValueError, match="10%"):
         values.margins(text)

@@ -1,4 +1,4 @@
-"""A leaner graph answers as the one that it was made of, and the embedded model is such a one."""
+"""An optimized graph has the same output, and the embedded model is optimized."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RANDOM = np.random.default_rng(0)
 
 
 def write_graph(path: Path) -> None:
-    """Write a network with the head and the tail of the embedded model's, and little between."""
+    """Write a network with the first and last layers of the embedded model, and few between."""
     constants = {
         "scale": RANDOM.uniform(0.4, 0.5, (1, 3, 1, 1)),
         "shift": RANDOM.uniform(-0.2, 0.2, (1, 3, 1, 1)),
@@ -53,7 +53,7 @@ def answer(path: Path, image: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(session.run(None, {"input": image})[0], np.float32)
 
 
-def test_it_answers_the_same(tmp_path: Path) -> None:
+def test_the_output_stays_the_same(tmp_path: Path) -> None:
     before, after = tmp_path / "before.onnx", tmp_path / "after.onnx"
     write_graph(before)
     main(str(before), str(after))
@@ -65,7 +65,7 @@ def test_it_answers_the_same(tmp_path: Path) -> None:
     assert operators == ["Add", "Conv", "Relu", "Conv", "Reshape", "Resize", "Sigmoid"]
 
 
-def test_another_network_is_refused(tmp_path: Path) -> None:
+def test_a_graph_of_another_shape_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "graph.onnx"
     write_graph(path)
     main(str(path), str(path))
@@ -73,7 +73,7 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
         main(str(path), str(path))
 
 
-def test_the_embedded_model_is_lean() -> None:
+def test_the_embedded_model_is_optimized() -> None:
     path = find(REGISTRY["lite"])
     assert path is not None
     operators = [node.op_type for node in onnx.load(path).graph.node]

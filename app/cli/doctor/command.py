@@ -1,4 +1,4 @@
-"""The command `doctor`: print each finding as a line, then a summary."""
+"""Command `doctor`: print one line per finding and a summary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["doctor", "line", "summary"]
 @click.command()
 @click.pass_context
 def doctor(context: click.Context) -> None:
-    """Check this installation and say what to do; exit status 1 when something does not work."""
+    """Check this installation and give advice; exit status 1 if a check fails."""
     findings = []
     for finding in examine():
         click.echo(line(finding))
@@ -33,10 +33,10 @@ def line(finding: Finding) -> str:
 
 def summary(findings: Sequence[Finding]) -> str:
     """Return the last line of the report."""
-    bad = sum(finding.level is Level.FAIL for finding in findings)
-    doubtful = sum(finding.level is Level.WARN for finding in findings)
-    if bad:
-        return f"{bad} of {len(findings)} checks failed: the service does not work like this."
-    if doubtful:
-        return f"The service works; {doubtful} of {len(findings)} checks have a warning."
-    return f"All {len(findings)} checks are fine."
+    failures = sum(finding.level is Level.FAIL for finding in findings)
+    warnings = sum(finding.level is Level.WARN for finding in findings)
+    if failures:
+        return f"{failures} of {len(findings)} checks failed: the service does not work."
+    if warnings:
+        return f"The service works; {warnings} of {len(findings)} checks have a warning."
+    return f"All {len(findings)} checks passed."

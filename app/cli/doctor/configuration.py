@@ -1,4 +1,4 @@
-"""Checks of the settings: are they valid, do they fit this machine, and are the models here."""
+"""Checks of the settings: validity, cores and memory, weights of the models."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from app.engine.models import REGISTRY
 from app.settings import Settings, SettingsError
 
 __all__ = [
-    "bad_settings",
     "check_capacity",
     "check_default_model",
     "check_memory",
     "check_other_models",
     "check_settings",
+    "invalid_settings",
 ]
 
 
-def bad_settings(error: SettingsError) -> Finding:
-    """Put a settings error into one line."""
-    advice = "Correct it in the environment or in .env (docs/settings.md); then run this again for the other checks."
+def invalid_settings(error: SettingsError) -> Finding:
+    """Return a settings error as one finding."""
+    advice = "Correct it in the environment or in .env (docs/settings.md); then repeat for the other checks."
     return Finding(Level.FAIL, "settings", "; ".join(map(str, error.problems)), advice)
 
 
 def check_settings(env_file: str) -> Finding:
-    """Look for names in .env that are no settings: typing errors have no effect otherwise, and no message."""
+    """Find unknown names in .env, such as typing errors, which the service ignores without a message."""
     names = dotenv_values(env_file, encoding="utf-8") if Path(env_file).is_file() else {}
     unknown = [name for name in names if name.lower() not in Settings.model_fields]
     if unknown:
         return Finding(
             Level.WARN,
             "settings",
-            f"{env_file} has names that are no settings: {', '.join(unknown)}",
-            "They have no effect. docs/settings.md has every name.",
+            f"{env_file} has unknown settings: {', '.join(unknown)}",
+            "They have no effect. All settings are in docs/settings.md.",
         )
     return Finding(Level.OK, "settings", f"valid; {len(names)} in {env_file}" if names else "valid")
 
 
 def check_capacity(settings: Settings, capacity: Capacity) -> Finding:
-    """Show cores, memory and what follows from them."""
+    """Report cores, memory and the resulting engines."""
     cores = cpu_quota()
     profile = "low" if settings.low_memory else "standard"
     found = (
@@ -53,7 +53,7 @@ def check_capacity(settings: Settings, capacity: Capacity) -> Finding:
         f"at most {capacity.config.memory_mb} MB each; memory profile {profile}"
     )
     if settings.web_concurrency * capacity.engines * capacity.config.threads > cores:
-        advice = "More threads than cores make every photo slower: lower ENGINE_PROCESSES, ENGINE_THREADS or "
+        advice = "More threads than cores slow down every photo: lower ENGINE_PROCESSES, ENGINE_THREADS or "
         return Finding(Level.WARN, "capacity", found, advice + "WEB_CONCURRENCY, or leave them empty.")
     return Finding(Level.OK, "capacity", found)
 
@@ -63,47 +63,49 @@ def _count(number: int, noun: str) -> str:
 
 
 def check_memory(settings: Settings, capacity: Capacity) -> Finding:
-    """Add up all that may be in memory at once, and compare it with the limit."""
+    """Compare the maximum memory of all processes with the limit."""
     limit = memory_limit() // MEGABYTE
     model_mb = max(REGISTRY[name].memory_mb for name in settings.allowed_models)
-    least = settings.web_concurrency * (WEB_MB + capacity.engines * model_mb)
-    most = max_memory_mb(settings, capacity)
-    if least > limit:
+    idle = settings.web_concurrency * (WEB_MB + capacity.engines * model_mb)
+    maximum = max_memory_mb(settings, capacity)
+    if idle > limit:
         advice = "Choose a smaller model (MODEL_NAME, MODELS_ALLOWED) or fewer engines (ENGINE_PROCESSES)."
-        return Finding(Level.FAIL, "memory", f"idle engines alone take {least} MB of {limit} MB", advice)
-    if most > limit:
+        return Finding(Level.FAIL, "memory", f"idle engines alone use {idle} MB of {limit} MB", advice)
+    if maximum > limit:
         cache = "CACHE_MAX_MB, " if settings.cache_in_memory else ""
         advice = f"Lower {cache}ENGINE_PROCESSES, ENGINE_MEMORY_MB, MAX_CONCURRENT_UPLOADS or MAX_CONTENT_LENGTH."
-        return Finding(Level.WARN, "memory", f"{_takers(settings)} may take {most} MB of {limit} MB", advice)
+        return Finding(Level.WARN, "memory", f"{_memory_users(settings)} may use {maximum} MB of {limit} MB", advice)
     if (cap_mb := capacity.config.memory_mb) < model_mb + MIN_HEADROOM_MB:
         advice = f"Set ENGINE_MEMORY_MB to {model_mb + MIN_HEADROOM_MB} or more, or leave it empty."
-        found = f"a cap of {cap_mb} MB leaves an engine with a {model_mb} MB model no room for photos"
+        found = f"a cap of {cap_mb} MB leaves an engine with a {model_mb} MB model no memory for photos"
         return Finding(Level.WARN, "memory", found, advice)
     if (warn_mb := capacity.config.memory_warn_mb) <= model_mb:
         advice = f"Set MEMORY_WARN_MB to more than {model_mb}, or leave it empty."
-        found = f"the mark of {warn_mb} MB replaces an engine with a {model_mb} MB model all the time"
+        found = f"MEMORY_WARN_MB of {warn_mb} MB replaces an engine with a {model_mb} MB model after every photo"
         return Finding(Level.WARN, "memory", found, advice)
-    return Finding(Level.OK, "memory", f"{_takers(settings)} take at most {most} MB of {limit} MB")
+    return Finding(Level.OK, "memory", f"{_memory_users(settings)} use at most {maximum} MB of {limit} MB")
 
 
-def _takers(settings: Settings) -> str:
-    return "engines, uploads and kept results" if settings.cache_in_memory else "engines and uploads"
+def _memory_users(settings: Settings) -> str:
+    return "engines, uploads and cached results" if settings.cache_in_memory else "engines and uploads"
 
 
 def check_default_model(settings: Settings) -> Finding:
-    """Look for the default model's weights."""
+    """Find the weights of the default model."""
     model = REGISTRY[settings.model_name]
     if weights.find(model, settings.rembg_home) is None:
-        advice = "reinstall the service" if model.embedded else f"python -m app models pull {model.name}"
-        return Finding(Level.FAIL, "model", f"the weights of {model.name} are not here", advice)
+        advice = "Reinstall the service." if model.embedded else f"python -m app models pull {model.name}"
+        return Finding(Level.FAIL, "model", f"the weights of {model.name} are not installed", advice)
     return Finding(Level.OK, "model", f"{model.name}, licence: {model.licence}")
 
 
 def check_other_models(settings: Settings) -> Finding:
-    """Look for the weights of the other models that a request may name."""
+    """Find the weights of the other models that requests may use."""
     others = settings.allowed_models[1:]
     missing = [name for name in others if weights.find(REGISTRY[name], settings.rembg_home) is None]
     if missing:
         commands = "; ".join(f"python -m app models pull {name}" for name in missing)
-        return Finding(Level.WARN, "models", f"allowed, but not here: {', '.join(missing)}", commands)
-    return Finding(Level.OK, "models", f"also here: {', '.join(others)}" if others else "no others are allowed")
+        return Finding(Level.WARN, "models", f"allowed, but not installed: {', '.join(missing)}", commands)
+    return Finding(
+        Level.OK, "models", f"also installed: {', '.join(others)}" if others else "no other model is allowed"
+    )

@@ -17,14 +17,14 @@ ROOT = Path(__file__).parents[3]
 
 
 def examine(env_file: str = ".env") -> Iterator[Finding]:
-    """Yield the findings one by one; after a bad setting, only those that need no settings."""
+    """Yield the findings; with invalid settings, only those that need no settings."""
     yield installation.check_python()
     yield installation.check_packages(ROOT / "requirements.txt")
     try:
         settings = load_settings(env_file)
         load_presets(settings.presets_file)
     except SettingsError as error:
-        yield configuration.bad_settings(error)
+        yield configuration.invalid_settings(error)
         yield installation.check_decoders()
         yield installation.check_protections()
         return

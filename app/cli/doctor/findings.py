@@ -1,4 +1,4 @@
-"""What a check returns."""
+"""Result of a check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Finding", "Level"]
 
 
 class Level(StrEnum):
-    """How bad it is: the service works, works less well than it could, does not work."""
+    """Severity: the service works, works with restrictions, does not work."""
 
     OK = "ok"
     WARN = "warn"
@@ -18,7 +18,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Result of one check, and what to do about it."""
+    """Result of one check, and advice."""
 
     level: Level
     name: str

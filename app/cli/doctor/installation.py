@@ -1,4 +1,4 @@
-"""Checks of the installation: Python, packages, decoders, and what the system offers."""
+"""Checks of the installation: Python, packages, decoders, and features of the operating system."""
 
 from __future__ import annotations
 
@@ -20,33 +20,35 @@ from app.settings import Settings
 
 __all__ = ["check_decoders", "check_packages", "check_protections", "check_python", "check_rembg"]
 
-# A line of requirements without a marker, which would say that only some Pythons need it.
+# A requirement without an environment marker: every Python needs it.
 PINNED_EVERYWHERE = r"^([\w.-]+)==([^\s#;]+)[ \t]*(?:#.*)?$"
 PROC = Path("/proc/self")
 
 
 def check_python() -> Finding:
-    """Show the version of Python; an older one than 3.11 cannot import this module."""
+    """Report the version of Python; versions before 3.11 cannot import this module."""
     return Finding(Level.OK, "python", platform.python_version())
 
 
 def check_packages(requirements: Path, name: str = "packages") -> Finding:
-    """Compare what is installed with what a file of requirements pins."""
+    """Compare installed packages with the pinned versions in a requirements file."""
     install = f"pip install -r {requirements.name}"
     try:
         pinned = dict(re.findall(PINNED_EVERYWHERE, requirements.read_text(encoding="utf-8"), re.MULTILINE))
     except OSError:
-        return Finding(Level.WARN, name, f"{requirements.name} is not here, so versions were not compared")
-    here = {package: _installed_version(package) for package in pinned}
-    missing = [package for package, version in here.items() if version is None]
+        return Finding(Level.WARN, name, f"{requirements.name} is missing: versions were not compared")
+    installed = {package: _installed_version(package) for package in pinned}
+    missing = [package for package, version in installed.items() if version is None]
     if missing:
         return Finding(Level.FAIL, name, f"missing: {', '.join(missing)}", install)
     other = [
-        f"{package} {here[package]}, not {version}" for package, version in pinned.items() if here[package] != version
+        f"{package} {installed[package]}, not {version}"
+        for package, version in pinned.items()
+        if installed[package] != version
     ]
     if other:
-        return Finding(Level.WARN, name, f"other versions than tested: {'; '.join(other)}", install)
-    return Finding(Level.OK, name, f"{len(pinned)} of {requirements.name}, as pinned")
+        return Finding(Level.WARN, name, f"untested versions: {'; '.join(other)}", install)
+    return Finding(Level.OK, name, f"as pinned in {requirements.name} ({len(pinned)})")
 
 
 def _installed_version(package: str) -> str | None:
@@ -57,7 +59,7 @@ def _installed_version(package: str) -> str | None:
 
 
 def check_rembg(settings: Settings, requirements: Path) -> Finding:
-    """Look for rembg, which only its own models need."""
+    """Check rembg, which only rembg's models need."""
     finding = check_packages(requirements, "rembg")
     if finding.level is not Level.FAIL:
         return finding
@@ -71,49 +73,49 @@ def check_rembg(settings: Settings, requirements: Path) -> Finding:
 
 
 def check_decoders() -> Finding:
-    """Look for the optional decoder."""
+    """Check the optional decoder."""
     if importlib.util.find_spec("pillow_heif") is None:
-        return Finding(Level.OK, "decoders", "HEIC is answered with 415", "To read it: pip install pillow-heif")
-    return Finding(Level.OK, "decoders", "HEIC is read, too")
+        return Finding(Level.OK, "decoders", "HEIC is not supported (415)", "To support it: pip install pillow-heif")
+    return Finding(Level.OK, "decoders", "HEIC is supported")
 
 
 def check_protections() -> Finding:
-    """Look for what the system offers to keep engines in their place."""
-    missing = [text for text, here in PROTECTIONS.items() if not here()]
+    """Check the operating system's features that isolate engines."""
+    missing = [text for text, is_available in PROTECTIONS.items() if not is_available()]
     if os.environ.get("ENGINE_FAULTS") == "1":
-        advice = "Unset ENGINE_FAULTS: with it any client can bring engines down. It is for tests."
+        advice = "Unset ENGINE_FAULTS: it is for tests and lets any client crash engines."
         return Finding(Level.WARN, "protections", "ENGINE_FAULTS=1", advice)
     if missing:
-        advice = "Run the service on Linux with /proc, and set no hard limit of data (ulimit -H -d, LimitDATA)."
+        advice = "Run the service on Linux with /proc, without a hard data limit (ulimit -H -d, LimitDATA)."
         return Finding(Level.WARN, "protections", f"missing: {', '.join(missing)}", advice)
-    return Finding(Level.OK, "protections", "memory caps, engines first to go, engines end with their worker")
+    return Finding(Level.OK, "protections", "memory caps, OOM preference, engines end with their worker")
 
 
 def _can_cap_memory() -> bool:
-    """Tell whether an engine can limit its data: RLIMIT_DATA with a hard limit that is still open."""
+    """Return whether an engine can set RLIMIT_DATA: no hard limit, and VmData in /proc."""
     with contextlib.suppress(ImportError, OSError):
         import resource
 
-        says = "VmData:" in (PROC / "status").read_text(encoding="ascii")
-        return says and resource.getrlimit(resource.RLIMIT_DATA)[1] == resource.RLIM_INFINITY
+        has_vmdata = "VmData:" in (PROC / "status").read_text(encoding="ascii")
+        return has_vmdata and resource.getrlimit(resource.RLIMIT_DATA)[1] == resource.RLIM_INFINITY
     return False
 
 
-def _can_go_first() -> bool:
+def _can_set_oom_score() -> bool:
     return os.access(PROC / "oom_score_adj", os.W_OK)
 
 
-def _can_die_with_owner() -> bool:
+def _can_end_with_worker() -> bool:
     return sys.platform == "linux" and hasattr(ctypes.CDLL(None), "prctl")
 
 
-def _sees_hang_ups() -> bool:
+def _can_detect_hang_ups() -> bool:
     return hasattr(select, "POLLRDHUP")
 
 
 PROTECTIONS: dict[str, Callable[[], bool]] = {
-    "the memory cap of an engine (RLIMIT_DATA)": _can_cap_memory,
-    "engines first to go when memory runs out (oom_score_adj)": _can_go_first,
-    "engines that end with their worker (prctl)": _can_die_with_owner,
-    "noticing clients that hang up (POLLRDHUP)": _sees_hang_ups,
+    "memory cap of engines (RLIMIT_DATA)": _can_cap_memory,
+    "OOM preference for engines (oom_score_adj)": _can_set_oom_score,
+    "end of engines with their worker (prctl)": _can_end_with_worker,
+    "detection of clients that hang up (POLLRDHUP)": _can_detect_hang_ups,
 }

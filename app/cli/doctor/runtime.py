@@ -1,4 +1,4 @@
-"""Checks of what the service does at run time: keep results, listen, and work on a photo in an engine."""
+"""Checks at run time: output folder, port, and a photo through an engine."""
 
 from __future__ import annotations
 
@@ -30,15 +30,17 @@ HEALTH_SECONDS = 3.0
 
 
 def check_output(folder: Path) -> Finding:
-    """See whether results could be kept, which only save=true asks for."""
+    """Check that save=true can write results."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
-        return Finding(Level.WARN, "output", f"save=true can't write to {folder}", "Correct OUTPUT_DIR or its rights.")
+        return Finding(
+            Level.WARN, "output", f"save=true can't write to {folder}", "Correct OUTPUT_DIR or its permissions."
+        )
     return Finding(Level.OK, "output", f"{folder}, for save=true")
 
 
 def check_port(settings: Settings) -> Finding:
-    """Try to listen where the service would; when that is taken, see whether the service has taken it."""
+    """Try to listen on the service's port; if it is in use, check whether the service itself uses it."""
     address = f"{settings.host}:{settings.port}"
     try:
         family, kind, _, _, target = socket.getaddrinfo(
@@ -50,13 +52,13 @@ def check_port(settings: Settings) -> Finding:
             probe.listen()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return _who_answers(address, settings)
-        advice = "Set HOST to an address of this machine, and PORT to one that you may use (1024 and up)."
-        return Finding(Level.FAIL, "port", f"{address} can't be listened on: {error.strerror or error}", advice)
+            return _check_listener(address, settings)
+        advice = "Set HOST to an address of this machine, and PORT to an allowed port (1024 and up)."
+        return Finding(Level.FAIL, "port", f"cannot listen on {address}: {error.strerror or error}", advice)
     return Finding(Level.OK, "port", f"{address} is free")
 
 
-def _who_answers(address: str, settings: Settings) -> Finding:
+def _check_listener(address: str, settings: Settings) -> Finding:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host.strip("[]"), settings.host)  # noqa: S104
     connection = http.client.HTTPConnection(host, settings.port, timeout=HEALTH_SECONDS)
     try:
@@ -64,30 +66,30 @@ def _who_answers(address: str, settings: Settings) -> Finding:
         report = json.loads(connection.getresponse().read())
         status, name = str(report["status"]), str(report["name"])
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
-        return Finding(Level.FAIL, "port", f"{address} is taken by another program", "End it, or set PORT.")
+        return Finding(Level.FAIL, "port", f"{address} is in use by another program", "End it, or set PORT.")
     finally:
         connection.close()
     if status != "healthy":
-        return Finding(Level.WARN, "port", f"{name} answers on {address}: {status}", "Look at its /health and its log.")
+        return Finding(Level.WARN, "port", f"{name} answers on {address}: {status}", "See its /health and its log.")
     return Finding(Level.OK, "port", f"{name} answers on {address}: healthy")
 
 
 def check_engine(config: EngineConfig, seconds: float = START_SECONDS) -> Finding:
-    """Start an engine and have it work on a photo, as the service would."""
+    """Start an engine and process a photo with it."""
     try:
-        return Finding(Level.OK, "engine", _work_on_a_photo(config, seconds))
-    except OutOfMemory as error:  # whose own advice is for those who send photos
-        found = f"the smallest photo is too large for it: {error.details}"
+        return Finding(Level.OK, "engine", _process_photo(config, seconds))
+    except OutOfMemory as error:  # its own advice is for clients
+        found = f"not enough memory for a small photo: {error.details}"
         return Finding(Level.FAIL, "engine", found, "Raise ENGINE_MEMORY_MB, or leave it empty.")
     except ServiceError as error:
         return Finding(Level.FAIL, "engine", f"{error.code}: {error.message} {error.details}".strip(), error.advice)
     except (EngineDied, OSError, psutil.Error) as error:  # a TimeoutError is an OSError
-        advice = "What it wrote stands above. Reinstall the packages, or give it more memory (ENGINE_MEMORY_MB)."
-        return Finding(Level.FAIL, "engine", f"no photo came out: {error}", advice)
+        advice = "See its output above. Reinstall the packages, or raise ENGINE_MEMORY_MB."
+        return Finding(Level.FAIL, "engine", f"processing a photo failed: {error}", advice)
 
 
-def _work_on_a_photo(config: EngineConfig, seconds: float) -> str:
-    """Return how an engine did; raise ServiceError, EngineDied or OSError when it did not."""
+def _process_photo(config: EngineConfig, seconds: float) -> str:
+    """Return model, provider, times and memory; raise ServiceError, EngineDied or OSError."""
     started = time.monotonic()
     engine = EngineProcess(replace(config, log_level="WARNING"), on_exit=lambda: None)
     try:
@@ -106,7 +108,7 @@ def _work_on_a_photo(config: EngineConfig, seconds: float) -> str:
 
 
 def small_photo(side: int = 64) -> bytes:
-    """Return a PNG of a bright disc on a dark ground, made without Pillow."""
+    """Return a PNG of a bright disc on a dark background, made without Pillow."""
 
     def pixel(x: int, y: int) -> bytes:
         inside = (x - side / 2) ** 2 + (y - side / 2) ** 2 < (side / 3) ** 2

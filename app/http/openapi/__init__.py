@@ -1,1 +1,1 @@
-"""The API's description: an OpenAPI 3.1 document and a page for people, from the data that requests are read by."""
+"""Description of the API: an OpenAPI 3.1 document and an HTML page, from the tables that parse requests."""

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of this service, as it is configured."""
+"""OpenAPI 3.1 document of this service, by its configuration."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from app.settings import Settings
 
 __all__ = ["describe"]
 
-DESCRIPTION = """One photo goes in, its subject comes out.
+DESCRIPTION = """Removes the background of photos.
 
-A parameter may stand in the query string, in a form or in JSON; the body wins over the query. An empty text means that
-it is absent, choices may be written in any case, and a bool as true/false, 1/0, yes/no or on/off. A parameter that is
-sent twice is an error; names that nothing is known by are listed in `X-Ignored-Params`.
+Parameters can be sent in the query string, as form fields or as JSON; the body overrides the query. An empty value
+means "not set". Choices are case-insensitive; booleans are true/false, 1/0, yes/no or on/off. Sending a parameter twice
+is an error; unknown parameters are listed in `X-Ignored-Params`.
 
-Where the operator has set API keys, everything but health, metrics and this description wants one."""
+If the operator has configured API keys, all endpoints except health, metrics and this description require one."""
 SECURITY_SCHEMES: Schema = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
     "Bearer": {"type": "http", "scheme": "bearer"},
@@ -28,7 +28,7 @@ SECURITY_SCHEMES: Schema = {
 
 
 def describe(settings: Settings, presets: Iterable[str]) -> Schema:
-    """Return the document of a service with these settings."""
+    """Return the document of a service with these settings and presets."""
     dialects = (
         native.dialect(settings.allowed_models, presets),
         removebg.DIALECT,

@@ -1,4 +1,4 @@
-"""The native dialect's operations."""
+"""Operations of the native dialect."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ RESULT = (*NATIVE_PICTURE, FALLBACK, SAVED_AS)
 BASE64: Schema = {
     "type": "string",
     "contentEncoding": "base64",
-    "format": "byte",  # as earlier versions of OpenAPI name it
-    "description": "The image as base64, with or without data:…;base64, in front.",
+    "format": "byte",  # for OpenAPI before 3.1
+    "description": "The image as base64, with or without the prefix data:…;base64,.",
 }
 SCHEMAS: dict[str, Schema] = model_schemas(EncodedImage, KeptFile) | {
     "ReadFileRequest": fields_schema(
@@ -65,40 +65,40 @@ READING = (errors.InvalidParameter, errors.InvalidJson, errors.ForbiddenPath, er
 
 
 def dialect(models: Sequence[str], presets: Iterable[str]) -> Dialect:
-    """Return the native dialect of a service that offers these models and presets."""
+    """Return the native dialect for a service with these models and presets."""
     fields = _fields(models, presets)
     image = Answer("The image without its background.", dict.fromkeys(IMAGE_TYPES, BINARY), RESULT)
     encoded = Answer("The image without its background.", {"application/json": ref("schemas", "EncodedImage")}, RESULT)
-    described = {
-        "remove-background": ("Remove a background", "Answer with the image as an attachment.", image),
+    endpoints = {
+        "remove-background": ("Remove the background", "Returns the image as an attachment.", image),
         "remove-background-preview": (
-            "Remove a background, small",
-            "Answer with the image inline, at most 1024 px on its longer side.",
+            "Remove the background, small preview",
+            "Returns the image inline, with a longer side of at most 1024 px.",
             image,
         ),
         "remove-background-base64": (
-            "Remove a background, as JSON",
-            "Answer with JSON that holds the image as base64.",
+            "Remove the background, JSON answer",
+            "Returns JSON with the image as base64.",
             encoded,
         ),
     }
-    removals = (_removal(name, *words, query_parameters(fields)) for name, words in described.items())
-    return Dialect(TAG, "This service's own dialect.", (*removals, _read_file()), SCHEMAS | _bodies(fields))
+    removals = (_removal(name, *words, query_parameters(fields)) for name, words in endpoints.items())
+    return Dialect(TAG, "Native API of this service.", (*removals, _read_file()), SCHEMAS | _bodies(fields))
 
 
 def _fields(models: Sequence[str], presets: Iterable[str]) -> dict[str, Schema]:
     fields = {name: with_text(parameter.kind.schema, parameter) for name, parameter in PARAMETERS.items()}
     fields["model"] = model_schema(PARAMETERS["model"], models)
-    text = "Named set of parameters; explicit ones win. Default: none."
+    text = "Named set of parameters; explicit parameters override it. Default: none."
     fields["preset"] = {"type": "string", "enum": list(presets), "description": text}
     return fields
 
 
 def _bodies(fields: dict[str, Schema]) -> dict[str, Schema]:
-    """Return the schemas of the bodies; a form has one of its own, by which clients made from it tell it from JSON."""
-    file = BINARY | {"description": "The image. The field may also be called `image`."}
+    """Return the schemas of the bodies; form and JSON differ by name, for generated clients."""
+    file = BINARY | {"description": "The image. The field may also be named `image`."}
     behind = BINARY | {
-        "description": "Picture behind the subject, scaled to cover, centred; its transparent parts show `background`."
+        "description": "Picture behind the subject, scaled to cover, centred; `background` fills its transparent parts."
     }
     return {
         "RemovalMultipart": fields_schema({"file": file} | fields | {"background_file": behind}, "file"),
@@ -114,7 +114,7 @@ def _removal(name: str, summary: str, description: str, answer: Answer, paramete
         name=name.replace("-", "_"),
         tag=TAG,
         summary=summary,
-        description=f"{description} The image's format is told by its bytes, never by a name or a declared type.",
+        description=f"{description} The image's format is detected from its content; file names and types are ignored.",
         parameters=parameters,
         body={
             "multipart/form-data": ref("schemas", "RemovalMultipart"),
@@ -132,8 +132,8 @@ def _read_file() -> Operation:
         method="post",
         name="read_file",
         tag=TAG,
-        summary="Read a kept image",
-        description="Answer with an image from UPLOAD_DIR or OUTPUT_DIR, such as one that `save` kept there.",
+        summary="Read a stored image",
+        description="Returns an image from UPLOAD_DIR or OUTPUT_DIR, such as a result of `save`.",
         body={"application/json": ref("schemas", "ReadFileRequest")},
         answers={200: Answer("The image.", {"application/json": ref("schemas", "KeptFile")}, RATE_LIMIT)}
         | native_failures(*ANYWHERE, *READING, errors.UnsupportedFormat),

@@ -1,4 +1,4 @@
-"""What can be asked for, as data, and how OpenAPI writes it."""
+"""Operations of the API as data, and their OpenAPI form."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ __all__ = [
 Schema = dict[str, Any]
 
 BINARY: Schema = {"type": "string", "format": "binary"}
-PAUSES = {429, 503}
+RETRY_STATUSES = {429, 503}
 REQUEST_ID_PARAMETER: Schema = {
     "name": REQUEST_ID.name,
     "in": "header",
-    "description": "An id of yours for this request, to find it in the log.",
+    "description": "Id of the request, chosen by the client; it appears in the log.",
     "schema": REQUEST_ID.schema,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One status of an operation: what it means, its bodies by media type, its headers, examples by name."""
+    """One status of an operation: description, schemas by media type, headers, examples by name."""
 
     description: str
     content: Mapping[str, Schema]
@@ -46,7 +46,7 @@ class Answer:
     examples: Mapping[str, Schema] = field(default_factory=dict)
 
     def as_object(self) -> Schema:
-        """Write a Response Object."""
+        """Return a Response Object."""
         extra = {"examples": dict(self.examples)} if self.examples else {}
         return {
             "description": self.description,
@@ -57,7 +57,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method of one path; `body` is the schema of each media type that it takes, `open` that it needs no key."""
+    """One method of one path; `body` has the schema of each accepted media type, `open` means that no key is needed."""
 
     path: str
     method: str
@@ -71,7 +71,7 @@ class Operation:
     open: bool = False
 
     def as_object(self) -> Schema:
-        """Write an Operation Object."""
+        """Return an Operation Object."""
         written: Schema = {"operationId": self.name, "tags": [self.tag], "summary": self.summary}
         if self.description:
             written["description"] = self.description
@@ -87,7 +87,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Operations that belong together, and the schemas that they refer to."""
+    """Operations of one dialect, and the schemas that they refer to."""
 
     name: str
     description: str
@@ -101,22 +101,22 @@ def ref(kind: str, name: str) -> Schema:
 
 
 def with_text(schema: Mapping[str, Any], parameter: Parameter) -> Schema:
-    """Return a parameter's schema with what it does, in words.
+    """Return a parameter's schema with a description.
 
-    There is no `default` in it: clients made from it would send that, and so override a preset.
+    It has no `default`: generated clients would send it and so override a preset.
     """
-    speaks_for_itself = bool(schema.keys() & {"enum", "minimum"}) or schema["type"] == "boolean"
-    allowed = "" if speaks_for_itself else f" Values: {parameter.allowed}."
+    lists_values = bool(schema.keys() & {"enum", "minimum"}) or schema["type"] == "boolean"
+    allowed = "" if lists_values else f" Values: {parameter.allowed}."
     return {**schema, "description": f"{parameter.help}{allowed} Default: {parameter.default}."}
 
 
 def model_schema(parameter: Parameter, models: Sequence[str]) -> Schema:
-    """Return the schema of the parameter that names a model of this service, the first being the default."""
+    """Return the schema of a parameter that selects a model; the first model is the default."""
     return {"type": "string", "enum": list(models), "description": f"{parameter.help} Default: {models[0]}."}
 
 
 def query_parameters(schemas: Mapping[str, Schema], *required: str) -> tuple[Schema, ...]:
-    """Return the Parameter Objects of schemas by name."""
+    """Return the Parameter Objects for schemas by name."""
     return tuple(_query_parameter(name, schema, name in required) for name, schema in schemas.items())
 
 
@@ -127,13 +127,13 @@ def _query_parameter(name: str, schema: Schema, required: bool) -> Schema:
 
 
 def fields_schema(properties: Mapping[str, Schema], *required: str) -> Schema:
-    """Return the schema of a form or of a JSON object."""
+    """Return the schema of a form or a JSON object."""
     schema: Schema = {"type": "object", "properties": dict(properties)}
     return schema | ({"required": list(required)} if required else {})
 
 
 def native_failures(*errors: type[ServiceError]) -> dict[int, Answer]:
-    """Return the answers with which an operation of the native dialect fails."""
+    """Return the error answers of an operation of the native dialect, by status."""
     return {status: _failure(status, some) for status, some in _by_status(errors).items()}
 
 
@@ -148,6 +148,6 @@ def _failure(status: int, errors: list[type[ServiceError]]) -> Answer:
     return Answer(
         "\n".join(f"`{error.code}`: {error.default_message}" for error in errors),
         {"application/json": ref("schemas", "Error")},
-        (*RATE_LIMIT, RETRY_AFTER) if status in PAUSES else RATE_LIMIT,
+        (*RATE_LIMIT, RETRY_AFTER) if status in RETRY_STATUSES else RATE_LIMIT,
         {error.code: ref("examples", error.code) for error in errors},
     )

@@ -31,12 +31,12 @@ code { font: .9em ui-monospace, monospace; overflow-wrap: anywhere; }
 summary { cursor: pointer; }
 .preline { white-space: pre-line; }
 """
-# No script at all, and no style but this one.
+# No scripts, and no other style than STYLE.
 POLICY = "default-src 'none'; style-src 'sha256-{}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
 def init_app(app: Flask, settings: Settings, presets: Collection[str]) -> None:
-    """Serve the description of a service with these settings and presets."""
+    """Serve the description of the API for these settings and presets."""
     blueprint = Blueprint("openapi", __name__, template_folder="templates")
     blueprint.add_app_template_filter(with_code, "with_code")
     blueprint.add_app_template_filter(allowed, "allowed")
@@ -49,14 +49,14 @@ def init_app(app: Flask, settings: Settings, presets: Collection[str]) -> None:
     @limiter.exempt
     @public
     def openapi() -> Response:
-        """Answer with the description for programs."""
+        """Answer with the OpenAPI document."""
         return Response(json.dumps(document(), ensure_ascii=False), mimetype="application/json")
 
     @blueprint.get("/docs")
     @limiter.exempt
     @public
     def docs() -> Response:
-        """Answer with the description for people."""
+        """Answer with the HTML page."""
         page = render_template("docs.html", document=document(), style=Markup(STYLE))  # noqa: S704  # our own text
         return Response(page, headers={"Content-Security-Policy": POLICY.format(_digest(STYLE))})
 
@@ -68,13 +68,13 @@ def _digest(text: str) -> str:
 
 
 def with_code(text: str) -> Markup:
-    """Return a text as HTML, with code between backticks and bold words between pairs of asterisks."""
+    """Return a text as HTML; `code` and **bold** are rendered."""
     bold = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", str(escape(text)))
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", bold))  # noqa: S704  # escaped before
 
 
 def allowed(schema: dict[str, Any]) -> str:
-    """Return what a schema allows, in a few words."""
+    """Return a short text for the values that a schema allows."""
     if "$ref" in schema:
         return str(schema["$ref"].rpartition("/")[2])
     if "enum" in schema:

@@ -1,4 +1,4 @@
-"""The operations of rembg's dialect."""
+"""Operations of rembg's dialect."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from app.http.rembg import PARAMETERS
 __all__ = ["dialect"]
 
 TAG = "rembg"
-URL: Schema = {"type": "string", "description": "Where the photo is; only with ALLOW_URL_FETCH."}
+URL: Schema = {"type": "string", "description": "URL of the photo; only with ALLOW_URL_FETCH."}
 OF_URL = (errors.MissingImage, errors.InvalidParameter, errors.FileTooLarge, errors.UrlRefused, errors.DownloadFailed)
 
 
 def dialect(models: Sequence[str]) -> Dialect:
-    """Return the dialect of a service that offers these models."""
+    """Return the dialect for a service with these models."""
     fields = {name: with_text(parameter.kind.schema, parameter) for name, parameter in PARAMETERS.items()}
     fields["model"] = model_schema(PARAMETERS["model"], models)
     picture = Answer("The picture.", {"image/png": BINARY}, NATIVE_PICTURE)
@@ -39,7 +39,7 @@ def dialect(models: Sequence[str]) -> Dialect:
         method="post",
         name="rembg_remove",
         tag=TAG,
-        summary="Remove a background",
+        summary="Remove the background",
         parameters=query_parameters(fields),
         body={"multipart/form-data": ref("schemas", "RembgMultipart")},
         answers={200: picture} | native_failures(*ANYWHERE, *BODY, *WORK),
@@ -55,4 +55,4 @@ def dialect(models: Sequence[str]) -> Dialect:
     )
     file = BINARY | {"description": "The photo."}
     body = fields_schema({"file": file} | fields, "file")
-    return Dialect(TAG, "The dialect of rembg's own server.", (upload, by_url), {"RembgMultipart": body})
+    return Dialect(TAG, "API of rembg's own server.", (upload, by_url), {"RembgMultipart": body})

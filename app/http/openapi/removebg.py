@@ -1,4 +1,4 @@
-"""The operations of remove.bg's dialect."""
+"""Operations of remove.bg's dialect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.http.headers import RATE_LIMIT, REMOVEBG_PICTURE, RETRY_AFTER
 from app.http.openapi.native import ANYWHERE, REMOVAL
 from app.http.openapi.operations import BINARY, Answer, Dialect, Operation, Schema, fields_schema, ref, with_text
 from app.http.openapi.schemas import model_schemas
-from app.http.removebg.errors import OF_BACKGROUND, RemoveBgErrors, body_of, code_of, status_of
+from app.http.removebg.errors import BACKGROUND_CODES, RemoveBgErrors, body_of, code_of, status_of
 from app.http.removebg.parameters import PARAMETERS, SOURCES
 from app.http.removebg.responses import RemoveBgAccount, RemoveBgResult
 
@@ -29,12 +29,12 @@ SCHEMAS = model_schemas(RemoveBgErrors, RemoveBgResult, RemoveBgAccount)
 
 
 def _cases(failures: Iterable[type[ServiceError]]) -> Iterator[ServiceError]:
-    """Return an error for each code that failures can have in this dialect; some go by the parameter to blame."""
+    """Return an error for each code that failures have in this dialect; some codes depend on the parameter."""
     for failure in failures:
         yield failure()
         if failure is errors.InvalidParameter:
             yield from (failure(parameter=name) for name in PARAMETERS)
-        elif failure.code in OF_BACKGROUND:
+        elif failure.code in BACKGROUND_CODES:
             yield failure(parameter="bg_image_file")
 
 
@@ -78,8 +78,8 @@ OPERATIONS = (
         method="post",
         name="removebg",
         tag=TAG,
-        summary="Remove a background",
-        description=f"Exactly one of {', '.join(f'`{name}`' for name in SOURCES)} must be there. The answer is the "
+        summary="Remove the background",
+        description=f"Exactly one of {', '.join(f'`{name}`' for name in SOURCES)} is required. The answer is the "
         "picture, or JSON with `Accept: application/json`. Parameters without effect are listed in `X-Ignored-Params`.",
         body={
             "multipart/form-data": ref("schemas", "RemoveBgMultipart"),
@@ -100,7 +100,7 @@ OPERATIONS = (
         method="get",
         name="removebg_account",
         tag=TAG,
-        summary="A balance that never shrinks",
+        summary="Constant credit balance",
         answers={200: Answer("The balance.", {"application/json": ref("schemas", "RemoveBgAccount")})}
         | _failures(errors.AuthRequired, errors.AuthFailed, errors.InternalError),
     ),
@@ -109,9 +109,9 @@ OPERATIONS = (
         method="post",
         name="removebg_improve",
         tag=TAG,
-        summary="Not done here",
-        description="No model here learns from photos that are sent in.",
+        summary="Not implemented",
+        description="Uploaded photos are not used for training.",
         answers=_failures(*ANYWHERE, errors.NotImplementedHere),
     ),
 )
-DIALECT = Dialect(TAG, "The dialect of remove.bg, for the clients that exist.", OPERATIONS, SCHEMAS | BODIES)
+DIALECT = Dialect(TAG, "API of remove.bg, for its existing clients.", OPERATIONS, SCHEMAS | BODIES)

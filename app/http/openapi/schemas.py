@@ -1,4 +1,4 @@
-"""JSON schemas of the models of answers, as OpenAPI's components."""
+"""JSON schemas of the answers' models, as components of OpenAPI."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ REF_TEMPLATE = "#/components/schemas/{model}"
 
 
 class _Generator(GenerateJsonSchema):
-    """Write no titles, one-value choices as `enum`, and null only for a field that is sent as null."""
+    """Generate no titles, single values as `enum`, and null only for fields that are sent as null."""
 
     def field_title_should_be_set(self, schema: object) -> bool:
         return False
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        """Write a field with a default like any other; with the default None it is absent, and never null."""
+        """Omit the default; a field whose default is None is absent from the answer, never null."""
         inner = schema["schema"]
         return self.generate_inner(inner["schema"] if inner["type"] == "nullable" else inner)
 
@@ -33,7 +33,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def model_schemas(*models: type[BaseModel]) -> dict[str, Any]:
-    """Return the schemas of these models, and of the models in their fields, by name."""
+    """Return the schemas of these models and of nested models, by name."""
     _, written = models_json_schema(
         [(model, "serialization") for model in models], ref_template=REF_TEMPLATE, schema_generator=_Generator
     )

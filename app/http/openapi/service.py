@@ -1,4 +1,4 @@
-"""The operations that are about the service itself: its health, its metrics, its description."""
+"""Operations about the service itself: health, metrics, description of the API."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ OPERATIONS = (
         method="get",
         name="health",
         tag=TAG,
-        summary="State of everything",
-        answers={200: _json("Photos are answered.", "Health"), 503: _json("No photo is answered.", "Health")}
+        summary="State of all parts",
+        answers={200: _json("Photos are processed.", "Health"), 503: _json("No photo is processed.", "Health")}
         | _FAILURES,
         open=True,
     ),
@@ -34,8 +34,8 @@ OPERATIONS = (
         method="get",
         name="live",
         tag=TAG,
-        summary="Whether the web process answers",
-        answers={200: _json("It does.", "Alive")} | _FAILURES,
+        summary="Liveness of the web process",
+        answers={200: _json("The web process answers.", "Alive")} | _FAILURES,
         open=True,
     ),
     Operation(
@@ -43,10 +43,10 @@ OPERATIONS = (
         method="get",
         name="ready",
         tag=TAG,
-        summary="Whether photos can be worked on",
+        summary="Readiness to process photos",
         answers={
-            200: _json("A real inference has succeeded.", "Ready"),
-            503: _json("Not now, with the reason.", "NotReady"),
+            200: _json("An engine has completed a test inference.", "Ready"),
+            503: _json("Not ready, with the reason.", "NotReady"),
         }
         | _FAILURES,
         open=True,
@@ -67,7 +67,7 @@ OPERATIONS = (
         method="get",
         name="openapi",
         tag=TAG,
-        summary="This description, for programs",
+        summary="OpenAPI document",
         answers={200: Answer("An OpenAPI 3.1 document.", {"application/json": {"type": "object"}})} | _FAILURES,
         open=True,
     ),
@@ -76,10 +76,10 @@ OPERATIONS = (
         method="get",
         name="docs",
         tag=TAG,
-        summary="This description, for people",
-        answers={200: Answer("A page.", {"text/html": {"type": "string"}})} | _FAILURES,
+        summary="HTML documentation",
+        answers={200: Answer("An HTML page.", {"text/html": {"type": "string"}})} | _FAILURES,
         open=True,
     ),
 )
 
-DIALECT = Dialect(TAG, "About the service itself.", OPERATIONS, SCHEMAS)
+DIALECT = Dialect(TAG, "State and description of the service.", OPERATIONS, SCHEMAS)

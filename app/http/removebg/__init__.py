@@ -1,1 +1,1 @@
-"""remove.bg's dialect: its parameters, bodies, answers and errors, for the clients that exist."""
+"""remove.bg's dialect: parameters, bodies, answers and errors, for its existing clients."""

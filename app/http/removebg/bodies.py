@@ -1,4 +1,4 @@
-"""What a request of remove.bg's dialect carries: one photo from one of three sources, and at most one background."""
+"""Bodies of remove.bg's dialect: one photo from one of three sources, and at most one background."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from app.errors import DownloadFailed, InvalidParameter, MissingImage, MultipleS
 from app.http.bodies import check_image, decode_base64, query_texts, read_parts
 from app.http.removebg.parameters import BACKGROUNDS, PARAMETERS, SOURCES
 
-__all__ = ["Carried", "fetched", "read"]
+__all__ = ["RemoveBgBody", "fetched", "read"]
 
 Fetch = Callable[[str], bytes]
 FILES = [name for name, parameter in PARAMETERS.items() if parameter.is_file]
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
-    """What came with a request, addresses not yet fetched; absent images are empty, `fields` are the other texts."""
+class RemoveBgBody:
+    """Body of a request before its URLs are fetched; absent images are empty, `fields` are the other texts."""
 
     image: bytes = field(repr=False)
     image_url: str
@@ -30,10 +30,10 @@ class Carried:
     unknown_files: frozenset[str]
 
 
-def read(request: Request, max_image_bytes: int) -> Carried:
+def read(request: Request, max_image_bytes: int) -> RemoveBgBody:
     """Read a multipart form, JSON or a urlencoded form.
 
-    Raises MissingImage, MultipleSources, EmptyFile, FileTooLarge, UnsupportedFormat, InvalidBase64, and InvalidJson or
+    Raise MissingImage, MultipleSources, EmptyFile, FileTooLarge, UnsupportedFormat, InvalidBase64, and InvalidJson or
     InvalidParameter (a repeated field).
     """
     query, parts = query_texts(request), read_parts(request)
@@ -46,7 +46,7 @@ def read(request: Request, max_image_bytes: int) -> Carried:
         check_image(image, max_image_bytes)
     if "bg_image_file" in files:
         check_image(background, max_image_bytes)
-    return Carried(
+    return RemoveBgBody(
         image,
         texts.get("image_url", ""),
         background,
@@ -56,13 +56,13 @@ def read(request: Request, max_image_bytes: int) -> Carried:
     )
 
 
-def fetched(carried: Carried, fetch: Fetch, max_image_bytes: int) -> tuple[bytes, bytes]:
-    """Return photo and background once their addresses are fetched; raise UrlRefused, DownloadFailed and others."""
-    image, background = carried.image, carried.background
-    if carried.image_url:
-        image = _from_url(carried.image_url, "image_url", fetch, max_image_bytes)
-    if carried.background_url:
-        background = _from_url(carried.background_url, "bg_image_url", fetch, max_image_bytes)
+def fetched(body: RemoveBgBody, fetch: Fetch, max_image_bytes: int) -> tuple[bytes, bytes]:
+    """Fetch the URLs and return photo and background; raise UrlRefused, DownloadFailed, or an error of the image."""
+    image, background = body.image, body.background
+    if body.image_url:
+        image = _from_url(body.image_url, "image_url", fetch, max_image_bytes)
+    if body.background_url:
+        background = _from_url(body.background_url, "bg_image_url", fetch, max_image_bytes)
     return image, background
 
 
@@ -77,8 +77,8 @@ def _check_counts(texts: Mapping[str, str], files: Mapping[str, FileStorage]) ->
     sources = [name for name in SOURCES if name in files or (name in texts and name not in FILES)]
     if not sources and "image_file" in texts:
         raise MissingImage(
-            "The field 'image_file' holds text, not a file.",
-            solution="With curl, write -F image_file=@photo.jpg (with the @).",
+            "The field 'image_file' contains text, not a file.",
+            solution="With curl, use -F image_file=@photo.jpg (with the @).",
         )
     if not sources:
         raise MissingImage(solution=f"Send exactly one of {', '.join(SOURCES)}.")
@@ -89,7 +89,7 @@ def _check_counts(texts: Mapping[str, str], files: Mapping[str, FileStorage]) ->
     backgrounds = [name for name in BACKGROUNDS if name in files or (name in texts and name not in FILES)]
     if len(backgrounds) > 1:
         raise MultipleSources(
-            "The request holds more than one background.",
+            "The request contains more than one background.",
             details=f"got {', '.join(backgrounds)}",
             solution=f"Send at most one of {', '.join(BACKGROUNDS)}.",
             parameter="bg_image_file",

@@ -1,4 +1,4 @@
-"""Every failure in remove.bg's shape: `{"errors": [{"title", "code", "detail"}]}`."""
+"""Errors in remove.bg's shape: `{"errors": [{"title", "code", "detail"}]}`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from app.http.answers import JsonModel, json_response
 from app.http.headers import RETRY_AFTER
 from app.http.removebg.parameters import BACKGROUNDS, PARAMETERS
 
-__all__ = ["CODES", "OF_BACKGROUND", "RemoveBgErrors", "body_of", "code_of", "render", "status_of"]
+__all__ = ["BACKGROUND_CODES", "CODES", "RemoveBgErrors", "body_of", "code_of", "render", "status_of"]
 
-# Our code: its status and code in this dialect. What is not here keeps its status, and its code in small letters.
+# Status and code in this dialect, by native code. Other errors keep their status, and their code in lower case.
 CODES = {
     "MISSING_IMAGE": (400, "missing_source"),
     "MULTIPLE_SOURCES": (400, "multiple_sources"),
@@ -30,13 +30,13 @@ CODES = {
     "RATE_LIMITED": (429, "rate_limit_exceeded"),
     "QUEUE_FULL": (429, "rate_limit_exceeded"),
 }
-# The same failures where it is the background's fault.
-OF_BACKGROUND = {
+# Codes of errors of the background image.
+BACKGROUND_CODES = {
     "MULTIPLE_SOURCES": "multiple_bg_sources",
     "INVALID_URL": "invalid_bg_image_url",
     "DOWNLOAD_FAILED": "failed_bg_download",
 }
-# Titles that clients know; elsewhere the message is the title, since it is all that most of them show.
+# Titles that clients expect. Other errors have their message as title, since most clients show nothing else.
 TITLES = {
     "AUTH_REQUIRED": "Missing API Key",
     "AUTH_FAILED": "API Key invalid",
@@ -46,7 +46,7 @@ TITLES = {
 
 
 class RemoveBgError(JsonModel):
-    """A failure: its title, its stable code and what to do."""
+    """An error: title, stable code and advice."""
 
     title: str
     code: str
@@ -54,13 +54,13 @@ class RemoveBgError(JsonModel):
 
 
 class RemoveBgErrors(JsonModel):
-    """The body of every failed request."""
+    """Body of every failed request."""
 
     errors: list[RemoveBgError]
 
 
 def render(error: ServiceError) -> Response:
-    """Render an error in this dialect's shape; Retry-After is for 429 only."""
+    """Return the response for an error; with Retry-After for 429 only."""
     response = json_response(body_of(error), status_of(error))
     if error.retry_after is not None and response.status_code == 429:
         response.headers[RETRY_AFTER.name] = str(error.retry_after)
@@ -68,30 +68,30 @@ def render(error: ServiceError) -> Response:
 
 
 def body_of(error: ServiceError) -> RemoveBgErrors:
-    """Return an error in this dialect's shape."""
-    compared_whole = error.code in {"AUTH_REQUIRED", "AUTH_FAILED"}  # by clients
+    """Return the body for an error."""
+    without_detail = error.code in {"AUTH_REQUIRED", "AUTH_FAILED"}  # clients compare the whole body
     entry = RemoveBgError(
         title=TITLES.get(error.code, error.message),
         code=code_of(error),
-        detail=None if compared_whole else _detail(error),
+        detail=None if without_detail else _detail(error),
     )
     return RemoveBgErrors(errors=[entry])
 
 
 def status_of(error: ServiceError | type[ServiceError]) -> int:
-    """Return the status that an error has in this dialect."""
+    """Return the status of an error in this dialect."""
     return CODES[error.code][0] if error.code in CODES else error.status
 
 
 def code_of(error: ServiceError) -> str:
-    """Return the code that an error has in this dialect."""
+    """Return the code of an error in this dialect."""
     if error.code == "INVALID_PARAMETER" and error.parameter in PARAMETERS:
         return PARAMETERS[error.parameter].error
-    if error.parameter in BACKGROUNDS and error.code in OF_BACKGROUND:
-        return OF_BACKGROUND[error.code]
+    if error.parameter in BACKGROUNDS and error.code in BACKGROUND_CODES:
+        return BACKGROUND_CODES[error.code]
     return CODES[error.code][1] if error.code in CODES else error.code.lower()
 
 
 def _detail(error: ServiceError) -> str:
-    said = error.message if error.code in TITLES else ""
-    return " ".join(filter(None, (said, error.advice, f"({error.details})" if error.details else "")))
+    message = error.message if error.code in TITLES else ""
+    return " ".join(filter(None, (message, error.advice, f"({error.details})" if error.details else "")))

@@ -1,4 +1,4 @@
-"""The parameters of remove.bg's dialect, and how they are parsed."""
+"""Parameters of remove.bg's dialect, and their parsing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CENTRE = (0.5, 0.5)
 
 @dataclass(frozen=True, slots=True)
 class RemoveBgRequest(ParsedRequest):
-    """A request of this dialect; `wants_type` asks for the header X-Type."""
+    """A request of this dialect; `wants_type` requests the header X-Type."""
 
     wants_type: bool = True
 
@@ -31,16 +31,16 @@ PARAMETERS = by_name(
         values.text,
         "an image, multipart only",
         "none",
-        "The photo. Exactly one of the three sources must be there.",
+        "The photo. Exactly one of the three sources is required.",
         is_file=True,
     ),
-    Parameter("image_file_b64", values.text, "base64", "none", "The photo, bare or as a data URI."),
+    Parameter("image_file_b64", values.text, "base64", "none", "The photo, as plain base64 or a data URI."),
     Parameter(
         "image_url",
         values.text,
         "a URL",
         "none",
-        "Where the photo is; only with ALLOW_URL_FETCH.",
+        "URL of the photo; only with ALLOW_URL_FETCH.",
         "invalid_image_url",
         "partly",
     ),
@@ -49,7 +49,7 @@ PARAMETERS = by_name(
         placement.size,
         "preview, small, regular, medium, hd, full, 4k, 50MP, auto",
         "preview",
-        "Most megapixels of the answer: 0.25 (the first three), 1.5, 4, else 25 (PNG 10); never upscaled.",
+        "Maximum megapixels of the answer: 0.25 (the first three), 1.5, 4, else 25 (PNG 10); never upscaled.",
         "invalid_size",
         "partly",
     ),
@@ -58,7 +58,7 @@ PARAMETERS = by_name(
         values.choice("auto", "person", "product", "car", "animal", "graphic", "transportation", "other"),
         "auto, person, product, car, animal, graphic, transportation, other",
         "auto",
-        "What the photo shows. One model does for all of them.",
+        "Type of subject; the same model is used for all.",
         support="ignored",
         idle=frozenset({"auto"}),
     ),
@@ -67,7 +67,7 @@ PARAMETERS = by_name(
         values.choice("none", "1", "2", "latest"),
         "none, 1, 2, latest",
         "1",
-        "How finely X-Type tells what the photo shows: it is always `other`, and absent with none.",
+        "Level of detail of X-Type, which is always `other`; absent with none.",
         support="partly",
     ),
     Parameter(
@@ -75,7 +75,7 @@ PARAMETERS = by_name(
         values.choice("AUTO", "PNG", "JPEG", "WEBP", "ZIP", also={"JPG": "JPEG"}),
         "auto, png, jpg, webp, zip",
         "auto",
-        "Format of the answer. auto: PNG if anything is transparent, else JPG; zip: color.jpg and alpha.png.",
+        "Output format. auto: PNG if anything is transparent, else JPG; zip: color.jpg and alpha.png.",
         "invalid_format",
     ),
     Parameter(
@@ -83,7 +83,7 @@ PARAMETERS = by_name(
         placement.region,
         "x1 y1 x2 y2, each in px or %",
         "0% 0% 100% 100%",
-        "Region of interest: only what lies in it can be subject. px are the photo's.",
+        "Region of interest, which limits the subject; px of the photo.",
         "invalid_roi",
     ),
     Parameter("crop", values.boolean, "bool", "false", "Crop to the subject."),
@@ -92,7 +92,7 @@ PARAMETERS = by_name(
         values.margins,
         "1, 2 or 4 of NNpx (to 500px) or NN% (to 50%)",
         "0",
-        "Margin around the subject with crop, also beyond the photo; % is of the subject, px are the photo's.",
+        "Margin around the subject with crop, also beyond the photo; % of the subject, px of the photo.",
         "invalid_crop_margin",
     ),
     Parameter(
@@ -100,7 +100,7 @@ PARAMETERS = by_name(
         placement.scale,
         "10%–100%, original",
         "original",
-        "Size of the subject: the share of the answer's width or height that it reaches first.",
+        "Size of the subject relative to the answer's width or height, whichever limits first.",
         "invalid_scale",
     ),
     Parameter(
@@ -108,7 +108,7 @@ PARAMETERS = by_name(
         placement.position,
         "original, center, x%, x% y%",
         "original; with scale: center",
-        "Where the subject is: 0% is left and top, 100% right and bottom.",
+        "Position of the subject: 0% is left and top, 100% right and bottom.",
         "invalid_position",
     ),
     Parameter(
@@ -116,7 +116,7 @@ PARAMETERS = by_name(
         values.choice("rgba", "alpha"),
         "rgba, alpha",
         "rgba",
-        "alpha: answer with the mask, grey, on no background.",
+        "alpha: answer with the greyscale mask, without background.",
         "invalid_channels",
     ),
     Parameter(
@@ -124,7 +124,7 @@ PARAMETERS = by_name(
         values.colour,
         "3, 4, 6 or 8 hex digits with or without #, a CSS colour name",
         "none",
-        "Colour behind the subject. Only one background may be there.",
+        "Colour behind the subject. Only one background is allowed.",
         "invalid_bg_color",
     ),
     Parameter(
@@ -141,7 +141,7 @@ PARAMETERS = by_name(
         values.text,
         "an image, multipart only",
         "none",
-        "The same, sent with the photo.",
+        "The same, uploaded with the photo.",
         is_file=True,
     ),
     Parameter(
@@ -149,7 +149,7 @@ PARAMETERS = by_name(
         values.boolean,
         "bool",
         "false",
-        "An artificial shadow: there is none.",
+        "Artificial shadow; not supported.",
         support="ignored",
         idle=frozenset({False}),
     ),
@@ -168,7 +168,7 @@ PARAMETERS = by_name(
         values.boolean,
         "bool",
         "true",
-        "Half-transparent windows of cars: they are what the model sees of them.",
+        "Semi-transparent car windows; always as the model predicts them.",
         "invalid_semitransparency",
         "ignored",
     ),
@@ -176,7 +176,7 @@ PARAMETERS = by_name(
 
 
 def parse(texts: Fields, *, model: str, longest_side: int) -> RemoveBgRequest:
-    """Parse the fields that are not sources; raise InvalidParameter that names the first bad one."""
+    """Parse the fields that are not sources; raise InvalidParameter for the first invalid one."""
     parsed = parse_fields(texts, PARAMETERS)
     scale, mask_only = parsed.get("scale"), parsed.get("channels") == "alpha"
     canvas = Canvas(

@@ -1,4 +1,4 @@
-"""Kinds of values for size and placement in remove.bg's dialect; parsers raise ValueError that says what is allowed."""
+"""Kinds of values for size and placement in remove.bg's dialect."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _size_name = choice(*SIZES)
 
 
 def _size(text: str) -> int:
-    """Return the maximum number of pixels of a size."""
+    """Return the maximum pixels of a size."""
     return SIZES[_size_name(text)]
 
 

@@ -1,4 +1,4 @@
-"""Results in remove.bg's shapes: the picture itself, or JSON that holds it as base64."""
+"""Results in remove.bg's shapes: the picture, or JSON with base64."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.removal import RemovalResult
 
 __all__ = ["ACCOUNT", "RemoveBgAccount", "RemoveBgResult", "answer", "wants_json"]
 
-# Nothing is ever charged, so that the balance stays; clients that look at it before they send a photo must find one.
+# A constant balance, for clients that check it before they send a photo.
 CREDITS = 1_000_000
 
 
@@ -29,7 +29,7 @@ class RemoveBgCredits(JsonModel):
 
 
 class RemoveBgApi(JsonModel):
-    """Free calls of an account, and the sizes that it may ask for."""
+    """Free calls of an account, and its allowed sizes."""
 
     free_calls: Count
     sizes: str
@@ -49,13 +49,13 @@ class RemoveBgAccountData(JsonModel):
 
 
 class RemoveBgAccount(JsonModel):
-    """The balance, which never shrinks."""
+    """Credit balance, which is constant."""
 
     data: RemoveBgAccountData
 
 
 class RemoveBgData(JsonModel):
-    """An image without its background, and the box of its subject in px."""
+    """An image without its background, and the bounding box of its subject, px."""
 
     result_b64: Base64
     foreground_top: Count
@@ -74,7 +74,7 @@ ACCOUNT = RemoveBgAccount(
     data=RemoveBgAccountData(
         attributes=RemoveBgAttributes(
             credits=RemoveBgCredits(total=CREDITS, subscription=0, payg=CREDITS, enterprise=0),
-            # One client refuses any key beyond these.
+            # One client rejects additional keys.
             api=RemoveBgApi(free_calls=CREDITS, sizes="all"),
         )
     )
@@ -82,17 +82,17 @@ ACCOUNT = RemoveBgAccount(
 
 
 def wants_json(accept: MIMEAccept) -> bool:
-    """Tell whether JSON was asked for, and not just listed among others as some HTTP clients do for every request."""
+    """Return whether the client asks for JSON, without images or */* beside it as HTTP clients send by default."""
     types = {str(mimetype).lower() for mimetype, quality in accept if quality > 0}
     return "application/json" in types and not any(name == "*/*" or name.startswith("image/") for name in types)
 
 
 def answer(result: RemovalResult, parsed: RemoveBgRequest, *, as_json: bool) -> Response:
-    """Answer with the picture, and what the headers of this dialect say of it."""
+    """Answer with the result and the headers of this dialect."""
     response = _json(result) if as_json else _binary(result)
     response.headers.update(picture_headers(result, REMOVEBG_PICTURE) | NO_STORE)
     if parsed.wants_type:
-        response.headers[TYPE.name] = "other"  # the model knows where the subject is, not what it is
+        response.headers[TYPE.name] = "other"  # the model does not classify subjects
     return response
 
 

@@ -1,4 +1,4 @@
-"""The endpoints of remove.bg's dialect."""
+"""Endpoints of remove.bg's dialect."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def remove_background() -> Response:
 @blueprint.get("/account")
 @limiter.exempt
 def account() -> Response:
-    """Answer with a balance that never shrinks."""
+    """Answer with a constant balance."""
     return json_response(ACCOUNT)
 
 
 @blueprint.post("/improve")
 @limited_by("rate_limit_megapixels_per_minute")
 def improve() -> Response:
-    """Refuse: there is no model here that learns from photos that are sent in."""
+    """Refuse: uploaded photos are not used for training."""
     raise NotImplementedHere()
 
 

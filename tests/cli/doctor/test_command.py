@@ -1,4 +1,4 @@
-"""The doctor's report: the whole round with a real engine, bad settings, lines and summary."""
+"""Report of `doctor`: all checks with a real engine, invalid settings, lines and summary."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run() -> tuple[int, list[str]]:
     return result.exit_code, result.output.splitlines()
 
 
-def test_the_whole_round_with_a_real_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_checks_with_a_real_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOST", "127.0.0.1")
     monkeypatch.setenv("PORT", str(free_port()))
     code, lines = run()
@@ -31,11 +31,11 @@ def test_the_whole_round_with_a_real_engine(monkeypatch: pytest.MonkeyPatch) -> 
     assert "lite on CPUExecutionProvider: ready in" in lines[-3]
 
 
-def test_it_imports_no_pixels() -> None:
+def test_it_imports_no_imaging_packages() -> None:
     assert modules_after("from app.cli.doctor.examination import examine; list(examine())") & (PIXELS | HEAVY) == set()
 
 
-def test_bad_settings_are_one_line_and_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_settings_are_one_line_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "none")
     monkeypatch.setenv("QUEUE_SIZE", "-1")
     code, lines = run()
@@ -44,18 +44,19 @@ def test_bad_settings_are_one_line_and_no_trace(monkeypatch: pytest.MonkeyPatch)
     assert not any("Traceback" in line or " engine " in line for line in lines)
 
 
-def test_a_bad_file_of_presets_is_a_bad_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_presets_file_is_an_invalid_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRESETS_FILE", "/nowhere.json")
     code, lines = run()
     assert code == 1 and any(line.startswith("FAIL  settings") and "PRESETS_FILE" in line for line in lines)
 
 
 @pytest.mark.parametrize(
-    ("levels", "word"), [([OK, OK], "fine"), ([OK, WARN], "1 of 2 checks have a warning"), ([WARN, FAIL], "1 of 2 ch")]
+    ("levels", "word"),
+    [([OK, OK], "passed"), ([OK, WARN], "1 of 2 checks have a warning"), ([WARN, FAIL], "1 of 2 ch")],
 )
 def test_summary(levels: list[Level], word: str) -> None:
     assert word in summary([Finding(level, "name", "found") for level in levels])
 
 
-def test_a_finding_says_what_to_do() -> None:
+def test_a_finding_includes_advice() -> None:
     assert line(Finding(FAIL, "port", "taken", "Set PORT.")) == "FAIL  port         taken -> Set PORT."

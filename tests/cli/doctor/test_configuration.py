@@ -1,4 +1,4 @@
-"""Checks of the settings, of good ones and of bad ones."""
+"""Checks of valid and invalid settings."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """Pretend to be on a machine of given cores and MB."""
+    """Simulate a machine with given cores and MB."""
 
-    def pretend(cores: int, memory_mb: int) -> None:
+    def simulate(cores: int, memory_mb: int) -> None:
         for module in (configuration, capacity):
             monkeypatch.setattr(module, "cpu_quota", lambda: cores)
             monkeypatch.setattr(module, "memory_limit", lambda: memory_mb * MEGABYTE)
         monkeypatch.setattr("app.settings.memory_limit", lambda: memory_mb * MEGABYTE)
 
-    return pretend
+    return simulate
 
 
-def test_a_typing_error_in_the_env_file_is_noticed(tmp_path: Path) -> None:
+def test_a_typing_error_in_the_env_file_is_reported(tmp_path: Path) -> None:
     env = tmp_path / ".env"
     env.write_text("PORT=7000\nMAX_PIXLES=5\n")
     finding = configuration.check_settings(str(env))
-    assert finding.level is WARN and finding.found.endswith("no settings: MAX_PIXLES")
+    assert finding.level is WARN and finding.found.endswith("unknown settings: MAX_PIXLES")
     env.write_text("PORT=7000\n")
     assert configuration.check_settings(str(env)).level is OK
     assert configuration.check_settings(str(tmp_path / "none")).found == "valid"
@@ -49,7 +49,7 @@ def test_a_typing_error_in_the_env_file_is_noticed(tmp_path: Path) -> None:
         ({"engine_processes": 5}, WARN, "5 engines of 1 thread"),
     ],
 )
-def test_layout(settings: dict[str, Any], level: Level, found: str, machine: Machine) -> None:
+def test_capacity(settings: dict[str, Any], level: Level, found: str, machine: Machine) -> None:
     machine(2, 4000)
     chosen = Settings(**settings)
     finding = configuration.check_capacity(chosen, capacity.plan_capacity(chosen))
@@ -61,11 +61,11 @@ def test_layout(settings: dict[str, Any], level: Level, found: str, machine: Mac
     [
         (512, {}, OK, "at most 512 MB of 512 MB"),
         (24_000, {}, OK, "at most 1910 MB of 24000 MB"),
-        (512, {"memory_profile": "standard"}, WARN, "may take 914 MB of 512 MB"),
-        (2000, {"engine_processes": 4, "engine_memory_mb": 600}, WARN, "may take 3110 MB of 2000 MB"),
-        (512, {"model_name": "u2net"}, FAIL, "idle engines alone take 920 MB of 512 MB"),
+        (512, {"memory_profile": "standard"}, WARN, "may use 914 MB of 512 MB"),
+        (2000, {"engine_processes": 4, "engine_memory_mb": 600}, WARN, "may use 3110 MB of 2000 MB"),
+        (512, {"model_name": "u2net"}, FAIL, "idle engines alone use 920 MB of 512 MB"),
         (24_000, {"engine_memory_mb": 100}, WARN, "a cap of 100 MB leaves"),
-        (24_000, {"memory_warn_mb": 50}, WARN, "the mark of 50 MB"),
+        (24_000, {"memory_warn_mb": 50}, WARN, "MEMORY_WARN_MB of 50 MB"),
     ],
 )
 def test_memory(memory_mb: int, settings: dict[str, Any], level: Level, found: str, machine: Machine) -> None:
@@ -87,4 +87,4 @@ def test_models(tmp_path: Path) -> None:
         folder = tmp_path / "models" / name
         folder.mkdir(parents=True)
         (folder / f"{name}.onnx").touch()
-    assert configuration.check_other_models(others).found == "also here: u2net, u2netp"
+    assert configuration.check_other_models(others).found == "also installed: u2net, u2netp"

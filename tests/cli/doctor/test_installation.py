@@ -1,4 +1,4 @@
-"""Checks of the installation, of a good one and of a bad one."""
+"""Checks of complete and incomplete installations."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def test_python() -> None:
 @pytest.mark.parametrize(
     ("pins", "level", "found"),
     [
-        (f"flask=={metadata.version('flask')}  # why\n# a comment\n", OK, "1 of r.txt, as pinned"),
-        (f"opencv-python-headless=={metadata.version('opencv-python-headless')}\n", OK, "1 of"),
+        (f"flask=={metadata.version('flask')}  # why\n# a comment\n", OK, "as pinned in r.txt (1)"),
+        (f"opencv-python-headless=={metadata.version('opencv-python-headless')}\n", OK, "(1)"),
         ("flask==0.1\n", WARN, f"flask {metadata.version('flask')}, not 0.1"),
         ("flask==0.1\nno-such-package==1\n", FAIL, "missing: no-such-package"),
     ],
@@ -40,7 +40,7 @@ def test_packages_without_requirements(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("allowed", "level"), [((), WARN), (("u2net",), FAIL)])
-def test_rembg_is_missed_only_by_its_own_models(allowed: tuple[str, ...], level: Level, tmp_path: Path) -> None:
+def test_a_missing_rembg_fails_only_for_its_own_models(allowed: tuple[str, ...], level: Level, tmp_path: Path) -> None:
     (tmp_path / "r.txt").write_text("no-such-rembg==2.0\n")
     finding = installation.check_rembg(Settings(models_allowed=allowed), tmp_path / "r.txt")
     assert (finding.level, finding.advice) == (level, "pip install --no-deps -r r.txt")
@@ -52,7 +52,7 @@ def test_decoders(monkeypatch: pytest.MonkeyPatch) -> None:
     assert installation.check_decoders().advice.endswith("pip install pillow-heif")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere some are always missing")
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems always lack some of them")
 def test_protections(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert installation.check_protections().level is OK
     monkeypatch.setenv("ENGINE_FAULTS", "1")

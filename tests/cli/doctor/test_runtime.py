@@ -1,4 +1,4 @@
-"""Checks of what the service does at run time, with a real engine."""
+"""Checks at run time, with a real engine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_output(tmp_path: Path) -> None:
 
 @contextmanager
 def server(body: bytes) -> Iterator[int]:
-    """Answer every GET with this body; yields the port."""
+    """Answer every GET with this body; yield the port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -53,17 +53,17 @@ def server(body: bytes) -> Iterator[int]:
     [
         (json.dumps({"status": "healthy", "name": "Cut"}).encode(), OK, "Cut answers on"),
         (json.dumps({"status": "degraded", "name": "Cut"}).encode(), WARN, ": degraded"),
-        (b"<html>", FAIL, "taken by another program"),
-        (b"[]", FAIL, "taken by another program"),
+        (b"<html>", FAIL, "in use by another program"),
+        (b"[]", FAIL, "in use by another program"),
     ],
 )
-def test_a_port_that_is_taken(body: bytes, level: Level, found: str) -> None:
+def test_a_port_in_use(body: bytes, level: Level, found: str) -> None:
     with server(body) as port:
         finding = runtime.check_port(Settings(host="127.0.0.1", port=port))
     assert finding.level is level and found in finding.found
 
 
-def test_a_port_that_is_free_and_an_address_that_is_not_ours() -> None:
+def test_a_free_port_and_a_foreign_address() -> None:
     assert runtime.check_port(Settings(host="127.0.0.1", port=free_port())).level is OK
     finding = runtime.check_port(Settings(host="192.0.2.1"))
     assert finding.level is FAIL and "HOST" in finding.advice
@@ -74,7 +74,7 @@ def test_an_engine_without_weights(tmp_path: Path) -> None:
     assert finding.level is FAIL and "MODEL_UNAVAILABLE" in finding.found and "models pull u2netp" in finding.advice
 
 
-def test_an_engine_without_room() -> None:
+def test_an_engine_without_memory() -> None:
     finding = runtime.check_engine(replace(ENGINE, memory_mb=64))
     assert finding.level is FAIL and finding.advice.startswith("Raise ENGINE_MEMORY_MB")
 
@@ -82,9 +82,9 @@ def test_an_engine_without_room() -> None:
 def test_an_engine_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     finding = runtime.check_engine(ENGINE)
-    assert finding.level is FAIL and finding.found.startswith("no photo came out")
+    assert finding.level is FAIL and finding.found.startswith("processing a photo failed")
 
 
-def test_the_small_photo_is_one() -> None:
+def test_the_small_photo_is_valid() -> None:
     image = opened(runtime.small_photo())
     assert (image.size, image.mode, image.getpixel((32, 32))) == ((64, 64), "RGB", (230, 152, 92))

@@ -1,11 +1,10 @@
-"""Log lines: one per request, in text or JSON, with nothing in them that is nobody's business."""
+"""Log line of each request, in text or JSON, without private data."""
 
 from __future__ import annotations
 
-import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +12,14 @@ import pytest
 from flask.testing import FlaskClient
 from pydantic import SecretStr
 
-from app import log_format
-from app.capacity import plan_capacity
 from app.errors import EngineCrashed
 from app.http import request_log
 from app.settings import Settings
 from tests.conftest import jpeg
 from tests.doubles import FakePool, failing
+from tests.test_log_format import json_lines
 
 URL = "/remove-background"
-
-
-@pytest.fixture
-def log_file(tmp_path: Path) -> Iterator[Path]:
-    """A log file; pytest's own handlers come back afterwards."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    root.handlers.clear()
-    yield tmp_path / "service.log"
-    for handler in root.handlers:
-        handler.close()
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(False)
 
 
 @pytest.fixture
@@ -45,10 +29,6 @@ def configured(log_file: Path, make_client: Callable[..., FlaskClient]) -> Calla
         return make_client(**settings)
 
     return configure
-
-
-def json_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def request_line(path: Path) -> dict[str, Any]:
@@ -73,7 +53,7 @@ def test_a_request_is_one_json_object(configured: Callable[..., FlaskClient], lo
         "status": 200,
         "bytes_in": len(jpeg()),
         "bytes_out": len(response.data),
-        "pixels": 240_000,  # the pretended engine says so
+        "pixels": 240_000,  # from the fake pool
         "model": "lite",
         "stages": {"queue": 0.1, "infer": 2.0},
     }
@@ -89,13 +69,13 @@ def test_a_request_is_one_line_of_text(configured: Callable[..., FlaskClient], l
     )
 
 
-def test_what_is_not_known_is_left_open(configured: Callable[..., FlaskClient], log_file: Path) -> None:
+def test_unknown_values_are_dashes(configured: Callable[..., FlaskClient], log_file: Path) -> None:
     configured("text").get("/health/live")
     assert "bytes_in=0 bytes_out=" in log_file.read_text() and "pixels=- model=- stages=- " in log_file.read_text()
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_events_of_an_image_are_still_there(
+def test_events_of_an_image_are_logged(
     configured: Callable[..., FlaskClient], log_file: Path, fake_pool: FakePool, form: str
 ) -> None:
     client = configured(form)
@@ -126,23 +106,23 @@ def test_nothing_private_is_logged(
         assert private not in text, private
 
 
-def test_a_line_break_in_a_path_makes_no_line(configured: Callable[..., FlaskClient], log_file: Path) -> None:
+def test_a_line_break_in_a_path_is_escaped(configured: Callable[..., FlaskClient], log_file: Path) -> None:
     client = configured("text")
     client.get("/a%0A2026-01-01 INFO forged status=200")
     assert len(log_file.read_text().splitlines()) == 1
     assert r"path='/a\n2026-01-01 INFO forged status=200' status=404" in log_file.read_text()
 
 
-def test_an_exception_stays_in_its_json_object(
+def test_an_exception_is_part_of_the_json_object(
     configured: Callable[..., FlaskClient], log_file: Path, fake_pool: FakePool
 ) -> None:
-    failing(fake_pool, RuntimeError("unthinkable"))
+    failing(fake_pool, RuntimeError("unexpected"))
     configured("json").post(URL, data=jpeg())
     (line,) = [line for line in json_lines(log_file) if "exception" in line]
-    assert line["level"] == "ERROR" and "unthinkable" in line["exception"]
+    assert line["level"] == "ERROR" and "unexpected" in line["exception"]
 
 
-def test_a_client_has_one_hash_and_no_two_have_the_same(configured: Callable[..., FlaskClient], log_file: Path) -> None:
+def test_each_client_has_its_own_hash(configured: Callable[..., FlaskClient], log_file: Path) -> None:
     client = configured("json", api_keys=(SecretStr("a"), SecretStr("b")))
     for key in ("a", "a", "b"):
         client.post(URL, data=jpeg(), headers={"X-Api-Key": key})
@@ -151,26 +131,3 @@ def test_a_client_has_one_hash_and_no_two_have_the_same(configured: Callable[...
     hashes = [line["client"] for line in json_lines(log_file) if line["logger"] == "app.requests"]
     assert hashes[0] == hashes[1]
     assert len(set(hashes)) == 4
-
-
-def test_a_moved_file_is_opened_anew(log_file: Path) -> None:
-    log_format.configure("INFO", "text", str(log_file))
-    logging.getLogger("test").info("before")
-    log_file.rename(log_file.with_suffix(".1"))
-    logging.getLogger("test").info("after")
-    assert "before" in log_file.with_suffix(".1").read_text() and "after" in log_file.read_text()
-
-
-def test_an_engine_names_the_request_itself(log_file: Path) -> None:
-    log_format.configure("INFO", "json", str(log_file))
-    logging.getLogger("app.engine").info("engine.recycled reason=%s", "tasks")
-    logging.getLogger("app.engine").error("request failed", extra={"request_id": "abc"})
-    assert [(line["message"], line["request_id"]) for line in json_lines(log_file)] == [
-        ("engine.recycled reason=tasks", "-"),
-        ("request failed", "abc"),
-    ]
-
-
-def test_engines_are_told_where_to_log_and_how(tmp_path: Path) -> None:
-    config = plan_capacity(Settings(log_format="json", log_file=tmp_path / "log")).config
-    assert (config.log_format, config.log_file) == ("json", str(tmp_path / "log"))

@@ -1,0 +1,46 @@
+"""Job: outcome and stages of a queued request."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.engine.job import Job
+from app.engine.submission import Deadline, Priority
+from app.errors import CorruptImage, EngineCrashed
+from app.removal import Box, RemovalOptions, RemovalRequest, RemovalResult
+
+RESULT = RemovalResult(b"", "image/png", 1, 1, Box(), 1.0, "lite", {"infer": 2.0})
+
+
+@pytest.fixture
+def job() -> Job:
+    return Job(RemovalRequest(b"photo", RemovalOptions("lite", 100), b"background"), Deadline(100.0), Priority.BATCH)
+
+
+def test_a_job_is_known_by_its_model_and_images(job: Job) -> None:
+    assert (job.model, job.images) == ("lite", (b"photo", b"background"))
+
+
+def test_a_result_gets_the_time_in_the_queue_as_its_first_stage(job: Job) -> None:
+    job.started = job.submitted + 1.5
+    job.succeed(RESULT)
+    assert job.done.is_set()
+    assert list(job.outcome().stages_ms.items()) == [("queue", 1500.0), ("infer", 2.0)]
+
+
+def test_an_error_is_raised_as_the_outcome(job: Job) -> None:
+    job.fail(CorruptImage())
+    assert job.done.is_set()
+    with pytest.raises(CorruptImage):
+        job.outcome()
+
+
+def test_a_job_without_result_and_error_has_crashed(job: Job) -> None:
+    with pytest.raises(EngineCrashed):
+        job.outcome()
+
+
+@pytest.mark.parametrize(("started", "mostly"), [(0.0, True), (50.0, True), (51.0, False), (100.0, False)])
+def test_the_larger_part_of_the_time_decides_where_it_was_spent(started: float, mostly: bool, job: Job) -> None:
+    job.submitted, job.started = 0.0, started
+    assert job.spent_in_engine() is mostly

@@ -1,0 +1,382 @@
+"""Keeper of one engine, with a fake engine process and a real queue."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from app.engine.job import Job
+from app.engine.keeper import FIRST_BACKOFF, LAST_BACKOFF, Keeper
+from app.engine.messages import EXIT_MEMORY, EXIT_TASKS, EngineConfig
+from app.engine.observer import EngineObserver, RestartReason
+from app.engine.process import EngineDied, NotAccepted
+from app.engine.quarantine import STRIKES, Quarantine
+from app.engine.queue import MAX_HANDOVERS, EngineState, RemovalQueue
+from app.engine.submission import Deadline
+from app.errors import (
+    CorruptImage,
+    DeadlineExceeded,
+    EngineCrashed,
+    ModelUnavailable,
+    OutOfMemory,
+    ServiceError,
+    ShuttingDown,
+)
+from app.removal import Box, RemovalOptions, RemovalRequest, RemovalResult
+from tests.conftest import wait_until
+
+REQUEST = RemovalRequest(b"photo", RemovalOptions("lite", 100), b"background")
+IMAGES = REQUEST.image, REQUEST.background_image
+RESULT = RemovalResult(b"", "image/png", 1, 1, Box(), 1.0, "lite", {}, stages_mb={"decode": 70, "encode": 60})
+READY = {"ready": True, "model": "lite", "provider": "CPUExecutionProvider", "rss_mb": 50}
+UNAVAILABLE = {"ready": False, "error": {"code": "MODEL_UNAVAILABLE", "message": "no weights"}}
+
+
+def died(code: int, kind: type[EngineDied] = EngineDied) -> EngineDied:
+    return kind(f"ended with {code}", code)
+
+
+class FakeEngine:
+    """An engine process whose answers are taken from a script; an exception is raised, and ends the engine."""
+
+    def __init__(self, number: int, script: Script, on_exit: Callable[[], None]) -> None:
+        self.pid = number
+        self.exit_status: int | None = None
+        self.death = "ended"
+        self._script = script
+        self._on_exit = on_exit
+        self._ended = threading.Event()
+
+    @property
+    def alive(self) -> bool:
+        return self.exit_status is None
+
+    def warm_up(self, deadline: float, *, first: bool = False) -> dict[str, Any]:
+        return self._play(self._script.warm_ups.pop(0) if self._script.warm_ups else READY)  # type: ignore[no-any-return]
+
+    def remove(self, request: RemovalRequest, deadline: float, *, alone: bool = False) -> RemovalResult:
+        answer = self._script.answers.pop(0) if self._script.answers else RESULT
+        if answer == "hang":
+            self._ended.wait()
+            raise died(-signal.SIGKILL)
+        return self._play(answer)  # type: ignore[no-any-return]
+
+    def _play(self, answer: Any) -> Any:
+        if isinstance(answer, EngineDied):
+            self.exit_status = answer.code
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def end(self, status: int) -> None:
+        """End the process from outside."""
+        self.exit_status = status
+        self._on_exit()
+
+    def hang_up(self) -> None:
+        pass
+
+    def kill(self) -> None:
+        if self.alive:
+            self.exit_status = -signal.SIGKILL
+        self._ended.set()
+
+
+class Script:
+    """Answers of the next engines, and the engines that were started."""
+
+    def __init__(self) -> None:
+        self.warm_ups: list[dict[str, Any] | Exception] = []
+        self.answers: list[RemovalResult | Exception | str] = []
+        self.engines: list[FakeEngine] = []
+
+    def start_engine(self, config: EngineConfig, on_exit: Callable[[], None]) -> FakeEngine:
+        self.engines.append(FakeEngine(len(self.engines), self, on_exit))
+        return self.engines[-1]
+
+
+class Recorder(EngineObserver):
+    def __init__(self) -> None:
+        self.reasons: list[RestartReason] = []
+        self.megabytes: list[int] = []
+
+    def replaced(self, reason: RestartReason) -> None:
+        self.reasons.append(reason)
+
+    def memory_seen(self, engine: int, megabytes: int) -> None:
+        self.megabytes.append(megabytes)
+
+
+class Waits(threading.Event):
+    """Event that records the timeouts of waits, and does not wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seconds.append(timeout)
+        return self.is_set()
+
+
+class Setup:
+    """A keeper with all it needs."""
+
+    def __init__(self) -> None:
+        self.script = Script()
+        self.queue = RemovalQueue(capacity=4, body_slots=4)
+        self.observer = Recorder()
+        self.quarantine = Quarantine()
+        self.keeper = Keeper(0, EngineConfig("lite", 1, 1, 1), self.queue, self.observer, self.quarantine)
+        self.queue.attach(self.keeper)
+        self.backoffs = self.keeper._ended = Waits()
+
+    def submit(self, *answers: RemovalResult | Exception | str) -> RemovalResult:
+        """Submit a request, which engines answer as given."""
+        self.script.answers += answers
+        return self.queue.process(REQUEST, Deadline.after(30))
+
+    def start(self) -> None:
+        self.keeper.start()
+        wait_until(lambda: self.keeper.state is EngineState.IDLE)
+
+    def wait_for_restart(self, engines: int = 2) -> None:
+        wait_until(lambda: len(self.script.engines) == engines and self.keeper.state is EngineState.IDLE)
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
+    """A keeper that is not started."""
+    setup = Setup()
+    monkeypatch.setattr("app.engine.keeper.EngineProcess", setup.script.start_engine)
+    yield setup
+    setup.queue.close()
+    if setup.keeper._thread.is_alive():
+        setup.keeper.end()
+
+
+@pytest.fixture
+def started(idle: Setup) -> Setup:
+    """A keeper whose engine is idle."""
+    idle.start()
+    return idle
+
+
+DEATHS = [
+    (died(-signal.SIGSEGV), EngineCrashed, RestartReason.CRASHED),
+    (died(-signal.SIGABRT), OutOfMemory, RestartReason.CRASHED),
+    (died(-signal.SIGKILL), EngineCrashed, RestartReason.KILLED),
+    (TimeoutError(), DeadlineExceeded, RestartReason.DEADLINE),
+    (RuntimeError("a bug"), EngineCrashed, RestartReason.CRASHED),
+]
+
+
+# Answers
+
+
+def test_a_result_reaches_the_caller_and_its_memory_the_observer(started: Setup) -> None:
+    result = started.submit(RESULT)
+    assert (result.model, list(result.stages_ms)) == ("lite", ["queue"])
+    assert started.observer.megabytes == [50, 70]
+    assert started.observer.reasons == []
+
+
+def test_an_error_of_the_request_does_not_replace_the_engine(started: Setup) -> None:
+    with pytest.raises(CorruptImage):
+        started.submit(CorruptImage())
+    assert started.submit(RESULT).model == "lite"
+    assert len(started.script.engines) == 1 and started.keeper.ready
+
+
+# Failures
+
+
+@pytest.mark.parametrize(("answer", "error", "reason"), DEATHS)
+def test_a_failed_engine_fails_its_job_and_is_replaced(
+    answer: Exception, error: type[ServiceError], reason: RestartReason, started: Setup
+) -> None:
+    with pytest.raises(error):
+        started.submit(answer)
+    started.wait_for_restart()
+    assert started.observer.reasons == [reason]
+    assert not started.script.engines[0].alive
+    assert started.submit(RESULT).model == "lite"
+
+
+@pytest.mark.parametrize(("answer", "error", "reason"), DEATHS)
+def test_ready_is_cleared_before_the_caller_gets_the_error(
+    answer: Exception,
+    error: type[ServiceError],
+    reason: RestartReason,
+    started: Setup,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ready: list[bool] = []
+    fail = Job.fail
+
+    def record(job: Job, error: ServiceError) -> None:
+        ready.append(started.keeper.ready)
+        fail(job, error)
+
+    monkeypatch.setattr(Job, "fail", record)
+    with pytest.raises(error):
+        started.submit(answer)
+    assert ready == [False]
+
+
+def test_a_failed_engine_counts_as_restarting_until_it_is_ready(idle: Setup) -> None:
+    assert not idle.keeper.restarting
+    idle.start()
+    restarting: list[bool] = []
+    idle.observer.replaced = lambda reason: restarting.append(idle.keeper.restarting)  # type: ignore[method-assign]
+    with pytest.raises(EngineCrashed):
+        idle.submit(died(-signal.SIGSEGV))
+    idle.wait_for_restart()
+    assert restarting == [True] and not idle.keeper.restarting
+
+
+def test_a_job_that_was_not_accepted_is_answered_by_the_next_engine(started: Setup) -> None:
+    assert started.submit(died(-signal.SIGSEGV, NotAccepted), RESULT).model == "lite"
+    assert len(started.script.engines) == 2
+    assert not started.quarantine.refuses(*IMAGES)
+
+
+def test_a_job_that_no_engine_accepts_fails(started: Setup) -> None:
+    with pytest.raises(EngineCrashed):
+        started.submit(*[died(-signal.SIGKILL, NotAccepted)] * MAX_HANDOVERS)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "refused"),
+    [
+        (died(-signal.SIGSEGV), EngineCrashed, True),
+        (died(-signal.SIGBUS), EngineCrashed, True),
+        (died(-signal.SIGABRT), OutOfMemory, True),
+        (TimeoutError(), DeadlineExceeded, True),
+        (died(-signal.SIGKILL), EngineCrashed, False),
+        (died(1), EngineCrashed, False),
+        (CorruptImage(), CorruptImage, False),
+    ],
+)
+def test_images_get_a_strike_when_they_are_the_cause(
+    answer: Exception, error: type[ServiceError], refused: bool, started: Setup
+) -> None:
+    for _ in range(STRIKES):
+        with pytest.raises(error):
+            started.submit(answer)
+    assert started.quarantine.refuses(*IMAGES) is refused
+
+
+def test_images_get_no_strike_for_time_spent_in_the_queue(started: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Job, "spent_in_engine", lambda job: False)
+    for _ in range(STRIKES):
+        with pytest.raises(DeadlineExceeded):
+            started.submit(TimeoutError())
+    assert not started.quarantine.refuses(*IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "logged"),
+    [
+        (EXIT_TASKS, RestartReason.TASKS, False),
+        (EXIT_MEMORY, RestartReason.MEMORY, False),
+        (-signal.SIGKILL, RestartReason.KILLED, True),
+        (1, RestartReason.CRASHED, True),
+    ],
+)
+def test_an_engine_that_ends_while_idle_is_replaced(
+    status: int, reason: RestartReason, logged: bool, started: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        started.script.engines[0].end(status)
+        started.wait_for_restart()
+    assert started.observer.reasons == [reason]
+    assert ("engine lost" in caplog.text) is logged
+    assert started.observer.megabytes == [50, 0, 50]
+
+
+# Start
+
+
+def test_starts_that_fail_are_repeated_with_doubled_waits_up_to_a_limit(idle: Setup) -> None:
+    failures = 8
+    idle.script.warm_ups += [died(1) for _ in range(failures)]
+    idle.start()
+    expected = [min(FIRST_BACKOFF * 2**number, LAST_BACKOFF) for number in range(failures)]
+    assert idle.backoffs.seconds == expected and expected[-1] == LAST_BACKOFF
+    assert idle.observer.reasons == [RestartReason.START] * failures
+
+
+def test_a_successful_start_resets_the_wait(idle: Setup) -> None:
+    idle.script.warm_ups += [died(1), died(1), READY, died(1)]
+    idle.start()
+    idle.script.engines[-1].end(1)
+    idle.wait_for_restart(engines=5)
+    assert idle.backoffs.seconds == [FIRST_BACKOFF, 2 * FIRST_BACKOFF, FIRST_BACKOFF]
+
+
+def test_an_engine_that_does_not_answer_its_first_warm_up_is_killed(idle: Setup) -> None:
+    idle.script.warm_ups.append(TimeoutError())
+    idle.start()
+    assert idle.script.engines[0].exit_status == -signal.SIGKILL
+    assert idle.observer.reasons == [RestartReason.START]
+
+
+def test_a_process_that_can_not_be_started_is_tried_again(idle: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts: list[EngineConfig] = []
+
+    def start(config: EngineConfig, on_exit: Callable[[], None]) -> FakeEngine:
+        attempts.append(config)
+        if len(attempts) == 1:
+            raise OSError("no more processes")
+        return idle.script.start_engine(config, on_exit)
+
+    monkeypatch.setattr("app.engine.keeper.EngineProcess", start)
+    idle.start()
+    assert len(attempts) == 2 and idle.observer.reasons == [RestartReason.START]
+
+
+# Readiness
+
+
+def test_an_engine_without_its_model_is_not_ready_and_reports_the_problem(idle: Setup) -> None:
+    idle.script.warm_ups.append(UNAVAILABLE)
+    idle.start()
+    assert not idle.keeper.ready
+    assert isinstance(idle.keeper.problem, ModelUnavailable) and str(idle.keeper.problem) == "no weights"
+
+
+def test_an_engine_without_its_model_is_warmed_up_again(idle: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.engine.keeper.REWARM_SECONDS", 0.01)
+    idle.script.warm_ups += [UNAVAILABLE, UNAVAILABLE]
+    idle.start()
+    wait_until(lambda: idle.keeper.problem is None)
+    assert idle.keeper.ready and len(idle.script.engines) == 1
+
+
+def test_an_engine_that_has_used_its_default_model_is_ready(idle: Setup) -> None:
+    idle.script.warm_ups.append(UNAVAILABLE)
+    idle.start()
+    idle.submit(RESULT)
+    wait_until(lambda: idle.keeper.problem is None)
+    assert idle.keeper.ready and idle.keeper.model == "lite"
+
+
+# End
+
+
+def test_end_kills_an_engine_that_hangs_and_its_caller_learns_of_the_shutdown(started: Setup) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        submitted = threads.submit(started.submit, "hang")
+        wait_until(lambda: started.keeper.state is EngineState.BUSY)
+        started.queue.close()
+        started.keeper.end()
+        assert isinstance(submitted.exception(30), ShuttingDown)
+    assert not started.script.engines[0].alive and not started.keeper._thread.is_alive()
+    assert started.observer.reasons == []
