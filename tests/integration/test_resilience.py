@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import http.client
+import os
 import signal
 import socket
 import threading
@@ -58,13 +59,15 @@ def ours(path: Path) -> bool:
 
 def in_use(path: Path) -> bool:
     """Return whether this is the metrics folder of a running server, which removes it at its end."""
+    if not path.is_dir():
+        return False
+    folder = os.open(path, os.O_RDONLY)
     try:
-        with (path / "owner").open() as owner:
-            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:
-        pass
+    finally:
+        os.close(folder)
     return False
 
 
