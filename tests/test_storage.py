@@ -13,7 +13,8 @@ from flask.testing import FlaskClient
 
 from app.cli.main import main
 from app.storage import OUR_NAME, Sweeper, save, sweep
-from tests.conftest import jpeg, wait_until
+from tests.support.photos import jpeg
+from tests.support.waiting import wait_until
 
 OURS = "background-removed-" + "0" * 32
 STRANGERS = ["photo.jpg", "background-removed-holiday.png", f"{OURS}.txt", f"my-{OURS}.png", f"{OURS}.png.bak", OURS]

@@ -13,8 +13,8 @@ from app.cache.stores import ENTRY_BYTES, MemoryStore
 from app.capacity import plan_capacity
 from app.engine.container import MEGABYTE
 from app.settings import Settings
-from tests.cache.results import result
-from tests.doubles import FakePool
+from tests.support.doubles import FakePool
+from tests.support.removals import result
 
 SIZE = 10_000
 ROOM = SIZE + ENTRY_BYTES

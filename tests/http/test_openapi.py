@@ -22,8 +22,9 @@ from app.http.removebg.errors import CODES, OF_BACKGROUND
 from app.options.parameters import PARAMETERS
 from app.options.values import Kind
 from app.settings import Settings
-from tests.conftest import NO_LIMITS, jpeg
-from tests.doubles import FakePool, failing
+from tests.support.configuration import NO_LIMITS
+from tests.support.doubles import FakePool, failing
+from tests.support.photos import jpeg
 
 NATIVE = ("/remove-background", "/remove-background-preview", "/remove-background-base64")
 # Errors with which no operation ends in their native shape: that of no operation, and those of remove.bg's dialect.

@@ -13,8 +13,7 @@ from skimage.morphology import disk, opening
 from app.imaging.foreground import enlarge_alpha, subject_colours
 from app.imaging.refine import Refiner, smooth_mask
 from app.removal import RemovalOptions
-from tests.imaging.pictures import coarse, composed, disc
-from tests.imaging.test_matting import furry, model_mask
+from tests.support.synthetic_images import coarse, composed, disc, furry, model_mask
 
 RED, BLUE = (210, 30, 30), (30, 40, 200)
 PLENTY = 10**9

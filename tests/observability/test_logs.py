@@ -18,8 +18,8 @@ from app.capacity import plan_capacity
 from app.errors import EngineCrashed
 from app.http import request_log
 from app.settings import Settings
-from tests.conftest import jpeg
-from tests.doubles import FakePool, failing
+from tests.support.doubles import FakePool, failing
+from tests.support.photos import jpeg
 
 URL = "/remove-background"
 

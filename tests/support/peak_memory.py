@@ -1,4 +1,4 @@
-"""Measure, in a process of its own, how much memory photos take at their peak: `python -m tests.engine.peak_memory`.
+"""Measure, in a process of its own, how much memory photos take at their peak: `python -m tests.support.peak_memory`.
 
 Reads lines `PATH LONGEST_SIDE` from standard input and prints, for each, a JSON line with the predicted and the
 measured growth over the idle engine, in bytes. A third word is a layout, by its name in LAYOUTS; with a `+` at its end
