@@ -1,34 +1,26 @@
-"""Photos, and applications over a real or a pretended engine."""
+"""Applications over a real or a fake engine, services in separate processes, log files, and files of keys."""
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
-import skimage.data
 from flask import Flask
 from flask.testing import FlaskClient
-from PIL import Image
 
-from app.engine.messages import EngineConfig
 from app.engine.pool import EnginePool
 from app.engine.queue import RemovalQueue
 from app.http.factory import build_app
 from app.settings import Settings
-from tests.doubles import FakePool
-
-# Limits are off in all tests but their own, and in benchmarks.
-NO_LIMITS: dict[str, Any] = dict.fromkeys((name for name in Settings.model_fields if "rate_limit_" in name), 0)
-del NO_LIMITS["rate_limit_storage"]
-ENGINE = EngineConfig(model="lite", threads=2, max_pixels=25_000_000, max_pixels_hard=100_000_000)
+from tests.support.api_keys import sha
+from tests.support.configuration import ENGINE, NO_LIMITS
+from tests.support.doubles import FakePool
+from tests.support.service import Service, end, free_port, gunicorn
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -36,29 +28,6 @@ def clean_environment() -> None:
     """Keep the developer's own settings out of the tests."""
     for name in Settings.model_fields:
         os.environ.pop(name.upper(), None)
-
-
-def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
-    target = io.BytesIO()
-    image.save(target, format, **options)
-    return target.getvalue()
-
-
-@cache
-def photo(name: str) -> Image.Image:
-    """Return one of scikit-image's public-domain photos: astronaut, cat or coffee."""
-    return Image.fromarray(getattr(skimage.data, name)())
-
-
-@cache
-def jpeg(name: str = "astronaut") -> bytes:
-    return encoded(photo(name), "JPEG", quality=92)
-
-
-def opened(data: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(data))
-    image.load()
-    return image
 
 
 @pytest.fixture
@@ -73,14 +42,6 @@ def log_file(tmp_path: Path) -> Iterator[Path]:
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.captureWarnings(False)
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    """Wait for a condition; fail the test when it does not come true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -137,3 +98,32 @@ def make_client(fake_pool: FakePool) -> Callable[..., FlaskClient]:
 def fast_client(make_client: Callable[..., FlaskClient]) -> FlaskClient:
     """A client of an application over the pretended engine, for what never reaches a real one."""
     return make_client()
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
+    """Start services with given settings; whatever they leave is ended."""
+    running: list[Service] = []
+
+    def start(application: str = "app:create_app()", **settings: object) -> Service:
+        port = free_port()
+        log = tmp_path_factory.mktemp("service") / "log"
+        environment = {"HOST": "127.0.0.1", "PORT": str(port)} | {key: str(value) for key, value in settings.items()}
+        service = Service(port, log, gunicorn(environment, log, application))
+        running.append(service)
+        wait_until(lambda: service.ready() or service.process.poll() is not None)
+        assert service.process.poll() is None, log.read_text()
+        return service
+
+    yield start
+    for service in running:
+        end(service)
+
+
+@pytest.fixture
+def keys_file(tmp_path: Path) -> Path:
+    path = tmp_path / "keys"
+    path.write_text(
+        f"# clients\n\nshop:{sha('shop-key')}:100\n ci.bot : {sha('ci-key').upper()} :  # the general limits\n"
+    )
+    return path

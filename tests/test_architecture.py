@@ -88,3 +88,13 @@ def test_only_http_imports_flask(module: str) -> None:
 def test_engine_and_imaging_name_no_dialect(module: str) -> None:
     text = MODULES[module].read_text().lower()
     assert [word for word in ("remove.bg", "removebg", "dialect", "rembg's server") if word in text] == []
+
+
+TESTS = [path for path in sorted((ROOT / "tests").rglob("*.py")) if not path.is_relative_to(ROOT / "tests/fuzz")]
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_tests_import_helpers_from_tests_support_only(path: Path) -> None:
+    found = {name for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) for name in _imported(node)}
+    helpers = {name for name in found if name.partition(".")[0] == "tests"}
+    assert {name for name in helpers if not f"{name}.".startswith("tests.support.")} == set()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.deploy.files import ROOT, run, venv_program, yaml_of
+from tests.support.configuration import ROOT
+from tests.support.deploy_files import run, venv_program, yaml_of
 
 WORKFLOW = ".github/workflows/test.yml"
 TEMPLATES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"))

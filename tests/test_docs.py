@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -17,24 +16,11 @@ from app.observability.metrics import METRICS, PREFIX
 from app.options.parameters import PARAMETERS
 from app.options.presets import BUILT_IN
 from app.settings import env_sample, setting_rows
+from tests.support.configuration import ROOT
+from tests.support.documentation import API, METRICS_PAGE, table_below
 
-ROOT = Path(__file__).parent.parent
-API = (ROOT / "docs/api.md").read_text(encoding="utf-8")
-METRICS_PAGE = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
 SETTINGS = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def table_below(heading: str, text: str = API) -> list[list[str]]:
-    """Return the cells of the first table below a heading, without its head."""
-    lines = text[text.index(f"\n{heading}") :].splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith("|"))
-    rows = []
-    for line in lines[start:]:
-        if not line.startswith("|"):
-            break
-        rows.append([cell.strip() for cell in line.strip("|").split(" | ")])
-    return [[cell.strip("| ") for cell in row] for row in rows[2:]]
 
 
 def test_env_sample_is_the_settings_table() -> None:

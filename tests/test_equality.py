@@ -23,7 +23,8 @@ from app.engine.rembg_entry import session_class
 from app.engine.session import SessionCache
 from app.imaging.encode import encode
 from app.removal import RemovalOptions, RemovalRequest
-from tests.conftest import ENGINE, encoded, opened, photo
+from tests.support.configuration import ENGINE
+from tests.support.photos import encoded, opened, photo
 
 # More photos: EQUALITY_PHOTOS=folder pytest tests/test_equality.py
 MORE_PHOTOS = sorted(Path(os.environ.get("EQUALITY_PHOTOS", os.devnull)).glob("*.*g"))

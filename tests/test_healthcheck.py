@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from app.healthcheck import main
-from tests.fetch.servers import answer, serving
+from tests.support.scripted_server import answer, serving
 
 
 def test_a_ready_service_passes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from pydantic import SecretStr
 
 from app.keys import ApiKey, KeyRing, check_keys
 from app.settings import SettingsError
-
-KEYS = (SecretStr("first-secret"), SecretStr("zweites-Gehe\u00edmnis"))
-
-
-def sha(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
-@pytest.fixture
-def keys_file(tmp_path: Path) -> Path:
-    path = tmp_path / "keys"
-    path.write_text(
-        f"# clients\n\nshop:{sha('shop-key')}:100\n ci.bot : {sha('ci-key').upper()} :  # the general limits\n"
-    )
-    return path
+from tests.support.api_keys import KEYS, sha
 
 
 def test_keys_of_the_setting_are_named_by_number() -> None:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from app import log_format
-
-
-def json_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+from tests.support.log_lines import json_lines
 
 
 def test_a_moved_file_is_reopened(log_file: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from app.http.rembg import SUPPORT
 from app.http.removebg.errors import BACKGROUND_CODES, CODES
 from app.http.removebg.parameters import PARAMETERS
-from tests.test_docs import API, ROOT, table_below
+from tests.support.configuration import ROOT
+from tests.support.documentation import API, table_below
 
 MIGRATING = (ROOT / "docs/migrating.md").read_text(encoding="utf-8")
 

@@ -9,7 +9,7 @@ import pytest
 
 from app.errors import error_codes
 from app.settings import setting_rows
-from tests.test_docs import table_below
+from tests.support.documentation import table_below
 
 ROOT = Path(__file__).parent.parent
 OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from app.http.factory import build_app
 from app.http.limits import limiter
 from app.settings import Settings
-from tests.doubles import FakePool
+from tests.support.doubles import FakePool
 
 ORIGIN = "https://shop.example"
 # A different value for each limit, so that the header identifies the limit.

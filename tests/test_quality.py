@@ -12,7 +12,8 @@ from PIL import Image
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
 from app.removal import RemovalOptions, RemovalRequest
-from tests.conftest import ENGINE, encoded, opened, photo
+from tests.support.configuration import ENGINE
+from tests.support.photos import encoded, opened, photo
 
 MASKS = Path(__file__).parent / "data"
 # The embedded model loses part of the saucer of the coffee, red on reddish wood.

@@ -11,7 +11,7 @@ import pytest
 
 from app import redis_link
 from app.redis_link import Circuit, CircuitOpen
-from tests.conftest import wait_until
+from tests.support.waiting import wait_until
 
 
 class ClientError(Exception):

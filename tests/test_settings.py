@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.settings import Settings, SettingsError, load_settings, setting_rows
-from tests.test_walls import modules_after
+from tests.support.loaded_modules import modules_after
 
 ALL_BAD = {
     "PORT": "99999",

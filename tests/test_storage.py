@@ -13,7 +13,8 @@ from flask.testing import FlaskClient
 
 from app.cli.main import main
 from app.storage import RESULT_NAME, Sweeper, save, sweep
-from tests.conftest import jpeg, wait_until
+from tests.support.photos import jpeg
+from tests.support.waiting import wait_until
 
 NAME = "background-removed-" + "0" * 32
 OTHER_NAMES = ["photo.jpg", "background-removed-holiday.png", f"{NAME}.txt", f"my-{NAME}.png", f"{NAME}.png.bak", NAME]

@@ -15,9 +15,10 @@ from app.cli.doctor.findings import Level
 from app.engine.container import MEGABYTE
 from app.http.factory import build_app
 from app.settings import Settings, SettingsError, load_settings
-from tests.conftest import NO_LIMITS, jpeg
-from tests.doubles import FakePool
-from tests.observability.test_metrics import samples
+from tests.support.configuration import NO_LIMITS
+from tests.support.doubles import FakePool
+from tests.support.metric_samples import samples
+from tests.support.photos import jpeg
 
 URL = "/remove-background"
 MakeClient = Callable[..., FlaskClient]

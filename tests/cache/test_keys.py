@@ -13,8 +13,8 @@ from app.cache.keys import ResultKeys
 from app.engine import weights
 from app.engine.messages import EngineConfig
 from app.removal import Canvas, Length, RemovalOptions, RemovalRequest, Trimap
-from tests.cache.results import OPTIONS, REQUEST
-from tests.conftest import ENGINE
+from tests.support.configuration import ENGINE
+from tests.support.removals import OPTIONS, REQUEST
 
 # Another value for each option. A new option must be added here, which proves that it changes the key.
 OTHER_OPTIONS: dict[str, Any] = {

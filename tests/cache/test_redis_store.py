@@ -7,9 +7,9 @@ import pytest
 from app.cache.redis_store import RedisStore
 from app.cache.stores import StoreDown
 from app.settings import Settings
-from tests.cache.results import result
-from tests.conftest import NO_LIMITS
-from tests.test_walls import modules_after
+from tests.support.configuration import NO_LIMITS
+from tests.support.loaded_modules import modules_after
+from tests.support.removals import result
 
 
 def test_no_request_waits_for_a_dns_lookup(stalled_names: list[str]) -> None:

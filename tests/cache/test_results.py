@@ -30,9 +30,10 @@ from app.errors import (
 )
 from app.removal import RemovalRequest, RemovalResult
 from app.settings import Settings
-from tests.cache.results import REQUEST, result
-from tests.conftest import ENGINE, wait_until
-from tests.doubles import FakePool, failing
+from tests.support.configuration import ENGINE
+from tests.support.doubles import FakePool, failing
+from tests.support.removals import REQUEST, result
+from tests.support.waiting import wait_until
 
 MAX_BYTES = 1000
 

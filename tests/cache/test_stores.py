@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from app.cache.stores import ENTRY_BYTES, MemoryStore
-from tests.cache.results import result
+from tests.support.removals import result
 
 SIZE = 10_000
 ENTRY = SIZE + ENTRY_BYTES

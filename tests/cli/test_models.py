@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from app.cli.main import main
 from app.engine.models import REGISTRY
 from app.engine.rembg_entry import session_class
-from tests.engine.onnx_models import write_model
+from tests.support.onnx_models import write_model
 
 
 @pytest.fixture(autouse=True)

@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import jpeg
-from tests.integration.conftest import Service, free_port, pytest_runtest_makereport, start
+from tests.support.clients import KEY, NPM, PYPI, Pictures, install
+from tests.support.photos import jpeg
+from tests.support.require_integration import pytest_runtest_makereport
+from tests.support.service import Service, free_port
 
-__all__ = ["pytest_runtest_makereport", "start"]
-
-KEY = "a-key"
-PYPI, NPM = "removebg==0.04", "remove.bg@1.3.0"
-
-
-class Pictures(BaseHTTPRequestHandler):
-    """Answer every path with a photo."""
-
-    def do_GET(self) -> None:
-        picture = jpeg("astronaut")
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(picture)))
-        self.end_headers()
-        self.wfile.write(picture)
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing."""
+__all__ = ["pytest_runtest_makereport"]
 
 
 @pytest.fixture(scope="session")
@@ -49,22 +32,12 @@ def picture_url() -> Iterator[str]:
 def service(start: Callable[..., Service], picture_url: str) -> Service:
     """A service with a key, which fetches only from the host of the pictures."""
     return start(
-        application="tests.compat.server:create_lenient_app()",
+        application="tests.support.lenient_app:create_lenient_app()",
         ENGINE_PROCESSES=1,
         API_KEYS=KEY,
         ALLOW_URL_FETCH="true",
         ALLOWED_URL_HOSTS=picture_url.split("/")[2],
     )
-
-
-def install(name: str, command: list[str]) -> None:
-    """Install a client; skip with the reason if its registry is not available."""
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is missing, which installs {name}")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    if done.returncode:
-        reason = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        pytest.skip(f"{name} can't be installed from its registry: {' '.join(reason)}")
 
 
 @pytest.fixture(scope="session")

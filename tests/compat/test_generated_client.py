@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from app.imaging.formats import ACCEPTED_FORMATS
-from tests.compat.conftest import KEY
-from tests.conftest import jpeg, opened
-from tests.integration.conftest import Service
+from tests.support.clients import KEY
+from tests.support.photos import jpeg, opened
+from tests.support.service import Service
 
 pytestmark = pytest.mark.integration
 

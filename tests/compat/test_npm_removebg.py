@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.compat.conftest import KEY
-from tests.conftest import jpeg, opened
-from tests.integration.conftest import Service
+from tests.support.clients import KEY
+from tests.support.photos import jpeg, opened
+from tests.support.service import Service
 
 pytestmark = pytest.mark.integration
 

@@ -11,9 +11,9 @@ import pytest
 import requests
 from PIL import Image
 
-from tests.compat.conftest import KEY
-from tests.conftest import opened
-from tests.integration.conftest import Service
+from tests.support.clients import KEY
+from tests.support.photos import opened
+from tests.support.service import Service
 
 pytestmark = pytest.mark.integration
 

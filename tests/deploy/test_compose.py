@@ -10,8 +10,9 @@ import pytest
 from app import capacity
 from app.engine.container import MEGABYTE
 from app.settings import Settings
-from tests.deploy.dockerfile import stages
-from tests.deploy.files import ROOT, in_mb, in_seconds, redis_configuration, run, venv_program, yaml_of
+from tests.support.configuration import ROOT
+from tests.support.deploy_files import in_mb, in_seconds, redis_configuration, run, venv_program, yaml_of
+from tests.support.dockerfile import stages
 
 SERVICES: dict[str, dict[str, Any]] = yaml_of("docker-compose.yml")["services"]
 APP = SERVICES["app"]

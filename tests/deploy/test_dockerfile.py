@@ -13,9 +13,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from app.settings import Settings
-from tests.deploy.dockerfile import dockerignore, stages
-from tests.deploy.files import run, venv_program
-from tests.integration.conftest import free_port
+from tests.support.deploy_files import run, venv_program
+from tests.support.dockerfile import dockerignore, stages
+from tests.support.service import free_port
 
 ARGUMENTS, STAGES = stages()
 FINAL = STAGES[-1]

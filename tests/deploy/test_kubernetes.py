@@ -16,9 +16,10 @@ from app import capacity
 from app.engine.container import MEGABYTE
 from app.observability.metrics import METRICS, PREFIX
 from app.settings import Settings
-from tests.deploy.dockerfile import stages
-from tests.deploy.files import ROOT, documents, in_mb, redis_configuration, run, yaml_of
-from tests.integration.services import binary
+from tests.support.configuration import ROOT
+from tests.support.deploy_files import documents, in_mb, redis_configuration, run, yaml_of
+from tests.support.dockerfile import stages
+from tests.support.servers import binary
 
 FOLDER = ROOT / "deploy/kubernetes"
 VERSIONS = ("1.30", "1.37")

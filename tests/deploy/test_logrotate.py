@@ -8,7 +8,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.integration.services import binary
+from tests.support.servers import binary
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from app.observability.metrics import METRICS, PREFIX
-from tests.deploy.files import ROOT, run, yaml_of
-from tests.integration.services import binary
-from tests.test_docs import METRICS_PAGE, table_below
+from tests.support.configuration import ROOT
+from tests.support.deploy_files import run, yaml_of
+from tests.support.documentation import METRICS_PAGE, table_below
+from tests.support.servers import binary
 
 PROMETHEUS = ROOT / "deploy/prometheus"
 DASHBOARD = json.loads((ROOT / "deploy/grafana/dashboards/background-remover.json").read_text(encoding="utf-8"))

@@ -11,9 +11,9 @@ import pytest
 from app.errors import error_codes
 from app.http.security import SECURITY_HEADERS
 from app.settings import Settings
-from tests.http.test_header_bounds import MAX_HEADER_BYTES
-from tests.integration.conftest import free_port
-from tests.integration.services import NginxServer, binary
+from tests.support.header_bounds import MAX_HEADER_BYTES
+from tests.support.servers import NginxServer, binary
+from tests.support.service import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 CONF = (ROOT / "nginx.conf").read_text(encoding="utf-8")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from tests.conftest import wait_until
-from tests.integration.conftest import free_port
-from tests.integration.services import RedisServer, binary
+from tests.support.servers import RedisServer, binary
+from tests.support.service import free_port
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -12,7 +12,8 @@ import pytest
 from app import capacity
 from app.engine.container import MEGABYTE
 from app.settings import Settings
-from tests.deploy.files import ROOT, yaml_of
+from tests.support.configuration import ROOT
+from tests.support.deploy_files import yaml_of
 
 # https://render.com/docs/blueprint-spec: the used fields of a web service with a Dockerfile.
 FIELDS = {"type", "name", "runtime", "plan", "dockerfilePath", "dockerContext", "healthCheckPath", "envVars"}

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from app.settings import load_settings
-from tests.conftest import jpeg, wait_until
-from tests.integration.conftest import Service, end, free_port
-from tests.integration.services import binary
+from tests.support.photos import jpeg
+from tests.support.servers import binary
+from tests.support.service import Service, end, free_port
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 INSTALL = ROOT / "deploy/install.sh"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
-from tests.integration.services import binary
+from tests.support.servers import binary
 
 ROOT = Path(__file__).parent.parent.parent
 UNITS = ROOT / "deploy/systemd"

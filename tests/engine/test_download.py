@@ -15,7 +15,7 @@ import pytest
 
 from app.engine import weights
 from app.engine.models import REGISTRY
-from tests.engine.onnx_models import write_model
+from tests.support.onnx_models import write_model
 
 U2NETP = REGISTRY["u2netp"]
 

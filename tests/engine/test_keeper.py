@@ -29,7 +29,7 @@ from app.errors import (
     ShuttingDown,
 )
 from app.removal import Box, RemovalOptions, RemovalRequest, RemovalResult
-from tests.conftest import wait_until
+from tests.support.waiting import wait_until
 
 REQUEST = RemovalRequest(b"photo", RemovalOptions("lite", 100), b"background")
 IMAGES = REQUEST.image, REQUEST.background_image

@@ -18,12 +18,12 @@ from app.engine.container import MEGABYTE
 from app.engine.memory import MemoryGuard, is_out_of_memory, predict_growth, resident_bytes
 from app.errors import OutOfMemory
 from app.imaging.decode import Header
-from tests.conftest import photo
+from tests.support.photos import photo
 
 ROOT = Path(__file__).parent.parent.parent
 PNG = Header("PNG", "RGB", (5000, 5000), (5000, 5000))
 
-# (megapixels, options of the file, longest side and layout of tests.engine.peak_memory)
+# (megapixels, options of the file, longest side and layout of tests.support.peak_memory)
 SIZES: list[tuple[float, dict[str, object], int | str]] = [
     (0.02, {"format": "JPEG"}, 2048),
     (0.3, {"format": "PNG"}, 2048),
@@ -80,7 +80,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str
         lines.append(f"{folder / str(number)} {side}\n")
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.engine.peak_memory"],
+        [sys.executable, "-m", "tests.support.peak_memory"],
         input="".join(lines),
         env=environment,
         cwd=ROOT,

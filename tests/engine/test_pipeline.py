@@ -13,7 +13,8 @@ from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
 from app.errors import CorruptImage, ServiceError, UnknownForeground
 from app.removal import RemovalOptions, RemovalRequest, RemovalResult
-from tests.conftest import ENGINE, encoded, jpeg, opened, photo
+from tests.support.configuration import ENGINE
+from tests.support.photos import encoded, jpeg, opened, photo
 
 
 @pytest.fixture(scope="module")

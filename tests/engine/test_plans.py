@@ -17,7 +17,8 @@ from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
 from app.errors import OutOfMemory, TooManyPixels
 from app.removal import Box, Canvas, Length, RemovalOptions, RemovalRequest, RemovalResult
-from tests.conftest import ENGINE, encoded, opened, photo
+from tests.support.configuration import ENGINE
+from tests.support.photos import encoded, opened, photo
 
 FULL, PREVIEW = 25_000_000, 250_000
 OPTIONS = RemovalOptions("lite", 2048)

@@ -23,8 +23,10 @@ from app.engine.queue import EngineState, RemovalQueue
 from app.engine.submission import Deadline
 from app.errors import DeadlineExceeded, EngineCrashed, ModelUnavailable, ServiceError, ShuttingDown
 from app.removal import RemovalOptions, RemovalRequest, RemovalResult
-from tests.conftest import ENGINE, jpeg, wait_until
-from tests.engine.onnx_models import write_model
+from tests.support.configuration import ENGINE
+from tests.support.onnx_models import write_model
+from tests.support.photos import jpeg
+from tests.support.waiting import wait_until
 
 PHOTO = RemovalRequest(jpeg("coffee"), RemovalOptions("lite", 2048))
 

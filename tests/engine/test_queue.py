@@ -18,7 +18,7 @@ from app.engine.reservations import GRACE_SECONDS, MAX_ALIKE
 from app.engine.submission import ClientGone, Deadline, Priority
 from app.errors import DeadlineExceeded, EngineCrashed, QueueFull, ShuttingDown
 from app.removal import Box, RemovalOptions, RemovalRequest, RemovalResult
-from tests.conftest import wait_until
+from tests.support.waiting import wait_until
 
 BATCH, INTERACTIVE = Priority.BATCH, Priority.INTERACTIVE
 

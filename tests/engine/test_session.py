@@ -16,8 +16,8 @@ from app.engine.rembg_entry import session_class
 from app.engine.session import RETRY_SECONDS, Session, SessionCache, load_session
 from app.errors import ModelUnavailable
 from app.imaging.subject import stretch
-from tests.conftest import photo
-from tests.engine.onnx_models import write_model
+from tests.support.onnx_models import write_model
+from tests.support.photos import photo
 
 # One model of each kind of preprocessing.
 KINDS = [

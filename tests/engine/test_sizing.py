@@ -10,7 +10,7 @@ from PIL import Image
 from app.engine.sizing import drafted, largest_side
 from app.imaging.decode import Header
 from app.imaging.geometry import fit_within
-from tests.conftest import encoded
+from tests.support.photos import encoded
 
 JPEG = Header("JPEG", "RGB", (6000, 4000), (6000, 4000))
 

@@ -10,7 +10,7 @@ from app.engine import weights
 from app.engine.models import REGISTRY
 from app.engine.rembg_entry import session_class
 from app.errors import ModelUnavailable
-from tests.engine.onnx_models import write_model
+from tests.support.onnx_models import write_model
 
 U2NET = REGISTRY["u2net"]
 

@@ -10,8 +10,8 @@ import pytest
 from app.engine import weights_fetcher
 from app.engine.models import REGISTRY
 from app.engine.weights_fetcher import WeightsFetcher
-from tests.conftest import wait_until
-from tests.engine.onnx_models import write_model
+from tests.support.onnx_models import write_model
+from tests.support.waiting import wait_until
 
 
 def test_the_embedded_model_is_not_fetched() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from app.fetch.pinned_connection import Wire, connect, seconds_left, send_get
 from app.urls import parse_url
-from tests.fetch.servers import answer, serving
+from tests.support.scripted_server import answer, serving
 
 BODY = bytes(1000)
 THIS, OTHER = ip_address("127.0.0.1"), ip_address("127.0.0.2")

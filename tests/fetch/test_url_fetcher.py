@@ -24,7 +24,7 @@ from app.errors import DownloadFailed, FileTooLarge, ServiceError, UrlRefused
 from app.fetch.addresses import IPAddress
 from app.fetch.url_fetcher import MAX_LOOKUPS, USER_AGENT, UrlFetcher
 from app.settings import Settings
-from tests.fetch.servers import Script, answer, serving
+from tests.support.scripted_server import Script, answer, serving
 
 MAX_BYTES = 100_000
 IMAGE = b"\x89PNG\r\n\x1a\n" + bytes(5000)

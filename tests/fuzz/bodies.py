@@ -9,7 +9,7 @@ import base64
 import json
 from random import Random
 
-from tests.conftest import encoded, photo
+from tests.support.photos import encoded, photo
 
 __all__ = ["damaged", "seeds"]
 

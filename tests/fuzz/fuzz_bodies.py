@@ -30,11 +30,11 @@ from app.http import bodies, body_parsers
 from app.http.body_parsers import Multipart, Pair, parse_json, parse_urlencoded
 from app.http.factory import build_app
 from app.settings import Settings
-from tests.conftest import NO_LIMITS
-from tests.doubles import FakePool
 from tests.fuzz.bodies import damaged, seeds
 from tests.fuzz.harness import Target, run
-from tests.http.test_header_bounds import MAX_HEADER_BYTES
+from tests.support.configuration import NO_LIMITS
+from tests.support.doubles import FakePool
+from tests.support.header_bounds import MAX_HEADER_BYTES
 
 PATHS = ("/remove-background", "/remove-background-base64", "/v1.0/removebg", "/api/remove", "/read-file")
 SMALL: dict[str, Any] = {"MAX_FIELD_BYTES": 4000, "MAX_TEXT_BYTES": 40, "PIECE": 16}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import struct
-import zlib
 
 from PIL import Image
 
-from tests.imaging.metadata_files import SIZE, every_file, exif
-from tests.imaging.pictures import encoded, grey_ink_profile, linear_grey_profile, noise, quarters
+from tests.support.metadata_files import SIZE, every_file, exif
+from tests.support.photos import encoded
+from tests.support.synthetic_images import grey_ink_profile, linear_grey_profile, noise, premultiplied, quarters, tiled
 
-__all__ = ["premultiplied", "seeds", "tiled"]
+__all__ = ["seeds"]
 
 
 def seeds() -> dict[str, bytes]:
@@ -45,25 +45,6 @@ def _tiffs() -> dict[str, bytes]:
         "tiff tiled": tiled(64),
         "tiff big": encoded(noise(SIZE), "TIFF", big_tiff=True),
     }
-
-
-def premultiplied() -> bytes:
-    """Return a TIFF of two grey pixels with associated alpha, which Pillow can read but not write."""
-    tags = {256: 2, 257: 1, 258: 8, 259: 1, 262: 1, 273: 150, 277: 2, 278: 1, 279: 4, 338: 1}
-    return _tiff(tags, b"\x40\x80\xff\xff")
-
-
-def _tiff(tags: dict[int, int], pixels: bytes) -> bytes:
-    """Return a TIFF of one directory, with pixels from offset 150."""
-    table = b"".join(struct.pack("<HHLL", tag, 4, 1, value) for tag, value in tags.items())
-    return (b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + table).ljust(150, b"\0") + pixels
-
-
-def tiled(side: int) -> bytes:
-    """Return a grey TIFF of 48 x 32 pixels, a corner of one square tile."""
-    pixels = zlib.compress(bytes(side * side)) if side < 1000 else b""
-    tags = {256: 48, 257: 32, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side, 324: 150, 325: len(pixels)}
-    return _tiff(tags, pixels)
 
 
 def _in_mode(mode: str) -> Image.Image:

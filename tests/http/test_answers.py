@@ -16,8 +16,8 @@ from app.http.answers import Alive, EncodedImage, Error, Health, JsonModel, Kept
 from app.http.openapi.schemas import model_schemas
 from app.http.removebg.errors import RemoveBgErrors
 from app.http.removebg.responses import RemoveBgAccount, RemoveBgResult
-from tests.conftest import encoded, jpeg, photo
-from tests.doubles import STATUS, FakePool, failing
+from tests.support.doubles import STATUS, FakePool, failing
+from tests.support.photos import encoded, jpeg, photo
 
 BASE64 = "/remove-background-base64"
 ENCODED = "success image mimetype size optimization foreground confidence model request_id".split()

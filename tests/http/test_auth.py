@@ -11,11 +11,9 @@ from flask.testing import FlaskClient
 
 from app.http.factory import build_app
 from app.settings import Settings
-from tests.conftest import jpeg
-from tests.doubles import FakePool
-from tests.test_keys import KEYS, keys_file, sha
-
-__all__ = ["keys_file"]
+from tests.support.api_keys import KEYS, sha
+from tests.support.doubles import FakePool
+from tests.support.photos import jpeg
 
 URL = "/remove-background"
 

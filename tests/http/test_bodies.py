@@ -12,8 +12,8 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import stream_encode_multipart
 
-from tests.conftest import jpeg
-from tests.doubles import FakePool
+from tests.support.doubles import FakePool
+from tests.support.photos import jpeg
 
 PHOTO = jpeg("coffee")
 TEXT = base64.b64encode(PHOTO).decode()

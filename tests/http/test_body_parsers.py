@@ -17,8 +17,8 @@ from flask.testing import FlaskClient
 from app.errors import InvalidBase64
 from app.http.bodies import decode_base64
 from app.http.body_parsers import MAX_FIELD_BYTES, MAX_TEXT_BYTES, PIECE, Multipart, parse_json, parse_urlencoded
-from tests.conftest import jpeg
-from tests.doubles import FakePool
+from tests.support.doubles import FakePool
+from tests.support.photos import jpeg
 
 # Of all bytes in base64, "/" and "+" are the ones that encoders escape.
 IMAGE = jpeg() + bytes(range(256)) * 1000 + b"\xff" * 300_000

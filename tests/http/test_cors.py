@@ -11,8 +11,8 @@ from werkzeug.test import TestResponse
 from app.errors import EngineCrashed
 from app.http.cors import EXPOSED_HEADERS
 from app.settings import SettingsError, load_settings
-from tests.conftest import jpeg
-from tests.doubles import FakePool, failing
+from tests.support.doubles import FakePool, failing
+from tests.support.photos import jpeg
 
 URL = "/remove-background"
 SHOP = "https://shop.example"

@@ -10,8 +10,8 @@ from flask.testing import FlaskClient
 
 from app.fetch.url_fetcher import USER_AGENT, UrlFetcher
 from app.settings import Settings
-from tests.conftest import jpeg
-from tests.doubles import use_fetcher
+from tests.support.doubles import use_fetcher
+from tests.support.photos import jpeg
 
 URL = "http://img.example/photo.jpg"
 

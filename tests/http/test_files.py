@@ -20,7 +20,7 @@ from app.http.factory import build_app
 from app.http.files import CHUNK_BYTES
 from app.imaging.formats import sniff
 from app.settings import Settings
-from tests.conftest import encoded, jpeg, opened, photo
+from tests.support.photos import encoded, jpeg, opened, photo
 
 URL = "/read-file"
 SECRET = b"\x89PNG\r\n\x1a\n the secret of another folder"

@@ -10,10 +10,10 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from tests.conftest import jpeg
+from tests.support.header_bounds import MAX_HEADER_BYTES
+from tests.support.photos import jpeg
 
 # Buffers of most proxies have 4 or 8 kB.
-MAX_HEADER_BYTES = 4000
 # Limits of gunicorn: a request line of 4094 bytes, header fields of 8190.
 LONG_QUERY, LONG_FIELD = 4000, 8000
 SHOP = "https://shop.example"

@@ -17,8 +17,8 @@ from app.http.headers import HEADERS, NATIVE_PICTURE, PICTURE, REMOVEBG_PICTURE,
 from app.http.security import SECURITY_HEADERS
 from app.removal import Box, RemovalResult
 from app.settings import Settings
-from tests.conftest import encoded, jpeg, photo
-from tests.doubles import FakePool, failing
+from tests.support.doubles import FakePool, failing
+from tests.support.photos import encoded, jpeg, photo
 
 RESULT = RemovalResult(
     b"picture", "image/png", 30, 20, Box(1, 2, 3, 4), 0.98765, "lite", {"queue": 0.12, "infer": 2.0}, cache="hit"

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from app.errors import ModelUnavailable
 from app.observability.health import MemoryUse
-from tests.doubles import STATUS, FakePool
+from tests.support.doubles import STATUS, FakePool
 
 UNAVAILABLE = ModelUnavailable("no weights", solution="python -m app models pull u2net")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -20,29 +19,12 @@ from app.http import limits
 from app.http.factory import build_app
 from app.redis_link import CircuitOpen
 from app.settings import Settings
-from tests.conftest import jpeg
-from tests.doubles import FakePool, failing
+from tests.support.doubles import FakePool, failing
+from tests.support.photos import jpeg
+from tests.support.rate_limits import Clock, left
 
 URL, PREVIEW = "/remove-background", "/remove-background-preview"
 MakeClient = Callable[..., FlaskClient]
-
-
-class Clock:
-    """A time that stands still until it is told to go on."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.25
-
-    def time(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    for module in ("limits.storage.memory", "flask_limiter._extension", "app.http.limits"):
-        monkeypatch.setattr(f"{module}.time", SimpleNamespace(time=clock.time))
-    return clock
 
 
 @pytest.fixture
@@ -57,10 +39,6 @@ def ask(client: FlaskClient, url: str = URL, address: str = "192.0.2.1", **heade
 
 def statuses(client: FlaskClient, requests: int = 3, **more: str) -> list[int]:
     return [ask(client, **more).status_code for _ in range(requests)]
-
-
-def left(response: TestResponse) -> tuple[str, str]:
-    return response.headers["X-RateLimit-Limit"], response.headers["X-RateLimit-Remaining"]
 
 
 # Counting

@@ -13,11 +13,9 @@ from werkzeug.test import TestResponse
 
 from app.errors import CorruptImage, EngineCrashed, QueueFull, ServiceError, UnknownForeground
 from app.removal import RemovalResult
-from tests.conftest import jpeg
-from tests.doubles import FakePool, failing
-from tests.http.test_limits import Clock, clock, left
-
-__all__ = ["clock"]
+from tests.support.doubles import FakePool, failing
+from tests.support.photos import jpeg
+from tests.support.rate_limits import Clock, left
 
 MakeClient = Callable[..., FlaskClient]
 

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 from app.http.client_address import FORWARDED
-from tests.doubles import FakePool
+from tests.support.doubles import FakePool
 
 Make = Callable[..., FlaskClient]
 

@@ -13,8 +13,8 @@ from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory, ServiceErro
 from app.http.security import SECURITY_HEADERS
 from app.options.parameters import PARAMETERS
 from app.removal import Length, RemovalOptions
-from tests.conftest import encoded, jpeg, opened, photo
-from tests.doubles import FakePool, failing
+from tests.support.doubles import FakePool, failing
+from tests.support.photos import encoded, jpeg, opened, photo
 
 PHOTO = jpeg("coffee")
 DEFAULTS = RemovalOptions("lite", 2048)

@@ -22,8 +22,9 @@ from app.http.removebg.errors import BACKGROUND_CODES, CODES
 from app.options.parameters import PARAMETERS
 from app.options.values import Kind
 from app.settings import Settings
-from tests.conftest import NO_LIMITS, jpeg
-from tests.doubles import FakePool, failing
+from tests.support.configuration import NO_LIMITS
+from tests.support.doubles import FakePool, failing
+from tests.support.photos import jpeg
 
 NATIVE = ("/remove-background", "/remove-background-preview", "/remove-background-base64")
 # Errors that no operation of the native dialect has.

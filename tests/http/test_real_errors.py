@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
-
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -13,30 +10,16 @@ from PIL import Image
 from app.engine.pool import EnginePool
 from app.http.factory import build_app
 from app.settings import Settings
-from tests.conftest import NO_LIMITS, encoded, jpeg
-
-
-def png_claiming(width: int, height: int) -> bytes:
-    """Return a small PNG whose header claims a size that its pixels don't have."""
-    header = struct.pack("!IIBBBBB", width, height, 8, 2, 0, 0, 0)
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack("!I", len(data)) + kind + data + struct.pack("!I", zlib.crc32(kind + data))
-
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(bytes(40_000)))
-        + chunk(b"IEND", b"")
-    )
-
+from tests.support.configuration import NO_LIMITS
+from tests.support.photos import encoded, jpeg
+from tests.support.synthetic_images import png
 
 GREY = encoded(Image.new("RGB", (320, 240), (120, 130, 140)))
 CASES = {
     "truncated": (jpeg()[:3000], "", 422, "CORRUPT_IMAGE"),
     "garbage after a signature": (b"\x89PNG\r\n\x1a\n" + b"x" * 500, "", 422, "CORRUPT_IMAGE"),
-    "30,000 x 30,000 in 40 kB": (png_claiming(30_000, 30_000), "", 413, "TOO_MANY_PIXELS"),
-    "over MAX_PIXELS and not scalable": (png_claiming(6_000, 6_000), "", 413, "TOO_MANY_PIXELS"),
+    "30,000 x 30,000 in 40 kB": (png((30_000, 30_000), bytes(40_000)), "", 413, "TOO_MANY_PIXELS"),
+    "over MAX_PIXELS and not scalable": (png((6_000, 6_000), bytes(40_000)), "", 413, "TOO_MANY_PIXELS"),
     "no subject": (GREY, "require_foreground=true", 422, "UNKNOWN_FOREGROUND"),
     "model without weights": (jpeg(), "model=u2netp", 503, "MODEL_UNAVAILABLE"),
 }

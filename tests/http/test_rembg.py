@@ -15,9 +15,9 @@ from app.errors import DownloadFailed, ServiceError, UrlRefused
 from app.fetch.url_fetcher import UrlFetcher
 from app.http.rembg import PARAMETERS, SUPPORT
 from app.removal import RemovalOptions, Trimap
-from tests.conftest import jpeg, opened
-from tests.doubles import FakePool
-from tests.test_docs import table_below
+from tests.support.documentation import table_below
+from tests.support.doubles import FakePool
+from tests.support.photos import jpeg, opened
 
 URL = "/api/remove"
 PHOTO = jpeg("coffee")

@@ -19,8 +19,8 @@ from app.fetch.url_fetcher import UrlFetcher
 from app.http.removebg.errors import CODES
 from app.http.removebg.parameters import PARAMETERS
 from app.removal import Canvas, Length, RemovalOptions
-from tests.conftest import encoded, jpeg, opened, photo
-from tests.doubles import FakePool, failing, use_fetcher
+from tests.support.doubles import FakePool, failing, use_fetcher
+from tests.support.photos import encoded, jpeg, opened, photo
 
 URL = "/v1.0/removebg"
 PHOTO = jpeg("coffee")

@@ -15,9 +15,9 @@ from pydantic import SecretStr
 from app.errors import EngineCrashed
 from app.http import request_log
 from app.settings import Settings
-from tests.conftest import jpeg
-from tests.doubles import FakePool, failing
-from tests.test_log_format import json_lines
+from tests.support.doubles import FakePool, failing
+from tests.support.log_lines import json_lines
+from tests.support.photos import jpeg
 
 URL = "/remove-background"
 

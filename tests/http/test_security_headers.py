@@ -11,8 +11,8 @@ from pydantic import SecretStr, ValidationError
 from app.http.factory import build_app
 from app.http.security import SECURITY_HEADERS
 from app.settings import Settings, SettingsError, load_settings
-from tests.conftest import jpeg
-from tests.doubles import FakePool, failing
+from tests.support.doubles import FakePool, failing
+from tests.support.photos import jpeg
 
 KEY = "s3cret-key"
 REDIS = "redis://:s3cret-password@cache:6379/0"

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.imaging.decode import Photo, PixelLimits, decode
-from tests.imaging.pictures import (
+from tests.support.photos import encoded
+from tests.support.synthetic_images import (
     Colour,
     corners,
-    encoded,
     grey_ink_profile,
     linear_grey_profile,
     png,

@@ -15,7 +15,7 @@ from app.imaging.cutout import Cutout, Picture, cut_out, extend_colours, finish
 from app.imaging.geometry import Size
 from app.imaging.refine import Refiner
 from app.removal import Box, Length, RemovalOptions
-from tests.imaging.pictures import coarse, composed, corners, disc, noise, quarters
+from tests.support.synthetic_images import coarse, composed, corners, disc, noise, quarters
 
 SIZE = (400, 300)
 SUBJECT = Box(100, 150, 80, 60)

@@ -13,7 +13,8 @@ from PIL import GifImagePlugin, Image, ImageFile, PngImagePlugin, TiffImagePlugi
 
 from app.errors import CorruptImage, ServiceError, TooManyPixels, UnsupportedFormat
 from app.imaging.decode import Photo, PixelLimits, decode
-from tests.imaging.pictures import FORMATS, corners, encoded, noise, png, quarters
+from tests.support.photos import encoded
+from tests.support.synthetic_images import FORMATS, corners, noise, png, quarters
 
 LIMITS = PixelLimits(decoded=25_000_000, hard=100_000_000)
 SMALL = PixelLimits(decoded=10_000, hard=120_000)

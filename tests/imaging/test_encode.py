@@ -12,8 +12,8 @@ from PIL import Image, JpegImagePlugin
 from PIL.ImageFile import ImageFile
 
 from app.imaging.encode import MIMETYPES, encode
-from tests.conftest import opened
-from tests.imaging.pictures import disc, noise, srgb_profile
+from tests.support.photos import opened
+from tests.support.synthetic_images import disc, noise, srgb_profile
 
 SIZE = (90, 60)
 MODES = ("RGBA", "RGB", "L")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.imaging.exif import orientation
-from tests.imaging.metadata_files import HIDDEN, exif
+from tests.support.metadata_files import HIDDEN, exif
 
 TIFF_HEADER = {"<": b"II*\0\x08\0\0\0", ">": b"MM\0*\0\0\0\x08"}
 

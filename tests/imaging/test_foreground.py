@@ -8,8 +8,7 @@ import pytest
 
 from app.imaging.foreground import enlarge_alpha, subject_colours
 from app.imaging.geometry import Size
-from tests.imaging.pictures import composed, disc, noise
-from tests.imaging.test_matting import furry
+from tests.support.synthetic_images import composed, disc, furry, noise
 
 RED, BLUE = (210, 30, 30), (30, 40, 200)
 

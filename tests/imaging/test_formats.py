@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.imaging.formats import ACCEPTED_FORMATS, sniff
-from tests.imaging.pictures import FORMATS, encoded, quarters
+from tests.support.photos import encoded
+from tests.support.synthetic_images import FORMATS, quarters
 
 
 def iso_media(major: bytes, *brands: bytes, minor: bytes = bytes(4)) -> bytes:

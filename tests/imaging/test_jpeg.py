@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.imaging.jpeg import count_scans
-from tests.imaging.metadata_files import HIDDEN, SIZE, after_header, jpegs, segment
-from tests.imaging.pictures import encoded, noise
+from tests.support.metadata_files import HIDDEN, SIZE, after_header, jpegs, segment
+from tests.support.photos import encoded
+from tests.support.synthetic_images import noise
 
 JPEG, PROGRESSIVE = encoded(noise(SIZE), "JPEG"), encoded(noise(SIZE), "JPEG", progressive=True)
 FILES = jpegs()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.imaging.lanczos import shrink_to_square
-from tests.conftest import photo
+from tests.support.photos import photo
 
 
 def resized_by_pillow(image: Image.Image, side: int) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from app.imaging.geometry import Size
 from app.imaging.matte import refine_edges, upsample
-from tests.imaging.pictures import coarse, composed, disc, noise
+from tests.support.synthetic_images import coarse, composed, disc, noise
 
 RED, BLUE = (210, 30, 30), (30, 40, 200)
 SIZES = [(1, 1), (1, 2048), (2048, 1), (3, 2), (100, 75), (640, 640), (1500, 1000)]

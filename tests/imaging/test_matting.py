@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -16,30 +15,10 @@ from app.imaging import matting
 from app.imaging.matte import refine_edges
 from app.imaging.matting import UNKNOWN, can_be_solved, draw_trimap, fitting_scale, scale_trimap, solve_alpha
 from app.removal import Trimap
-from tests.imaging.pictures import coarse, noise
+from tests.support.synthetic_images import coarse, furry, model_mask, noise
 
 Bytes = NDArray[np.uint8]
 ROOT = Path(__file__).parent.parent.parent
-
-
-def furry(side: int) -> tuple[Bytes, NDArray[np.float32]]:
-    """Return a photo of a brown ball of fur in front of a sky, and its true alpha."""
-    large = np.zeros((2 * side, 2 * side), np.uint8)
-    cv2.circle(large, (side, side), round(0.5 * side), 255, -1)
-    for angle in np.linspace(0, 2 * np.pi, 90, endpoint=False):
-        tip = (round(side + 0.62 * side * np.cos(angle)), round(side + 0.62 * side * np.sin(angle)))
-        cv2.line(large, (side, side), tip, 255, 3, cv2.LINE_AA)
-    alpha = np.asarray(cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA), np.float32) / 255
-    ramp = np.linspace(0, 40, side)[None, :, None]
-    mixed = alpha[..., None] * np.array([120, 80, 40]) + (1 - alpha[..., None]) * (np.array([150, 180, 210]) + ramp)
-    grain = np.random.default_rng(1).normal(0, 2, mixed.shape)
-    return np.asarray(np.clip(mixed + grain, 0, 255), np.uint8), np.asarray(alpha, np.float32)
-
-
-def model_mask(alpha: NDArray[np.float32]) -> Bytes:
-    """Return the mask of a model, at full size."""
-    soft = cv2.resize(coarse(alpha), alpha.shape[::-1], interpolation=cv2.INTER_CUBIC)
-    return np.asarray(np.rint(np.clip(soft, 0, 1) * 255), np.uint8)
 
 
 def reference_laplacian(photo: Bytes) -> NDArray[np.float64]:
@@ -144,8 +123,8 @@ import numpy as np
 from app.engine.allocator import keep_heap_small
 from app.engine.memory import resident_bytes
 from app.imaging import matting
-from tests.engine.peak_memory import peak_bytes, reset_peak
-from tests.imaging.pictures import noise
+from tests.support.peak_memory import peak_bytes, reset_peak
+from tests.support.synthetic_images import noise
 width, height, share = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 keep_heap_small(4 << 20)
 matting.ITERATIONS = 2  # more iterations take time, not memory
@@ -177,8 +156,8 @@ from app.removal import *
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
 from PIL import Image
-from tests.conftest import encoded, photo
-from tests.engine.peak_memory import peak_bytes, reset_peak
+from tests.support.photos import encoded, photo
+from tests.support.peak_memory import peak_bytes, reset_peak
 large = encoded(photo("cat").resize((2000, 1330)), "JPEG")
 sessions = SessionCache(1)
 sessions.get("lite").predict(Image.new("RGB", (320, 320)))

@@ -9,7 +9,7 @@ from PIL import Image
 from app.imaging.canvas import Layout
 from app.imaging.placing import is_opaque, place
 from app.removal import Box
-from tests.imaging.pictures import corners, noise, quarters
+from tests.support.synthetic_images import corners, noise, quarters
 
 # The cut-out shows this part of the photo.
 REGION = Box(10, 20, 64, 32)

@@ -14,8 +14,8 @@ from PIL import Image
 
 from app.imaging import png
 from app.imaging.encode import encode
-from tests.conftest import opened
-from tests.imaging.pictures import noise
+from tests.support.photos import opened
+from tests.support.synthetic_images import noise
 
 BANDS = {"L": 1, "RGB": 3, "RGBA": 4}
 

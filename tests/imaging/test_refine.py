@@ -11,8 +11,7 @@ from skimage.morphology import disk, opening
 
 from app.imaging.refine import Refiner, smooth_mask
 from app.removal import RemovalOptions
-from tests.imaging.pictures import coarse
-from tests.imaging.test_matting import furry, model_mask
+from tests.support.synthetic_images import coarse, furry, model_mask
 
 UNLIMITED = 10**9
 

@@ -9,9 +9,9 @@ import pytest
 
 from app.errors import CorruptImage, TooManyPixels
 from app.imaging.decode import Photo, PixelLimits, decode
-from tests.fuzz.seeds import premultiplied, tiled
-from tests.imaging.metadata_files import after_header, chunk, riff, riff_chunks, segment
-from tests.imaging.pictures import encoded, quarters
+from tests.support.metadata_files import after_header, riff, riff_chunks, segment
+from tests.support.photos import encoded
+from tests.support.synthetic_images import chunk, premultiplied, quarters, tiled
 
 PROGRESSIVE = encoded(quarters(), "JPEG", progressive=True)
 LIMITS = PixelLimits(10**6, 10**7)

@@ -18,8 +18,9 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import jpeg, wait_until
-from tests.integration.conftest import Answer, Service, free_port, gunicorn
+from tests.support.photos import jpeg
+from tests.support.service import Answer, Service, free_port, gunicorn
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from app.capacity import BODY_COPIES
-from tests.conftest import encoded, jpeg, photo, wait_until
-from tests.http.test_real_errors import png_claiming
-from tests.integration.conftest import Service
+from tests.support.photos import encoded, jpeg, photo
+from tests.support.service import Service
+from tests.support.synthetic_images import png
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -64,7 +65,7 @@ CASES: dict[str, tuple[bytes, dict[str, str], int, str]] = {
     "mislabelled": (part(jpeg("coffee"), b"photo.png"), MULTIPART, 200, ""),
     "polyglot": (polyglot(), {"Content-Type": "text/html"}, 200, ""),
     "not an image": (b"#!/bin/sh\nexit 0\n", {}, 415, "UNSUPPORTED_FORMAT"),
-    "a PNG of 30,000 x 30,000": (png_claiming(30_000, 30_000), {}, 413, "TOO_MANY_PIXELS"),
+    "a PNG of 30,000 x 30,000": (png((30_000, 30_000), bytes(40_000)), {}, 413, "TOO_MANY_PIXELS"),
     "a GIF of ten thousand frames": (gif_of(10_000), {}, 200, ""),
     "a TIFF that lies about its size": (lying_tiff(), {}, 413, "TOO_MANY_PIXELS"),
     "1 x 1": (encoded(Image.new("RGB", (1, 1))), {}, 200, ""),

@@ -14,10 +14,11 @@ from app.cache import redis_store
 from app.cache.redis_store import PREFIX, RedisStore
 from app.cache.stores import ENTRY_BYTES, StoreDown
 from app.engine.container import MEGABYTE
-from tests.cache.results import result
-from tests.conftest import encoded, jpeg, photo, wait_until
-from tests.integration.conftest import Answer, Service
-from tests.integration.services import RedisServer
+from tests.support.photos import encoded, jpeg, photo
+from tests.support.removals import result
+from tests.support.servers import RedisServer
+from tests.support.service import Answer, Service
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

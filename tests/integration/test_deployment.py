@@ -23,9 +23,10 @@ import psutil
 import pytest
 
 from app.http.security import SECURITY_HEADERS
-from tests.conftest import encoded, jpeg, opened, photo, wait_until
-from tests.integration.conftest import Service, end, free_port, gunicorn
-from tests.integration.services import NginxServer, RedisServer
+from tests.support.photos import encoded, jpeg, opened, photo
+from tests.support.servers import NginxServer, RedisServer
+from tests.support.service import Service, end, free_port, gunicorn
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -20,11 +20,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import jpeg, opened, wait_until
-from tests.deploy.dockerfile import Stage, dockerignore, stages
-from tests.deploy.files import ROOT
-from tests.integration.conftest import Service, free_port
-from tests.integration.services import binary
+from tests.support.configuration import ROOT
+from tests.support.dockerfile import Stage, dockerignore, stages
+from tests.support.photos import jpeg, opened
+from tests.support.servers import binary
+from tests.support.service import Service, free_port
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

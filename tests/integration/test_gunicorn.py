@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import jpeg, wait_until
-from tests.integration.conftest import Post, Service, gone
+from tests.support.photos import jpeg
+from tests.support.service import Post, Service, gone
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -15,9 +15,11 @@ from itertools import count
 
 import pytest
 
-from tests.conftest import encoded, jpeg, photo, wait_until
-from tests.integration.conftest import ROOT, Answer, Post, Service, free_port
-from tests.integration.services import RedisServer
+from tests.support.configuration import ROOT
+from tests.support.photos import encoded, jpeg, photo
+from tests.support.servers import RedisServer
+from tests.support.service import Answer, Post, Service, free_port
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -8,8 +8,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from tests.conftest import encoded, opened, photo, wait_until
-from tests.integration.conftest import Answer, Service
+from tests.support.photos import encoded, opened, photo
+from tests.support.service import Answer, Service
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import jpeg, wait_until
-from tests.integration.conftest import Post, Service
-from tests.observability.test_metrics import samples
+from tests.support.metric_samples import samples
+from tests.support.photos import jpeg
+from tests.support.service import Post, Service
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import ROOT, Service
+from tests.support.configuration import ROOT
+from tests.support.service import Service
 
 pytestmark = pytest.mark.integration
 
@@ -42,7 +43,7 @@ def test_every_answer_is_described(start: Callable[..., Service], tmp_path: Path
     # One worker: in CPython 3.11 `ast.parse` in two threads fails occasionally (SystemError: recursion depth mismatch).
     command += ["--workers", "1"]
     command += ["--exclude-path", UNDONE]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.integration.api_inputs"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.support.api_inputs"}
     run = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=400)
     assert run.returncode == 0, run.stdout[-20_000:] + run.stderr
     tested = sum(map(len, described.values())) - 2  # nor does it request the description itself

@@ -20,8 +20,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.conftest import encoded, jpeg, photo, wait_until
-from tests.integration.conftest import Answer, Post, Service, ended, gone
+from tests.support.photos import encoded, jpeg, photo
+from tests.support.service import Answer, Post, Service, ended, gone
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

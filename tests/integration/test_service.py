@@ -12,8 +12,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from tests.conftest import encoded, jpeg, opened, photo, wait_until
-from tests.integration.conftest import Post, Service, free_port, gone, gunicorn
+from tests.support.photos import encoded, jpeg, opened, photo
+from tests.support.service import Post, Service, free_port, gone, gunicorn
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

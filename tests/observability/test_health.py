@@ -10,7 +10,7 @@ from app.errors import ModelUnavailable
 from app.observability import health
 from app.observability.health import HealthMonitor, MemoryUse
 from app.settings import Settings
-from tests.doubles import STATUS, FakePool
+from tests.support.doubles import STATUS, FakePool
 
 
 @pytest.fixture(autouse=True)

@@ -18,21 +18,13 @@ from app.engine.submission import Deadline
 from app.errors import EngineCrashed, QueueFull
 from app.observability.metrics import METRICS, PREFIX, Metrics
 from app.removal import RemovalOptions, RemovalRequest
-from tests.conftest import ENGINE, jpeg, wait_until
-from tests.doubles import FakePool, failing
+from tests.support.configuration import ENGINE
+from tests.support.doubles import FakePool, failing
+from tests.support.metric_samples import samples
+from tests.support.photos import jpeg
+from tests.support.waiting import wait_until
 
 URL = "/remove-background"
-
-
-def samples(text: str) -> dict[str, float]:
-    """Return every sample by its name and labels."""
-    return {
-        sample.name.removeprefix(PREFIX) + "".join(f",{key}={value}" for key, value in sorted(sample.labels.items())): (
-            sample.value
-        )
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 @pytest.fixture

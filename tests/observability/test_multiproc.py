@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.observability import multiproc
-from tests.observability.test_metrics import samples
+from tests.support.metric_samples import samples
 
 WORKER = """
 import sys

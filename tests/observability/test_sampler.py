@@ -7,9 +7,9 @@ import subprocess
 from app.observability.metrics import Metrics
 from app.observability.sampler import MetricsSampler
 from app.settings import Settings
-from tests.conftest import wait_until
-from tests.doubles import FakePool
-from tests.observability.test_metrics import samples
+from tests.support.doubles import FakePool
+from tests.support.metric_samples import samples
+from tests.support.waiting import wait_until
 
 
 def test_an_unavailable_storage_is_zero(fake_pool: FakePool) -> None:

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from app.cli.doctor.command import line, summary
 from app.cli.doctor.findings import Finding, Level
 from app.cli.main import main
-from tests.integration.conftest import free_port
-from tests.test_walls import HEAVY, PIXELS, modules_after
+from tests.support.loaded_modules import HEAVY, PIXELS, modules_after
+from tests.support.service import free_port
 
 OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
 

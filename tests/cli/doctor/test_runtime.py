@@ -16,8 +16,9 @@ import pytest
 from app.cli.doctor import runtime
 from app.cli.doctor.findings import Level
 from app.settings import Settings
-from tests.conftest import ENGINE, opened
-from tests.integration.conftest import free_port
+from tests.support.configuration import ENGINE
+from tests.support.photos import opened
+from tests.support.service import free_port
 
 OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
 

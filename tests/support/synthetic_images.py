@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import struct
 import zlib
@@ -10,24 +9,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pillow_heif
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
-
-from tests import conftest
 
 Colour = tuple[int, ...]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 NAMED_COLOURS = {"R": (255, 0, 0), "G": (0, 255, 0), "B": (0, 0, 255), "W": (255, 255, 255)}
-
-
-def encoded(image: Image.Image, format: str, **options: object) -> bytes:
-    if format != "HEIF":
-        return conftest.encoded(image, format, **options)
-    target = io.BytesIO()  # without Pillow: registering the plugin is the task of decode()
-    pillow_heif.from_pillow(image).save(target, **options)
-    return target.getvalue()
 
 
 def quarters(size: tuple[int, int] = (64, 32)) -> Image.Image:
@@ -55,12 +43,32 @@ def noise(size: tuple[int, int], channels: int = 3, seed: int = 1) -> Image.Imag
 def png(size: tuple[int, int], rows: bytes = b"", depth: int = 8, colour_type: int = 2) -> bytes:
     """Return a PNG whose header may declare any size."""
     header = struct.pack(">IIBBBBB", *size, depth, colour_type, 0, 0, 0)
-    chunks = _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunks
 
 
-def _chunk(name: bytes, data: bytes) -> bytes:
+def chunk(name: bytes, data: bytes) -> bytes:
+    """Return a chunk of a PNG."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def premultiplied() -> bytes:
+    """Return a TIFF of two grey pixels with associated alpha, which Pillow can read but not write."""
+    tags = {256: 2, 257: 1, 258: 8, 259: 1, 262: 1, 273: 150, 277: 2, 278: 1, 279: 4, 338: 1}
+    return _tiff(tags, b"\x40\x80\xff\xff")
+
+
+def _tiff(tags: dict[int, int], pixels: bytes) -> bytes:
+    """Return a TIFF of one directory, with pixels from offset 150."""
+    table = b"".join(struct.pack("<HHLL", tag, 4, 1, value) for tag, value in tags.items())
+    return (b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + table).ljust(150, b"\0") + pixels
+
+
+def tiled(side: int) -> bytes:
+    """Return a grey TIFF of 48 x 32 pixels, a corner of one square tile."""
+    pixels = zlib.compress(bytes(side * side)) if side < 1000 else b""
+    tags = {256: 48, 257: 32, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side, 324: 150, 325: len(pixels)}
+    return _tiff(tags, pixels)
 
 
 def swapped_profile() -> bytes:
@@ -123,3 +131,23 @@ def coarse(alpha: NDArray[np.float32], shift: int = 0, grid: int = 320) -> NDArr
     """Return the output of a model: soft, on a small square grid, `shift` cells beside the truth."""
     small = cv2.resize(alpha, (grid, grid), interpolation=cv2.INTER_AREA)
     return np.asarray(np.roll(cv2.GaussianBlur(small, (0, 0), 1.5), shift, axis=1), np.float32)
+
+
+def furry(side: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Return a photo of a brown ball of fur in front of a sky, and its true alpha."""
+    large = np.zeros((2 * side, 2 * side), np.uint8)
+    cv2.circle(large, (side, side), round(0.5 * side), 255, -1)
+    for angle in np.linspace(0, 2 * np.pi, 90, endpoint=False):
+        tip = (round(side + 0.62 * side * np.cos(angle)), round(side + 0.62 * side * np.sin(angle)))
+        cv2.line(large, (side, side), tip, 255, 3, cv2.LINE_AA)
+    alpha = np.asarray(cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA), np.float32) / 255
+    ramp = np.linspace(0, 40, side)[None, :, None]
+    mixed = alpha[..., None] * np.array([120, 80, 40]) + (1 - alpha[..., None]) * (np.array([150, 180, 210]) + ramp)
+    grain = np.random.default_rng(1).normal(0, 2, mixed.shape)
+    return np.asarray(np.clip(mixed + grain, 0, 255), np.uint8), np.asarray(alpha, np.float32)
+
+
+def model_mask(alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the mask of a model, at full size."""
+    soft = cv2.resize(coarse(alpha), alpha.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.rint(np.clip(soft, 0, 1) * 255), np.uint8)

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import wait_until
+from tests.support.configuration import ROOT
+from tests.support.waiting import wait_until
 
 __all__ = ["NginxServer", "RedisServer", "binary"]
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 @cache

@@ -7,7 +7,7 @@ from flask import Flask
 from app import create_app
 from app.fetch.url_fetcher import UrlFetcher
 from app.settings import load_settings
-from tests.doubles import use_fetcher
+from tests.support.doubles import use_fetcher
 
 __all__ = ["create_lenient_app"]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-import zlib
 
 from PIL import Image, PngImagePlugin
 
-from tests.imaging.pictures import encoded, noise, quarters, srgb_profile
+from tests.support.photos import encoded
+from tests.support.synthetic_images import chunk, noise, quarters, srgb_profile
 
 TEXT = "Elisabeth, 48.858 N"
 XMP = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><dc:creator>{TEXT}</dc:creator></x:xmpmeta>'.encode()
@@ -36,11 +36,6 @@ def segment(marker: int, data: bytes) -> bytes:
 def after_header(data: bytes, extra: bytes) -> bytes:
     """Insert segments after a JPEG's JFIF header."""
     return data[:20] + extra + data[20:]
-
-
-def chunk(name: bytes, data: bytes) -> bytes:
-    """Return a chunk of a PNG."""
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def before(data: bytes, name: bytes, extra: bytes) -> bytes:

@@ -12,13 +12,13 @@ from typing import Any
 import redis
 import yaml
 
-from tests.conftest import wait_until
-from tests.integration.conftest import free_port
-from tests.integration.services import binary
+from tests.support.configuration import ROOT
+from tests.support.servers import binary
+from tests.support.service import free_port
+from tests.support.waiting import wait_until
 
-__all__ = ["ROOT", "documents", "in_mb", "in_seconds", "redis_configuration", "run", "venv_program", "yaml_of"]
+__all__ = ["documents", "in_mb", "in_seconds", "redis_configuration", "run", "venv_program", "yaml_of"]
 
-ROOT = Path(__file__).parent.parent.parent
 MEGABYTES = {"m": 1, "Mi": 1, "g": 1024, "Gi": 1024}
 
 

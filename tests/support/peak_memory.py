@@ -1,4 +1,4 @@
-"""Measurement of photos' peak memory in a separate process: `python -m tests.engine.peak_memory`.
+"""Measurement of photos' peak memory in a separate process: `python -m tests.support.peak_memory`.
 
 Reads lines `PATH LONGEST_SIDE [LAYOUT]` from standard input and prints, for each, a JSON line with the predicted and
 the measured growth over the idle engine, in bytes. LAYOUT is a name in LAYOUTS; with a trailing `+` the photo is also

@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from tests.deploy.files import ROOT
+from tests.support.configuration import ROOT
 
 __all__ = ["Stage", "dockerignore", "stages"]
 
