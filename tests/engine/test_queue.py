@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from random import Random
+from typing import ParamSpec, TypeVar
 
 import pytest
 
@@ -20,6 +21,8 @@ from app.errors import DeadlineExceeded, EngineCrashed, QueueFull, ShuttingDown
 from app.removal import Box, RemovalOptions, RemovalRequest, RemovalResult
 from tests.support.waiting import wait_until
 
+P = ParamSpec("P")
+R = TypeVar("R")
 BATCH, INTERACTIVE = Priority.BATCH, Priority.INTERACTIVE
 
 
@@ -241,12 +244,25 @@ def test_the_wait_for_a_slot_ends_at_the_deadline_or_when_the_client_is_gone(
 # Order of jobs
 
 
+def in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+    """Return the result of work in a daemon thread: a job that no engine finishes is waited for without end."""
+    future: Future[R] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001  # handed over
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
 class JobQueue:
     """A queue with jobs submitted by separate threads, in a known order."""
 
     def __init__(self, *engines: Engine) -> None:
         self.queue = RemovalQueue(capacity=20, body_slots=20)
-        self.threads = ThreadPoolExecutor(20)
         for engine in engines:
             self.queue.attach(engine)
 
@@ -262,7 +278,7 @@ class JobQueue:
         waiting = len(self.queue._jobs)
         request = RemovalRequest(b"", RemovalOptions(model, 100), request_id=name)
         deadline = Deadline(Deadline.after(seconds).at, lambda: client_gone)
-        future = self.threads.submit(self.queue.process, request, deadline, priority)
+        future = in_thread(self.queue.process, request, deadline, priority)
         wait_until(lambda: len(self.queue._jobs) > waiting or future.done())
         return future
 
@@ -437,7 +453,7 @@ def test_close_waits_for_busy_engines() -> None:
     result = jobs.submit("a")
     job = jobs.take(engine)
     assert job is not None
-    closing = jobs.threads.submit(jobs.queue.close, 30)
+    closing = in_thread(jobs.queue.close, 30)
     wait_until(lambda: jobs.queue.closed)
     assert not closing.done()
     job.succeed(RemovalResult(b"", "image/png", 1, 1, Box(), 1.0, "lite", {}))

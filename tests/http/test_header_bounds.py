@@ -13,7 +13,6 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 from tests.support.header_bounds import MAX_HEADER_BYTES
 from tests.support.photos import jpeg
 
-# Buffers of most proxies have 4 or 8 kB.
 # Limits of gunicorn: a request line of 4094 bytes, header fields of 8190.
 LONG_QUERY, LONG_FIELD = 4000, 8000
 SHOP = "https://shop.example"

@@ -1,4 +1,4 @@
-"""Bound on the headers of an answer, which the buffers of nginx.conf must hold."""
+"""Bound on the headers of an answer; buffers of most proxies have 4 or 8 kB."""
 
 __all__ = ["MAX_HEADER_BYTES"]
 
