@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from gunicorn.http.body import CHUNK_EXT_RE
 
-__all__ = ["BodyStream", "ChunkedBody", "LengthBody", "MalformedBody"]
+__all__ = ["BodyStream", "ChunkedBody", "LengthBody", "MalformedBody", "OversizedBody"]
 
 # Bytes of a chunk's size line and of all trailers.
 MAX_LINE, MAX_TRAILERS = 1_024, 8_192
@@ -19,6 +19,10 @@ HEX = frozenset(b"0123456789abcdefABCDEF")
 
 class MalformedBody(Exception):
     """The body breaks RFC 9112; where the next request starts is unknown."""
+
+
+class OversizedBody(Exception):
+    """The body has more bytes than the limit."""
 
 
 class LengthBody:
@@ -59,7 +63,7 @@ class ChunkedBody:
         return max(0, self.limit - self._data)
 
     def feed(self, received: bytearray) -> list[bytes]:
-        """Remove whole parts from the bytes received, and return the data in them; raise MalformedBody."""
+        """Remove whole parts from the bytes received, and return the data; raise MalformedBody or OversizedBody."""
         pieces: list[bytes] = []
         at = 0
         while not self.complete:
@@ -68,6 +72,8 @@ class ChunkedBody:
                 break
             at = after
         del received[:at]
+        if self._data > self.limit:
+            raise OversizedBody
         return pieces
 
     def _step(self, received: bytearray, at: int, pieces: list[bytes]) -> int:
@@ -108,6 +114,8 @@ class ChunkedBody:
             self._left = None
         else:
             size = _chunk_size(line)
+            if size > self.remaining:
+                raise OversizedBody
             self._trailers, self._left = (None, size + 2) if size else (0, None)
 
 

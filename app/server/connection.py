@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from gunicorn.http.errors import NoMoreData, ParseException
 
-from app.errors import DeadlineExceeded, MalformedRequest, RequestTimeout, ServiceError
-from app.server.bodies import BodyStream, ChunkedBody, LengthBody, MalformedBody
+from app.errors import DeadlineExceeded, FileTooLarge, MalformedRequest, RequestTimeout, ServiceError
+from app.server.bodies import BodyStream, ChunkedBody, LengthBody, MalformedBody, OversizedBody
 from app.server.budget import Budget
 from app.server.environ import ARRIVAL, CONTINUE, ERROR
 from app.server.heads import MAX_HEAD, body_of, head_size, parse_head, refusal, unreadable
@@ -28,6 +28,8 @@ __all__ = ["Connection", "Host"]
 HEAD_SECONDS, LINGER_SECONDS = 10.0, 2.0
 # Bytes that are read at once, and the pause between them when they are thrown away: 25 MB a second at most.
 PIECE, DISCARD_PAUSE = 65_536, 0.01
+# Seconds for which a request counts as starting: one that takes longer waits for an engine or another server.
+START_SECONDS = 0.05
 
 
 class Host(Protocol):
@@ -36,6 +38,7 @@ class Host(Protocol):
     loop: asyncio.AbstractEventLoop
     pool: ThreadPoolExecutor
     budget: Budget
+    starting: asyncio.Semaphore
     max_body: int
     request_timeout: float
     cfg: Any
@@ -145,6 +148,10 @@ class Connection:
             await self._read_body(body, arrival + self.worker.request_timeout, pieces)
         except MalformedBody as error:
             return MalformedRequest(details=str(error))
+        except OversizedBody:
+            return FileTooLarge(
+                f"The request's body has more than {limit} bytes.", solution=f"Send a body of at most {limit} bytes."
+            )
         except DeadlineExceeded as error:
             return error
         except TimeoutError:
@@ -153,13 +160,10 @@ class Connection:
         return None
 
     async def _read_body(self, body: LengthBody | ChunkedBody, deadline: float, pieces: list[bytes]) -> None:
-        """Read the body, or as much of a chunked one as exceeds the limit."""
-        total = 0
+        """Read the body into `pieces`; raise MalformedBody, OversizedBody, DeadlineExceeded or TimeoutError."""
         while True:
-            for piece in body.feed(self._received):
-                pieces.append(piece)
-                total += len(piece)
-            if body.complete or total > self.worker.max_body:
+            pieces += body.feed(self._received)
+            if body.complete:
                 return
             await self._readable(min(self.pace.seconds_left, deadline - time.monotonic()))
             await self._room(body.remaining, deadline)
@@ -217,8 +221,10 @@ class Connection:
         began = time.monotonic()
         self.working = True
         try:
-            pieces: list[bytes] = await self._in_pool(reply.step)
-            return pieces
+            async with self.worker.starting:
+                step = self.worker.loop.run_in_executor(self.worker.pool, reply.step)
+                await asyncio.wait([step], timeout=START_SECONDS)
+            return await step
         except Exception:
             self.worker.log.exception("the application failed")
             raise Gone from None
@@ -278,9 +284,6 @@ class Connection:
                 await ready
         finally:
             remove(self.socket)
-
-    async def _in_pool(self, work: Any) -> Any:
-        return await self.worker.loop.run_in_executor(self.worker.pool, work)
 
 
 def _set_ready(ready: asyncio.Future[None]) -> None:

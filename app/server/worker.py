@@ -27,6 +27,11 @@ __all__ = ["ConnectionWorker"]
 RESERVED_FILES = 96
 # Seconds for a client to use a kept-alive connection of a stopping worker, and between two heartbeats.
 STOP_IDLE_SECONDS, HEARTBEAT_SECONDS = 2.0, 1.0
+# Bytes of answers that the system keeps for a client that does not read; else megabytes, of many pipelined requests.
+MAX_UNSENT = 65_536
+# Requests that may start at the same time. More only wait for each other, at Python's and the log's lock: 200 cheap
+# requests at once delayed /health by seconds.
+MAX_STARTING = 4
 # Seconds without an accept after the system refused one.
 ACCEPT_PAUSE = 0.1
 
@@ -50,6 +55,7 @@ class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         self.pool = ThreadPool(self.cfg.threads, thread_name_prefix="request")
         self.budget = Budget(self.max_buffered, self.max_body)
         self.max_connections = max(16, min(self.cfg.worker_connections, _file_limit() - RESERVED_FILES))
+        self.starting = asyncio.Semaphore(MAX_STARTING)
         self._connections: set[Connection] = set()
         self._stopping = asyncio.Event()
         super().init_process()
@@ -146,6 +152,7 @@ class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         connected.setblocking(False)
         if connected.family in {socket.AF_INET, socket.AF_INET6}:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT)
         connection = Connection(self, connected, client)
         self._connections.add(connection)
 

@@ -26,8 +26,15 @@ from tests.conftest import NO_LIMITS, jpeg
 from tests.doubles import FakePool, failing
 
 NATIVE = ("/remove-background", "/remove-background-preview", "/remove-background-base64")
-# Errors with which no operation ends in their native shape: that of no operation, and those of remove.bg's dialect.
-ELSEWHERE = {"METHOD_NOT_ALLOWED", "NOT_IMPLEMENTED", "ROI_EXCEEDS_BOUNDS", "ROI_REGION_EMPTY"}
+# Errors with which no operation ends in their native shape: those of no operation, and those of remove.bg's dialect.
+ELSEWHERE = {
+    "HEADERS_TOO_LARGE",
+    "URI_TOO_LONG",
+    "METHOD_NOT_ALLOWED",
+    "NOT_IMPLEMENTED",
+    "ROI_EXCEEDS_BOUNDS",
+    "ROI_REGION_EMPTY",
+}
 
 
 @pytest.fixture
