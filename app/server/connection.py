@@ -29,7 +29,7 @@ HEAD_SECONDS, LINGER_SECONDS = 10.0, 2.0
 # Bytes that are read at once, and the pause between them when they are thrown away: 25 MB a second at most.
 PIECE, DISCARD_PAUSE = 65_536, 0.01
 # Seconds for which a request counts as starting: one that takes longer waits for an engine or another server.
-START_SECONDS = 0.05
+START_SECONDS = 0.01
 
 
 class Host(Protocol):

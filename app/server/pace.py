@@ -9,7 +9,7 @@ __all__ = ["LEAST_RATE", "Pace"]
 # Bytes per second that a client must send or take on average, and the seconds before this counts.
 LEAST_RATE, GRACE_SECONDS = 4_000, 10.0
 # Bytes and seconds added to a young connection, which has had no time to show its rate.
-HEAD_START_BYTES, HEAD_START_SECONDS = 1_000, 0.001
+HEAD_START_BYTES, HEAD_START_SECONDS = 100_000, 0.001
 
 
 class Pace:

@@ -198,7 +198,15 @@ def test_an_example_of_removebg_is_what_would_be_answered(
 # Codes of remove.bg that several of our errors have.
 SHARED = {"failed_to_read_image", "rate_limit_exceeded", "auth_failed"}
 # They are of other addresses, or of none.
-NOT_OF_REMOVEBG = {"FORBIDDEN", "FORBIDDEN_PATH", "NOT_FOUND", "METHOD_NOT_ALLOWED", "NOT_IMPLEMENTED"}
+NOT_OF_REMOVEBG = {
+    "FORBIDDEN",
+    "FORBIDDEN_PATH",
+    "HEADERS_TOO_LARGE",
+    "NOT_FOUND",
+    "METHOD_NOT_ALLOWED",
+    "NOT_IMPLEMENTED",
+    "URI_TOO_LONG",
+}
 
 
 def test_every_header_is_described_and_no_other(document: Any) -> None:
