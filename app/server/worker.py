@@ -32,8 +32,8 @@ MAX_UNSENT = 65_536
 # Requests that may start at the same time. More only wait for each other, at Python's and the log's lock: 200 cheap
 # requests at once delayed /health by seconds.
 MAX_STARTING = 4
-# Seconds without an accept after the system refused one.
-ACCEPT_PAUSE = 0.1
+# Seconds without an accept while there is no room for another connection.
+ACCEPT_PAUSE = 0.05
 
 
 class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
@@ -132,6 +132,9 @@ class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
     def _accept(self, listener: Any) -> None:
         """Accept a connection, in the place of another one if there are too many."""
+        if len(self._connections) >= self.max_connections and not self._make_room():
+            self._pause(listener)  # all are being answered
+            return
         try:
             connected, client = listener.accept()
         except (BlockingIOError, ConnectionAbortedError, InterruptedError):
@@ -139,14 +142,15 @@ class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         except OSError as error:  # no file descriptor, no memory
             self.log.warning("no connection can be accepted: %s", error.strerror)
             self._make_room()
-            self.loop.remove_reader(listener.fileno())
-            self.loop.call_later(ACCEPT_PAUSE, self._listen, listener)
+            self._pause(listener)
             return
         self.address = listener.getsockname()
-        if len(self._connections) >= self.max_connections and not self._make_room():
-            connected.close()
-            return
         self._add(connected, client)
+
+    def _pause(self, listener: Any) -> None:
+        """Leave connections to the system's backlog for a moment."""
+        self.loop.remove_reader(listener.fileno())
+        self.loop.call_later(ACCEPT_PAUSE, self._listen, listener)
 
     def _add(self, connected: socket.socket, client: Any) -> None:
         connected.setblocking(False)
