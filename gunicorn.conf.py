@@ -11,7 +11,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.glogging import Logger
-from gunicorn.workers.gthread import ThreadWorker
 
 from app.capacity import web_threads
 from app.engine.allocator import keep_heap_small
@@ -19,6 +18,7 @@ from app.http import request_log
 from app.keys import check_keys
 from app.observability import multiproc
 from app.options.presets import load_presets
+from app.server.worker import ConnectionWorker
 from app.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
@@ -52,25 +52,17 @@ class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types
         self.error_log.propagate = True
 
 
-class Gthread(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Uploads and health checks wait on sockets, each in a thread; the computing is done in engines."""
+class ServiceWorker(ConnectionWorker):
+    """Worker with the limits of the settings."""
 
-    def set_accept_enabled(self, enabled: bool) -> None:
-        """Close the listening sockets as soon as a stopping worker accepts no more.
-
-        gunicorn closes them at the end of the grace: until then the system would go on taking connections that nobody
-        answers. Refused, a proxy asks another instance. While the master listens, and so another worker will, nothing
-        is refused.
-        """
-        super().set_accept_enabled(enabled)
-        if not enabled and not self.alive:
-            for listener in self.sockets:
-                listener.close()
+    max_body = _settings.max_content_length
+    max_buffered = _settings.max_concurrent_uploads * _settings.max_content_length
+    request_timeout = _settings.request_timeout
 
 
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
 bind = f"{_host}:{_settings.port}"
-worker_class = Gthread
+worker_class = ServiceWorker
 workers = _settings.web_concurrency
 threads = web_threads(_settings)
 graceful_timeout = math.ceil(_settings.shutdown_grace)

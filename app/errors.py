@@ -10,6 +10,7 @@
     │   ├── InvalidJson           INVALID_JSON
     │   ├── EmptyFile             EMPTY_FILE
     │   ├── MultipleSources       MULTIPLE_SOURCES
+    │   ├── MalformedRequest      MALFORMED_REQUEST
     │   ├── UrlRefused            INVALID_URL
     │   └── DownloadFailed        DOWNLOAD_FAILED
     ├── AuthRequired 401          AUTH_REQUIRED
@@ -24,6 +25,7 @@
     │   ├── TooManyParts          TOO_MANY_PARTS
     │   └── OutOfMemory           OUT_OF_MEMORY
     ├── RequestTimeout 408        REQUEST_TIMEOUT
+    ├── UriTooLong 414            URI_TOO_LONG
     ├── UnsupportedFormat 415     UNSUPPORTED_FORMAT
     ├── Unprocessable 422
     │   ├── CorruptImage          CORRUPT_IMAGE
@@ -31,6 +33,7 @@
     │   └── UnknownForeground     UNKNOWN_FOREGROUND
     ├── RateLimited 429           RATE_LIMITED
     ├── QueueFull 429             QUEUE_FULL
+    ├── HeadersTooLarge 431       HEADERS_TOO_LARGE
     ├── InternalError 500         INTERNAL
     │   └── EngineCrashed         ENGINE_CRASHED
     ├── NotImplementedHere 501    NOT_IMPLEMENTED
@@ -144,6 +147,13 @@ class MultipleSources(BadRequest):
     solution = "Send exactly one of 'file' and 'image'."
 
 
+class MalformedRequest(BadRequest):
+    code = "MALFORMED_REQUEST"
+    title = "Malformed request"
+    default_message = "The bytes of the request break the rules of HTTP/1.1."
+    solution = "Check the client, and the proxies between: the details name the fault."
+
+
 class UrlRefused(BadRequest):
     code = "INVALID_URL"
     title = "URL not allowed"
@@ -244,6 +254,14 @@ class OutOfMemory(PayloadTooLarge):
     solution = "Send a smaller image."
 
 
+class UriTooLong(ServiceError):
+    status = 414
+    code = "URI_TOO_LONG"
+    title = "URI too long"
+    default_message = "The request's address is too long."
+    solution = "Send parameters in the body."
+
+
 class UnsupportedFormat(ServiceError):
     status = 415
     code = "UNSUPPORTED_FORMAT"
@@ -292,6 +310,14 @@ class QueueFull(ServiceError):
     default_message = "All engines are busy and the queue is full."
     solution = "Retry after the number of seconds in Retry-After; a place in the queue is reserved."
     default_retry_after = 1
+
+
+class HeadersTooLarge(ServiceError):
+    status = 431
+    code = "HEADERS_TOO_LARGE"
+    title = "Headers too large"
+    default_message = "The request has too many or too long headers."
+    solution = "Send fewer and shorter headers: cookies are not needed."
 
 
 class InternalError(ServiceError):

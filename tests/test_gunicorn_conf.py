@@ -47,8 +47,8 @@ def test_default(name: str, value: str, defaults: dict[str, str]) -> None:
     assert defaults[name] == value
 
 
-def test_workers_are_threaded(defaults: dict[str, str]) -> None:
-    assert "Gthread" in defaults["worker_class"]
+def test_workers_have_an_event_loop(defaults: dict[str, str]) -> None:
+    assert "ServiceWorker" in defaults["worker_class"]
 
 
 def test_settings_reach_gunicorn() -> None:

@@ -1,8 +1,7 @@
 """Admission of a request to the queue: what every dialect does with a photo before and around the engine's work.
 
     with services().removals.slot() as slot:
-        with slot.reading():
-            upload = ...  # the dialect's own way to read a body
+        upload = ...  # the dialect's own way to read a body
         result = slot.submit(image, options)
 
 A dialect brings its own parameters, bodies and answers; its errors are rendered by path (`app.http.errors`).
@@ -10,19 +9,18 @@ A dialect brings its own parameters, bodies and answers; its errors are rendered
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from flask import Flask, Response, g, request
+from flask import Flask, g, request
 from werkzeug.exceptions import ClientDisconnected
 
 from app.engine.queue import RemovalQueue
 from app.engine.submission import ClientGone, Deadline, Submitter
 from app.errors import ServiceError
 from app.http import events, request_ids
-from app.http.client_connection import discard_body, hang_up_detector, within_deadline
+from app.http.client_connection import arrival, check_request, hang_up_detector
 from app.removal import RemovalOptions, RemovalRequest, RemovalResult
 from app.settings import Settings
 
@@ -44,10 +42,6 @@ class Slot:
 
     _submitter: Submitter
     _deadline: Deadline
-
-    def reading(self) -> AbstractContextManager[None]:
-        """Read the body inside; raise RequestTimeout when it has not arrived by the deadline."""
-        return within_deadline(request, self._deadline.at)
 
     def submit(self, image: bytes, options: RemovalOptions, background_image: bytes = b"") -> RemovalResult:
         """Return the engine's result; raise what `Submitter.submit` raises."""
@@ -84,14 +78,9 @@ class RemovalService:
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Give every request its deadline, and clients of refused ones the time to read their answer."""
+    """Give every request its deadline, and refuse those that the server could not read."""
 
     @app.before_request
     def set_deadline() -> None:
-        g.deadline = time.monotonic() + settings.request_timeout
-
-    @app.after_request
-    def discard_unread_body(response: Response) -> Response:
-        if response.status_code >= 400:
-            discard_body(request, settings.max_content_length, g.deadline)
-        return response
+        g.deadline = arrival(request) + settings.request_timeout
+        check_request(request)

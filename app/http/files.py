@@ -6,14 +6,13 @@ import base64
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
 from pydantic_core import to_json
 
 from app.errors import FileTooLarge, InvalidParameter, NotFound, UnsupportedFormat
 from app.http import request_ids
 from app.http.answers import KeptFile
 from app.http.bodies import read_json
-from app.http.client_connection import within_deadline
 from app.http.limits import limited_by
 from app.http.services import services
 from app.imaging.formats import sniff
@@ -37,8 +36,7 @@ def read_file() -> Response:
     """Answer with JSON that contains the image; the file is streamed, never whole in memory."""
     settings = services().settings
     request.max_content_length = MAX_BODY_BYTES
-    with within_deadline(request, g.deadline):
-        path = read_json(request).get("path", "")
+    path = read_json(request).get("path", "")
     if not path:
         raise InvalidParameter("Field 'path' is missing.", solution='Send {"path": "<name>"}.')
     file = _open(path, settings)

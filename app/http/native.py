@@ -91,8 +91,7 @@ def _with_outcome_headers(response: Response, removal: _Removal) -> Response:
 def _remove(longest_side: int) -> _Removal:
     """Remove the background, with a place in the queue from here to the result."""
     with services().removals.slot() as slot:
-        with slot.reading():
-            upload = read_upload(request, services().settings.max_image_bytes)
+        upload = read_upload(request, services().settings.max_image_bytes)
         events.received(len(upload.image))
         return _removed(slot, upload, _parsed(upload, longest_side))
 

@@ -105,8 +105,7 @@ SUPPORT = {"file": "same", "url": "partly"} | {name: parameter.support for name,
 def remove_upload() -> Response:
     """Answer with the uploaded photo without its background."""
     with services().removals.slot() as slot:
-        with slot.reading():
-            image, texts, unknown_files = _read_upload()
+        image, texts, unknown_files = _read_upload()
         return _answer(slot, texts, lambda: image, unknown_files)
 
 

@@ -28,7 +28,14 @@ from tests.support.photos import jpeg
 
 NATIVE = ("/remove-background", "/remove-background-preview", "/remove-background-base64")
 # Errors that no operation of the native dialect has.
-ELSEWHERE = {"METHOD_NOT_ALLOWED", "NOT_IMPLEMENTED", "ROI_EXCEEDS_BOUNDS", "ROI_REGION_EMPTY"}
+ELSEWHERE = {
+    "HEADERS_TOO_LARGE",
+    "URI_TOO_LONG",
+    "METHOD_NOT_ALLOWED",
+    "NOT_IMPLEMENTED",
+    "ROI_EXCEEDS_BOUNDS",
+    "ROI_REGION_EMPTY",
+}
 
 
 @pytest.fixture
@@ -190,7 +197,15 @@ def test_an_example_of_removebg_equals_the_answer(
 # Codes of remove.bg that several native errors share.
 SHARED = {"failed_to_read_image", "rate_limit_exceeded", "auth_failed"}
 # Errors of other paths, or of unknown paths.
-NOT_OF_REMOVEBG = {"FORBIDDEN", "FORBIDDEN_PATH", "NOT_FOUND", "METHOD_NOT_ALLOWED", "NOT_IMPLEMENTED"}
+NOT_OF_REMOVEBG = {
+    "FORBIDDEN",
+    "FORBIDDEN_PATH",
+    "HEADERS_TOO_LARGE",
+    "NOT_FOUND",
+    "METHOD_NOT_ALLOWED",
+    "NOT_IMPLEMENTED",
+    "URI_TOO_LONG",
+}
 
 
 def test_exactly_the_headers_are_described(document: Any) -> None:

@@ -38,7 +38,14 @@ SCHEMAS: dict[str, Schema] = model_schemas(EncodedImage, KeptFile) | {
         {"path": {"type": "string", "minLength": 1, "description": "Relative to UPLOAD_DIR or OUTPUT_DIR."}}, "path"
     ),
 }
-ANYWHERE = (errors.AuthRequired, errors.AuthFailed, errors.RequestTimeout, errors.RateLimited, errors.InternalError)
+ANYWHERE = (
+    errors.MalformedRequest,
+    errors.AuthRequired,
+    errors.AuthFailed,
+    errors.RequestTimeout,
+    errors.RateLimited,
+    errors.InternalError,
+)
 BODY = (
     errors.MissingImage,
     errors.InvalidParameter,

@@ -26,8 +26,7 @@ def remove_background() -> Response:
     """Answer with the photo without its background."""
     settings = services().settings
     with services().removals.slot() as slot:
-        with slot.reading():
-            carried = bodies.read(request, settings.max_image_bytes)
+        carried = bodies.read(request, settings.max_image_bytes)
         parsed = parse(carried.fields, model=settings.model_name, longest_side=settings.max_dimension)
         image, background = bodies.fetched(carried, _fetch, settings.max_image_bytes)
         events.received(len(image))

@@ -1,0 +1,158 @@
+"""Bodies of requests: decoding while they come, and the stream from which the application reads them."""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Iterable
+
+from gunicorn.http.body import CHUNK_EXT_RE
+
+__all__ = ["BodyStream", "ChunkedBody", "LengthBody", "MalformedBody", "OversizedBody"]
+
+# Bytes of a chunk's size line and of all trailers.
+MAX_LINE, MAX_TRAILERS = 1_024, 8_192
+# Framing of a chunked body that is allowed beside as many bytes of framing as of data: 1-byte chunks cost 3 s a MB.
+FREE_FRAMING = 65_536
+HEX = frozenset(b"0123456789abcdefABCDEF")
+
+
+class MalformedBody(Exception):
+    """The body breaks RFC 9112; where the next request starts is unknown."""
+
+
+class OversizedBody(Exception):
+    """The body has more bytes than the limit."""
+
+
+class LengthBody:
+    """Decoder of a body with a Content-Length."""
+
+    def __init__(self, length: int) -> None:
+        self.remaining = length
+
+    @property
+    def complete(self) -> bool:
+        """Return whether the whole body has come."""
+        return not self.remaining
+
+    def feed(self, received: bytearray) -> list[bytes]:
+        """Remove the body's bytes from those received, and return them."""
+        data = bytes(received[: self.remaining])
+        del received[: self.remaining]
+        self.remaining -= len(data)
+        return [data] if data else []
+
+
+class ChunkedBody:
+    """Decoder of a body with Transfer-Encoding: chunked (RFC 9112, 7.1), of which at most `limit` bytes may come.
+
+    gunicorn 27's own reads from a blocking socket, so it can't be used here.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.complete = False
+        self._left: int | None = None  # of the current chunk and its line end; None: a size line comes
+        self._trailers: int | None = None  # bytes of trailers so far; None: not yet
+        self._data = self._framing = 0
+
+    @property
+    def remaining(self) -> int:
+        """Return the most bytes that may still come."""
+        return max(0, self.limit - self._data)
+
+    def feed(self, received: bytearray) -> list[bytes]:
+        """Remove whole parts from the bytes received, and return the data; raise MalformedBody or OversizedBody."""
+        pieces: list[bytes] = []
+        at = 0
+        while not self.complete:
+            after = self._step(received, at, pieces)
+            if after == at:
+                break
+            at = after
+        del received[:at]
+        if self._data > self.limit:
+            raise OversizedBody
+        return pieces
+
+    def _step(self, received: bytearray, at: int, pieces: list[bytes]) -> int:
+        """Read one part that starts at `at`, and return where the next one starts: at `at` if it is not complete."""
+        if self._left is not None and self._left > 2:
+            data = bytes(received[at : at + self._left - 2])
+            if data:
+                pieces.append(data)
+            self._data += len(data)
+            self._left -= len(data)
+            return at + len(data)
+        end = received.find(b"\n", at, at + MAX_LINE)
+        if end < 0:
+            if len(received) - at >= MAX_LINE:
+                raise MalformedBody("a line of the chunked body is too long")
+            return at
+        line = received[at : end + 1]
+        if line[-2:] != b"\r\n":
+            raise MalformedBody("bare LF as line terminator")
+        self._count_framing(len(line))
+        self._read_line(bytes(line[:-2]))
+        return end + 1
+
+    def _count_framing(self, size: int) -> None:
+        self._framing += size
+        if self._framing > self._data + FREE_FRAMING:
+            raise MalformedBody("the chunks are too small")
+
+    def _read_line(self, line: bytes) -> None:
+        if self._trailers is not None:
+            self._trailers += len(line)
+            if self._trailers > MAX_TRAILERS:
+                raise MalformedBody("the trailers are too long")
+            self.complete = not line
+        elif self._left is not None:
+            if line:
+                raise MalformedBody("a chunk is longer than its size")
+            self._left = None
+        else:
+            size = _chunk_size(line)
+            if size > self.remaining:
+                raise OversizedBody
+            self._trailers, self._left = (None, size + 2) if size else (0, None)
+
+
+def _chunk_size(line: bytes) -> int:
+    digits, semicolon, extension = line.partition(b";")
+    if semicolon:
+        digits = digits.rstrip(b" \t")
+        if b"\r" in extension or not CHUNK_EXT_RE.fullmatch(b";" + extension):
+            raise MalformedBody("invalid chunk extension")
+    if not 0 < len(digits) <= 16 or not HEX.issuperset(digits):
+        raise MalformedBody("invalid chunk size")
+    return int(digits, 16)
+
+
+class BodyStream(io.RawIOBase):
+    """`wsgi.input`: a body that is in memory; what has been read is dropped."""
+
+    def __init__(self, pieces: Iterable[bytes] = ()) -> None:
+        self._pieces = deque(pieces)
+
+    def readable(self) -> bool:
+        """Return true: it can be read."""
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # any writable buffer
+        """Fill the buffer as far as the first piece goes."""
+        if not self._pieces:
+            return 0
+        piece = self._pieces.popleft()
+        size = min(len(buffer), len(piece))
+        buffer[:size] = piece[:size]
+        if size < len(piece):
+            self._pieces.appendleft(piece[size:])
+        return size
+
+    def readall(self) -> bytes:
+        """Return all that is left."""
+        whole = b"".join(self._pieces)
+        self._pieces.clear()
+        return whole

@@ -1,0 +1,84 @@
+"""Memory for bodies and answers: the slowest readers go first, nearly complete bodies pass."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.server.budget import Budget
+from app.server.pace import GRACE_SECONDS, LEAST_RATE, Pace
+
+
+class Client:
+    """A connection that only counts."""
+
+    def __init__(self, budget: Budget, moved: int = 0, age: float = 1.0) -> None:
+        self.budget, self.held, self.closed = budget, 0, False
+        self.pace = Pace()
+        self.pace.started -= age
+        self.pace.moved = moved
+
+    def close(self) -> None:
+        self.closed = True
+        self.budget.release(self)
+
+
+def test_an_answer_without_room_closes_the_slowest_reader() -> None:
+    budget = Budget(100, 50)
+    fast, slow, latest = Client(budget, moved=10_000), Client(budget), Client(budget, age=0)
+    for client in (fast, slow):
+        budget.charge_answer(client, 50)
+    budget.charge_answer(latest, 50)
+    assert [client.closed for client in (fast, slow, latest)] == [False, True, False]
+    assert budget.used == 100
+
+
+def test_one_answer_over_the_limit_is_sent() -> None:
+    budget = Budget(100, 50)
+    client = Client(budget)
+    budget.charge_answer(client, 500)
+    assert not client.closed
+
+
+def test_a_body_waits_for_room_and_the_nearly_complete_one_passes() -> None:
+    budget = Budget(100, 50)
+    full, large, small = Client(budget), Client(budget), Client(budget)
+    budget.charge(full, 150)
+
+    async def both() -> None:
+        waiting = [asyncio.ensure_future(budget.room(large, 1_000)), asyncio.ensure_future(budget.room(small, 10))]
+        await asyncio.sleep(0)
+        budget.release(full, 20)
+        done, _ = await asyncio.wait(waiting, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        assert waiting[1] in done
+        budget.release(full)
+        await asyncio.wait_for(waiting[0], 30)
+
+    asyncio.run(both())
+
+
+def test_nobody_passes_once_the_margin_is_used_as_well() -> None:
+    budget = Budget(100, 50)
+    budget.charge(Client(budget), 150)
+
+    async def wait() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(budget.room(Client(budget), 1), 0.3)
+
+    asyncio.run(wait())
+
+
+def test_a_pause_of_the_server_is_not_held_against_a_client() -> None:
+    pace = Pace()
+    pace.started -= GRACE_SECONDS + 5
+    assert pace.seconds_left < 0
+    pace.excuse(10)
+    assert pace.seconds_left > 0
+
+
+def test_what_a_client_moves_extends_its_time() -> None:
+    pace = Pace()
+    before = pace.seconds_left
+    pace.moved += 10 * LEAST_RATE
+    assert pace.seconds_left > before + 9
