@@ -171,7 +171,7 @@ class Keeper:
             self._queue.put_back(job)
             raise
         except EngineDied as death:
-            self._fail_dead(job, death)
+            self._end_job_of_dead(job, death)
             raise
         except TimeoutError as error:
             self._fail_late(job)
@@ -191,13 +191,15 @@ class Keeper:
             self._queue.record_service(job.seconds)
             self._record_model(job)
 
-    def _fail_dead(self, job: Job, death: EngineDied) -> None:
-        """Fail the job of an engine that died; native code that reaches the memory cap aborts."""
+    def _end_job_of_dead(self, job: Job, death: EngineDied) -> None:
+        """Fail or retry the job of an engine that died; native code that reaches the memory cap aborts."""
         self._clear_ready()
         if death.caused_by_work:
             self._quarantine.strike(*job.images)
         if self._queue.closed:
             job.fail(ShuttingDown())
+        elif death.killed and job.may_retry():
+            self._queue.retry(job)
         elif death.aborted:
             job.fail(OutOfMemory(details="The engine's memory cap was reached."))
         else:

@@ -47,6 +47,11 @@ class EngineDied(Exception):
         return self.code in {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS}
 
     @property
+    def killed(self) -> bool:
+        """Return whether the engine was killed from outside, such as by the kernel's OOM killer or an operator."""
+        return self.code in {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGQUIT}
+
+    @property
     def aborted(self) -> bool:
         """Return whether native code aborted, as it does when an allocation fails."""
         return self.code == -signal.SIGABRT

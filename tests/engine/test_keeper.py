@@ -171,7 +171,7 @@ def started(idle: Setup) -> Setup:
 DEATHS = [
     (died(-signal.SIGSEGV), EngineCrashed, RestartReason.CRASHED),
     (died(-signal.SIGABRT), OutOfMemory, RestartReason.CRASHED),
-    (died(-signal.SIGKILL), EngineCrashed, RestartReason.KILLED),
+    (died(1), EngineCrashed, RestartReason.CRASHED),
     (TimeoutError(), DeadlineExceeded, RestartReason.DEADLINE),
     (RuntimeError("a bug"), EngineCrashed, RestartReason.CRASHED),
 ]
@@ -247,6 +247,26 @@ def test_a_job_that_was_not_accepted_is_answered_by_the_next_engine(started: Set
     assert not started.quarantine.refuses(*IMAGES)
 
 
+def test_the_job_of_a_killed_engine_is_answered_by_the_next_engine(started: Setup) -> None:
+    assert started.submit(died(-signal.SIGKILL), RESULT).model == "lite"
+    assert started.observer.reasons == [RestartReason.KILLED]
+    assert not started.quarantine.refuses(*IMAGES)
+
+
+def test_a_second_kill_fails_the_job(started: Setup) -> None:
+    with pytest.raises(EngineCrashed):
+        started.submit(died(-signal.SIGKILL), died(-signal.SIGKILL))
+    assert started.submit(RESULT).model == "lite"
+
+
+def test_a_job_without_the_time_for_a_retry_fails_at_the_first_kill(
+    started: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Job, "may_retry", lambda job: False)
+    with pytest.raises(EngineCrashed):
+        started.submit(died(-signal.SIGKILL))
+
+
 def test_a_job_that_no_engine_accepts_fails(started: Setup) -> None:
     with pytest.raises(EngineCrashed):
         started.submit(*[died(-signal.SIGKILL, NotAccepted)] * MAX_HANDOVERS)
@@ -269,7 +289,7 @@ def test_images_get_a_strike_when_they_are_the_cause(
 ) -> None:
     for _ in range(STRIKES):
         with pytest.raises(error):
-            started.submit(answer)
+            started.submit(*[answer] * 2 if getattr(answer, "killed", False) else [answer])
     assert started.quarantine.refuses(*IMAGES) is refused
 
 

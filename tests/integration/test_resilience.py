@@ -109,13 +109,29 @@ def test_an_image_that_crashes_engines_twice_is_refused(seed: int, name: str, se
     assert (answer.status, answer.json["code"]) == (422, "IMAGE_REFUSED")
 
 
-def test_a_kill_from_outside_does_not_count_against_an_image(service: Service) -> None:
-    image = distinct_photo(50)
+def kill_at_work(service: Service) -> None:
+    """Kill the only engine after it has accepted a request."""
+    wait_until(service.healthy)
+    (engine,) = service.engines()
+    time.sleep(0.7)
+    engine.kill()
+    wait_until(lambda: engine not in service.engines())
+
+
+def test_a_kill_from_outside_fails_no_request_and_does_not_count_against_an_image(start: Start) -> None:
+    service, image = start(ENGINE_PROCESSES=1, ENGINE_FAULTS=1, REQUEST_TIMEOUT=60), distinct_photo(50)
     for _ in range(2):
         post = Post(service, URL, image, {"X-Request-ID": "fault-nap"})
-        (engine,) = service.engines()
-        time.sleep(0.7)  # it sleeps for two seconds
-        engine.kill()
+        kill_at_work(service)
+        assert post.result().status == 200
+
+
+def test_a_second_kill_fails_the_request_and_does_not_count_against_its_image(start: Start) -> None:
+    service, image = start(ENGINE_PROCESSES=1, ENGINE_FAULTS=1, REQUEST_TIMEOUT=60), distinct_photo(51)
+    for _ in range(2):
+        post = Post(service, URL, image, {"X-Request-ID": "fault-hang"})
+        kill_at_work(service)
+        kill_at_work(service)
         assert post.result().json["code"] == "ENGINE_CRASHED"
         wait_until(service.healthy)
     assert service.request(URL, image).status == 200
