@@ -34,11 +34,6 @@ class Job:
         """Return the model that the request names."""
         return self.request.options.model
 
-    @property
-    def images(self) -> tuple[bytes, bytes]:
-        """Return the photo and its background, the key of the quarantine."""
-        return self.request.image, self.request.background_image
-
     def may_retry(self) -> bool:
         """Return whether another engine may process the job: once, if the time used so far is left once more."""
         return not self.retried and self.deadline.seconds_left >= time.monotonic() - self.started

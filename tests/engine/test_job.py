@@ -19,8 +19,8 @@ def job() -> Job:
     return Job(RemovalRequest(b"photo", RemovalOptions("lite", 100), b"background"), Deadline(100.0), Priority.BATCH)
 
 
-def test_a_job_is_known_by_its_model_and_images(job: Job) -> None:
-    assert (job.model, job.images) == ("lite", (b"photo", b"background"))
+def test_a_job_has_the_model_of_its_request(job: Job) -> None:
+    assert job.model == "lite"
 
 
 def test_a_result_gets_the_time_in_the_queue_as_its_first_stage(job: Job) -> None:

@@ -99,7 +99,7 @@ def test_out_of_memory_has_the_documented_body(service: Service) -> None:
     assert (body["error"], body["statusCode"]) == ("Image too large", 413)
 
 
-@pytest.mark.parametrize(("seed", "name"), [(40, "segv"), (41, "abort"), (42, "hang")])
+@pytest.mark.parametrize(("seed", "name"), [(40, "segv"), (41, "abort"), (42, "spin")])
 def test_an_image_that_crashes_engines_twice_is_refused(seed: int, name: str, service: Service) -> None:
     image = distinct_photo(seed)
     for _ in range(2):
@@ -107,6 +107,17 @@ def test_an_image_that_crashes_engines_twice_is_refused(seed: int, name: str, se
         wait_until(service.ready)
     answer = service.request(URL, image)
     assert (answer.status, answer.json["code"]) == (422, "IMAGE_REFUSED")
+
+
+def test_an_image_whose_deadline_passes_while_the_engine_is_stopped_is_not_refused(service: Service) -> None:
+    image = distinct_photo(43)
+    for _ in range(2):
+        wait_until(service.healthy)
+        (engine,) = service.engines()
+        engine.suspend()
+        assert service.request(URL, image).status == 504
+    wait_until(service.ready)
+    assert service.request(URL, image).status == 200
 
 
 def kill_at_work(service: Service) -> None:
