@@ -6,9 +6,12 @@ A request whose id starts with `fault-NAME` triggers that fault before its image
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import signal
+import threading
 import time
+from functools import partial
 
 __all__ = ["trigger"]
 
@@ -24,6 +27,14 @@ def trigger(request_id: str) -> None:
 def _hang() -> None:
     """Hang in native code that never releases the GIL."""
     ctypes.PyDLL(None).sleep(3600)
+
+
+def _spin() -> None:
+    """Compute without end, in more threads than cores, so that other processes don't get most of the CPU time."""
+    work = partial(hashlib.pbkdf2_hmac, "sha256", b"", b"", (1 << 31) - 1)
+    for _ in range(8):
+        threading.Thread(target=work, daemon=True).start()
+    work()
 
 
 def _nap() -> None:
@@ -56,6 +67,7 @@ def _bus_error() -> None:
 
 FAULTS = {
     "hang": _hang,
+    "spin": _spin,
     "nap": _nap,
     "allocate": _allocate,
     "malloc": _native_allocate,

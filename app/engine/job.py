@@ -23,6 +23,7 @@ class Job:
         self.submitted = time.monotonic()
         self.started = self.submitted
         self.handovers = 0
+        self.retried = False
         self.done = threading.Event()
         self.seconds = 0.0
         self._result: RemovalResult | None = None
@@ -33,10 +34,9 @@ class Job:
         """Return the model that the request names."""
         return self.request.options.model
 
-    @property
-    def images(self) -> tuple[bytes, bytes]:
-        """Return the photo and its background, the key of the quarantine."""
-        return self.request.image, self.request.background_image
+    def may_retry(self) -> bool:
+        """Return whether another engine may process the job: once, if the time used so far is left once more."""
+        return not self.retried and self.deadline.seconds_left >= time.monotonic() - self.started
 
     def spent_in_engine(self) -> bool:
         """Return whether the job spent at least half of its time in the engine, not in the queue."""

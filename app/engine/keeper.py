@@ -39,6 +39,8 @@ START_SECONDS = 120.0
 FIRST_BACKOFF, LAST_BACKOFF = 0.2, 10.0
 # Seconds for which an engine that was ready before counts as restarting.
 RESTART_SECONDS = 5.0
+# Share of its time for which an engine has used CPU if its photo was the cause of a passed deadline.
+BUSY_SHARE = 0.5
 # Seconds between two warm-ups of an engine whose model is unavailable.
 REWARM_SECONDS = 30.0
 REASONS: dict[int | None, RestartReason] = {
@@ -163,7 +165,7 @@ class Keeper:
 
     def _work_on(self, job: Job, engine: EngineProcess) -> None:
         """Process one job; raise EngineDied or TimeoutError when the engine must be replaced."""
-        job.started = time.monotonic()
+        job.started, cpu_before = time.monotonic(), engine.cpu_seconds
         try:
             result = engine.remove(job.request, job.deadline.at, alone=self._queue.is_alone(self))
         except NotAccepted:
@@ -171,10 +173,10 @@ class Keeper:
             self._queue.put_back(job)
             raise
         except EngineDied as death:
-            self._fail_dead(job, death)
+            self._end_job_of_dead(job, death)
             raise
         except TimeoutError as error:
-            self._fail_late(job)
+            self._fail_late(job, engine.cpu_seconds - cpu_before)
             request_id = job.request.request_id
             raise TimeoutError(f"engine {engine.pid} passed the deadline of request {request_id}") from error
         except ServiceError as error:
@@ -191,22 +193,25 @@ class Keeper:
             self._queue.record_service(job.seconds)
             self._record_model(job)
 
-    def _fail_dead(self, job: Job, death: EngineDied) -> None:
-        """Fail the job of an engine that died; native code that reaches the memory cap aborts."""
+    def _end_job_of_dead(self, job: Job, death: EngineDied) -> None:
+        """Fail or retry the job of an engine that died; native code that reaches the memory cap aborts."""
         self._clear_ready()
         if death.caused_by_work:
-            self._quarantine.strike(*job.images)
+            self._quarantine.strike(job.request)
         if self._queue.closed:
             job.fail(ShuttingDown())
+        elif death.killed and job.may_retry():
+            self._queue.retry(job)
         elif death.aborted:
             job.fail(OutOfMemory(details="The engine's memory cap was reached."))
         else:
             job.fail(EngineCrashed())
 
-    def _fail_late(self, job: Job) -> None:
+    def _fail_late(self, job: Job, cpu_seconds: float) -> None:
+        """Fail the job at its deadline; it is the cause if the engine computed most of the time, not after a pause."""
         self._clear_ready()
-        if job.spent_in_engine():
-            self._quarantine.strike(*job.images)
+        if job.spent_in_engine() and cpu_seconds >= BUSY_SHARE * (time.monotonic() - job.started):
+            self._quarantine.strike(job.request)
         job.fail(DeadlineExceeded(details="The engine did not finish in time and was replaced."))
 
     def _record_model(self, job: Job) -> None:

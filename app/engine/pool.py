@@ -63,7 +63,7 @@ class EnginePool:
     ) -> RemovalResult:
         """Return a request's result; raise ImageRefused or any error of `RemovalQueue.process`."""
         self.start()
-        if self._quarantine.refuses(request.image, request.background_image):
+        if self._quarantine.refuses(request):
             raise ImageRefused()
         result = self.queue.process(request, deadline, priority)
         self._observer.removed(request, result)

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import psutil
+
 from app import errors
 from app.engine import wire
 from app.engine.messages import EngineConfig, request_header, result_from_wire
@@ -45,6 +47,11 @@ class EngineDied(Exception):
     def caused_by_work(self) -> bool:
         """Return whether the work was the cause, not a kill from outside."""
         return self.code in {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS}
+
+    @property
+    def killed(self) -> bool:
+        """Return whether the engine was killed from outside, such as by the kernel's OOM killer or an operator."""
+        return self.code in {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGQUIT}
 
     @property
     def aborted(self) -> bool:
@@ -86,6 +93,15 @@ class EngineProcess:
     def pid(self) -> int:
         """Return the process id."""
         return self._process.pid
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that the process has used, 0 after its end."""
+        try:
+            times = psutil.Process(self.pid).cpu_times()
+        except psutil.Error:
+            return 0.0
+        return float(times.user + times.system)
 
     @property
     def alive(self) -> bool:

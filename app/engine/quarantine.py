@@ -1,4 +1,4 @@
-"""Quarantine of images that have crashed engines, by their hashes, for a limited time."""
+"""Quarantine of requests that have crashed engines, by their hashes, for a limited time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+
+from app.removal import RemovalRequest
 
 __all__ = ["Quarantine"]
 
@@ -17,16 +19,16 @@ MAX_ENTRIES = 1000
 
 
 class Quarantine:
-    """Count engine crashes per image; refuse an image after two, for ten minutes from the last."""
+    """Count engine crashes per photo, background and options; refuse them after two, for ten minutes from the last."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._strikes: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
 
-    def strike(self, *images: bytes) -> None:
-        """Record that an engine died of this image, or of this image with its background."""
-        key = _digest(images)
+    def strike(self, request: RemovalRequest) -> None:
+        """Record that an engine died of this request."""
+        key = _digest(request)
         with self._lock:
             self._forget_old()
             count, _ = self._strikes.pop(key, (0, 0.0))
@@ -34,13 +36,13 @@ class Quarantine:
             while len(self._strikes) > MAX_ENTRIES:
                 self._strikes.popitem(last=False)
 
-    def refuses(self, *images: bytes) -> bool:
-        """Return whether this combination is refused; computes hashes only while there are entries."""
+    def refuses(self, request: RemovalRequest) -> bool:
+        """Return whether this request is refused; computes hashes only while there are entries."""
         with self._lock:
             self._forget_old()
             if not self._strikes:
                 return False
-        key = _digest(images)
+        key = _digest(request)
         with self._lock:
             return self._strikes.get(key, (0, 0.0))[0] >= STRIKES
 
@@ -50,5 +52,6 @@ class Quarantine:
             self._strikes.popitem(last=False)
 
 
-def _digest(images: tuple[bytes, ...]) -> bytes:
-    return hashlib.sha256(b"".join(hashlib.sha256(image).digest() for image in images)).digest()
+def _digest(request: RemovalRequest) -> bytes:
+    parts = (request.image, request.background_image, repr(request.options).encode())
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()

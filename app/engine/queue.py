@@ -231,11 +231,20 @@ class RemovalQueue:
     def put_back(self, job: Job) -> None:
         """Queue a job again, in front, after its engine died without accepting it."""
         job.handovers += 1
+        if job.handovers >= MAX_HANDOVERS:
+            job.fail(EngineCrashed())
+        else:
+            self._requeue(job)
+
+    def retry(self, job: Job) -> None:
+        """Queue a job again, in front, after its engine was killed from outside: engines have no side effects."""
+        job.retried = True
+        self._requeue(job)
+
+    def _requeue(self, job: Job) -> None:
         with self._lock:
             if self._closed:
                 job.fail(ShuttingDown())
-            elif job.handovers >= MAX_HANDOVERS:
-                job.fail(EngineCrashed())
             else:
                 self._jobs.insert(0, job)
                 self._work.notify_all()

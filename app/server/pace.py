@@ -1,14 +1,14 @@
-"""Least rate of a client, and a measure to choose the connection that is closed first."""
+"""Minimum rate of a client, and the measure by which connections are closed first."""
 
 from __future__ import annotations
 
 import time
 
-__all__ = ["LEAST_RATE", "Pace"]
+__all__ = ["MIN_RATE", "Pace"]
 
-# Bytes per second that a client must send or take on average, and the seconds before this counts.
-LEAST_RATE, GRACE_SECONDS = 4_000, 10.0
-# Bytes and seconds added to a young connection, which has had no time to show its rate.
+# Bytes per second that a client must send or receive on average, and the seconds before the check starts.
+MIN_RATE, GRACE_SECONDS = 4_000, 10.0
+# Bytes and seconds added to the measure of a new connection, which has had no time to show its rate.
 HEAD_START_BYTES, HEAD_START_SECONDS = 100_000, 0.001
 
 
@@ -22,7 +22,7 @@ class Pace:
     @property
     def seconds_left(self) -> float:
         """Return the seconds until the client is too slow, if it moves nothing more."""
-        return self.started + GRACE_SECONDS + self.moved / LEAST_RATE - time.monotonic()
+        return self.started + GRACE_SECONDS + self.moved / MIN_RATE - time.monotonic()
 
     @property
     def rate(self) -> float:
@@ -30,5 +30,5 @@ class Pace:
         return (self.moved + HEAD_START_BYTES) / (time.monotonic() - self.started + HEAD_START_SECONDS)
 
     def excuse(self, seconds: float) -> None:
-        """Leave out a pause that the server made."""
+        """Exclude a pause caused by the server."""
         self.started += seconds

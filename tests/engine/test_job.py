@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from app.engine.job import Job
@@ -17,8 +19,8 @@ def job() -> Job:
     return Job(RemovalRequest(b"photo", RemovalOptions("lite", 100), b"background"), Deadline(100.0), Priority.BATCH)
 
 
-def test_a_job_is_known_by_its_model_and_images(job: Job) -> None:
-    assert (job.model, job.images) == ("lite", (b"photo", b"background"))
+def test_a_job_has_the_model_of_its_request(job: Job) -> None:
+    assert job.model == "lite"
 
 
 def test_a_result_gets_the_time_in_the_queue_as_its_first_stage(job: Job) -> None:
@@ -38,6 +40,18 @@ def test_an_error_is_raised_as_the_outcome(job: Job) -> None:
 def test_a_job_without_result_and_error_has_crashed(job: Job) -> None:
     with pytest.raises(EngineCrashed):
         job.outcome()
+
+
+@pytest.mark.parametrize(
+    ("used", "left", "retried", "may"),
+    [(1.0, 1000.0, False, True), (1000.0, 1.0, False, False), (1.0, -1.0, False, False), (1.0, 1000.0, True, False)],
+)
+def test_a_job_may_be_retried_once_if_the_time_it_used_is_left(
+    used: float, left: float, retried: bool, may: bool, job: Job
+) -> None:
+    now = time.monotonic()
+    job.started, job.deadline, job.retried = now - used, Deadline(now + left), retried
+    assert job.may_retry() is may
 
 
 @pytest.mark.parametrize(("started", "mostly"), [(0.0, True), (50.0, True), (51.0, False), (100.0, False)])

@@ -32,7 +32,6 @@ from app.removal import Box, RemovalOptions, RemovalRequest, RemovalResult
 from tests.support.waiting import wait_until
 
 REQUEST = RemovalRequest(b"photo", RemovalOptions("lite", 100), b"background")
-IMAGES = REQUEST.image, REQUEST.background_image
 RESULT = RemovalResult(b"", "image/png", 1, 1, Box(), 1.0, "lite", {}, stages_mb={"decode": 70, "encode": 60})
 READY = {"ready": True, "model": "lite", "provider": "CPUExecutionProvider", "rss_mb": 50}
 UNAVAILABLE = {"ready": False, "error": {"code": "MODEL_UNAVAILABLE", "message": "no weights"}}
@@ -49,6 +48,7 @@ class FakeEngine:
         self.pid = number
         self.exit_status: int | None = None
         self.death = "ended"
+        self._cpu = 0.0
         self._script = script
         self._on_exit = on_exit
         self._ended = threading.Event()
@@ -56,6 +56,11 @@ class FakeEngine:
     @property
     def alive(self) -> bool:
         return self.exit_status is None
+
+    @property
+    def cpu_seconds(self) -> float:
+        self._cpu += self._script.cpu_step
+        return self._cpu
 
     def warm_up(self, deadline: float, *, first: bool = False) -> dict[str, Any]:
         return self._play(self._script.warm_ups.pop(0) if self._script.warm_ups else READY)  # type: ignore[no-any-return]
@@ -95,6 +100,7 @@ class Script:
         self.warm_ups: list[dict[str, Any] | Exception] = []
         self.answers: list[RemovalResult | Exception | str] = []
         self.engines: list[FakeEngine] = []
+        self.cpu_step = 100.0  # between two readings
 
     def start_engine(self, config: EngineConfig, on_exit: Callable[[], None]) -> FakeEngine:
         self.engines.append(FakeEngine(len(self.engines), self, on_exit))
@@ -171,7 +177,7 @@ def started(idle: Setup) -> Setup:
 DEATHS = [
     (died(-signal.SIGSEGV), EngineCrashed, RestartReason.CRASHED),
     (died(-signal.SIGABRT), OutOfMemory, RestartReason.CRASHED),
-    (died(-signal.SIGKILL), EngineCrashed, RestartReason.KILLED),
+    (died(1), EngineCrashed, RestartReason.CRASHED),
     (TimeoutError(), DeadlineExceeded, RestartReason.DEADLINE),
     (RuntimeError("a bug"), EngineCrashed, RestartReason.CRASHED),
 ]
@@ -244,7 +250,27 @@ def test_a_failed_engine_counts_as_restarting_until_it_is_ready(idle: Setup) -> 
 def test_a_job_that_was_not_accepted_is_answered_by_the_next_engine(started: Setup) -> None:
     assert started.submit(died(-signal.SIGSEGV, NotAccepted), RESULT).model == "lite"
     assert len(started.script.engines) == 2
-    assert not started.quarantine.refuses(*IMAGES)
+    assert not started.quarantine.refuses(REQUEST)
+
+
+def test_the_job_of_a_killed_engine_is_answered_by_the_next_engine(started: Setup) -> None:
+    assert started.submit(died(-signal.SIGKILL), RESULT).model == "lite"
+    assert started.observer.reasons == [RestartReason.KILLED]
+    assert not started.quarantine.refuses(REQUEST)
+
+
+def test_a_second_kill_fails_the_job(started: Setup) -> None:
+    with pytest.raises(EngineCrashed):
+        started.submit(died(-signal.SIGKILL), died(-signal.SIGKILL))
+    assert started.submit(RESULT).model == "lite"
+
+
+def test_a_job_without_the_time_for_a_retry_fails_at_the_first_kill(
+    started: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Job, "may_retry", lambda job: False)
+    with pytest.raises(EngineCrashed):
+        started.submit(died(-signal.SIGKILL))
 
 
 def test_a_job_that_no_engine_accepts_fails(started: Setup) -> None:
@@ -269,8 +295,16 @@ def test_images_get_a_strike_when_they_are_the_cause(
 ) -> None:
     for _ in range(STRIKES):
         with pytest.raises(error):
-            started.submit(answer)
-    assert started.quarantine.refuses(*IMAGES) is refused
+            started.submit(*[answer] * 2 if getattr(answer, "killed", False) else [answer])
+    assert started.quarantine.refuses(REQUEST) is refused
+
+
+def test_images_get_no_strike_for_a_deadline_that_a_pause_of_the_engine_explains(started: Setup) -> None:
+    started.script.cpu_step = 0.0
+    for _ in range(STRIKES):
+        with pytest.raises(DeadlineExceeded):
+            started.submit(TimeoutError())
+    assert not started.quarantine.refuses(REQUEST)
 
 
 def test_images_get_no_strike_for_time_spent_in_the_queue(started: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +312,7 @@ def test_images_get_no_strike_for_time_spent_in_the_queue(started: Setup, monkey
     for _ in range(STRIKES):
         with pytest.raises(DeadlineExceeded):
             started.submit(TimeoutError())
-    assert not started.quarantine.refuses(*IMAGES)
+    assert not started.quarantine.refuses(REQUEST)
 
 
 @pytest.mark.parametrize(

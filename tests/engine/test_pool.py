@@ -155,21 +155,33 @@ def test_a_request_that_a_killed_engine_had_not_accepted_is_answered(solo: Engin
     assert submission.result is not None and submission.error is None
 
 
-def test_an_engine_killed_while_busy_fails_only_that_request(solo: EnginePool) -> None:
-    slow = RemovalRequest(jpeg("coffee"), RemovalOptions("lite", 2048))
-    failures = []
-    for _ in range(20):  # until a kill lands between acceptance and answer
-        submission = Submission(solo, slow)
+def test_no_request_fails_while_busy_engines_are_killed(duo: EnginePool) -> None:
+    for _ in range(6):
+        submissions = [Submission(duo) for _ in range(2)]
         time.sleep(0.02)
-        for pid in solo.status().pids:
+        for pid in duo.status().pids:
             os.kill(pid, signal.SIGKILL)
+        for submission in submissions:
+            submission.join(30)
+            assert submission.result is not None and submission.error is None
+        wait_until(lambda: duo.status().ready == 2)
+
+
+def test_a_request_whose_engine_is_killed_twice_fails() -> None:
+    pool = make_pool(replace(ENGINE, faults=True))
+    try:
+        submission = Submission(pool, replace(PHOTO, request_id="fault-hang"))
+        for _ in range(2):
+            wait_until(lambda: busy(pool))
+            time.sleep(0.2)  # the engine accepts the request
+            (killed,) = pool.status().pids
+            os.kill(killed, signal.SIGKILL)
+            wait_until(lambda killed=killed: killed not in pool.status().pids)
         submission.join(30)
-        if submission.error:
-            failures.append(submission.error)
-            break
-        wait_until(lambda: solo.status().ready == 1)
-    assert [type(error) for error in failures] == [EngineCrashed]
-    assert submit(solo).confidence > 0.5
+        assert isinstance(submission.error, EngineCrashed)
+        assert submit(pool).confidence > 0.5
+    finally:
+        pool.stop()
 
 
 def test_an_engine_that_hangs_is_replaced_at_the_deadline(solo: EnginePool) -> None:

@@ -103,7 +103,7 @@ def test_out_of_memory_has_the_documented_body(service: Service) -> None:
     assert (body["error"], body["statusCode"]) == ("Image too large", 413)
 
 
-@pytest.mark.parametrize(("seed", "name"), [(40, "segv"), (41, "abort"), (42, "hang")])
+@pytest.mark.parametrize(("seed", "name"), [(40, "segv"), (41, "abort"), (42, "spin")])
 def test_an_image_that_crashes_engines_twice_is_refused(seed: int, name: str, service: Service) -> None:
     image = distinct_photo(seed)
     for _ in range(2):
@@ -113,13 +113,40 @@ def test_an_image_that_crashes_engines_twice_is_refused(seed: int, name: str, se
     assert (answer.status, answer.json["code"]) == (422, "IMAGE_REFUSED")
 
 
-def test_a_kill_from_outside_does_not_count_against_an_image(service: Service) -> None:
-    image = distinct_photo(50)
+def test_an_image_whose_deadline_passes_while_the_engine_is_stopped_is_not_refused(service: Service) -> None:
+    image = distinct_photo(43)
+    for _ in range(2):
+        wait_until(service.healthy)
+        (engine,) = service.engines()
+        engine.suspend()
+        assert service.request(URL, image).status == 504
+    wait_until(service.ready)
+    assert service.request(URL, image).status == 200
+
+
+def kill_at_work(service: Service) -> None:
+    """Kill the only engine after it has accepted a request."""
+    wait_until(service.healthy)
+    (engine,) = service.engines()
+    time.sleep(0.7)
+    engine.kill()
+    wait_until(lambda: engine not in service.engines())
+
+
+def test_a_kill_from_outside_fails_no_request_and_does_not_count_against_an_image(start: Start) -> None:
+    service, image = start(ENGINE_PROCESSES=1, ENGINE_FAULTS=1, REQUEST_TIMEOUT=60), distinct_photo(50)
     for _ in range(2):
         post = Post(service, URL, image, {"X-Request-ID": "fault-nap"})
-        (engine,) = service.engines()
-        time.sleep(0.7)  # it sleeps for two seconds
-        engine.kill()
+        kill_at_work(service)
+        assert post.result().status == 200
+
+
+def test_a_second_kill_fails_the_request_and_does_not_count_against_its_image(start: Start) -> None:
+    service, image = start(ENGINE_PROCESSES=1, ENGINE_FAULTS=1, REQUEST_TIMEOUT=60), distinct_photo(51)
+    for _ in range(2):
+        post = Post(service, URL, image, {"X-Request-ID": "fault-hang"})
+        kill_at_work(service)
+        kill_at_work(service)
         assert post.result().json["code"] == "ENGINE_CRASHED"
         wait_until(service.healthy)
     assert service.request(URL, image).status == 200

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from app.server.budget import Budget
-from app.server.pace import GRACE_SECONDS, LEAST_RATE, Pace
+from app.server.pace import GRACE_SECONDS, MIN_RATE, Pace
 
 
 class Client:
@@ -80,5 +80,5 @@ def test_a_pause_of_the_server_is_not_held_against_a_client() -> None:
 def test_what_a_client_moves_extends_its_time() -> None:
     pace = Pace()
     before = pace.seconds_left
-    pace.moved += 10 * LEAST_RATE
+    pace.moved += 10 * MIN_RATE
     assert pace.seconds_left > before + 9
