@@ -133,7 +133,10 @@ class Settings(BaseSettings):
         32, ge=0, le=10_000, description="Maximum number of waiting requests; further ones get 429. Low profile: 8."
     )
     max_concurrent_uploads: int = Field(
-        16, ge=1, le=1000, description="Maximum request bodies in memory. Low profile: 2."
+        16,
+        ge=1,
+        le=1000,
+        description="Maximum request bodies in memory, unread answers included. Low profile: 2.",
     )
     max_content_length: int = Field(16_777_216, ge=1024, description="Maximum bytes of a request body.")
     max_image_bytes: int = Field(10_485_760, ge=1024, description="Maximum bytes of an image.")
