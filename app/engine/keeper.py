@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 START_SECONDS = 120.0
 # Seconds before the next start of an engine that can't start: doubled each time, up to LAST_BACKOFF.
 FIRST_BACKOFF, LAST_BACKOFF = 0.2, 10.0
+# Number of starts in a row that fail before photos are refused.
+MAX_FAILED_STARTS = 3
 # Seconds for which an engine that was ready before counts as restarting.
 RESTART_SECONDS = 5.0
 # Share of its time for which an engine has used CPU if its photo was the cause of a passed deadline.
@@ -69,6 +71,8 @@ class Keeper:
         self._thread = threading.Thread(target=self._keep, name=f"engine-keeper-{number}", daemon=True)
         self._ended = threading.Event()
         self._last_ready = -RESTART_SECONDS
+        self._failed_starts = 0
+        self._cause = ""
         self.state = EngineState.STARTING
         self.engine: EngineProcess | None = None
         self.model = ""
@@ -85,6 +89,16 @@ class Keeper:
     def restarting(self) -> bool:
         """Return whether an engine that was ready a moment ago is being replaced."""
         return not self.ready and time.monotonic() - self._last_ready < RESTART_SECONDS
+
+    @property
+    def start_problem(self) -> ModelUnavailable | None:
+        """Return the error for photos while the engine can't be started, None after a single failure."""
+        if self._failed_starts < MAX_FAILED_STARTS or self.restarting:
+            return None
+        return ModelUnavailable(
+            f"The engine can't be started ({self._cause}).",
+            solution="An operator finds the cause in the log, before 'engine lost'.",
+        )
 
     def start(self) -> None:
         """Start the thread."""
@@ -117,15 +131,19 @@ class Keeper:
                 log.exception("engine lost")
             finally:
                 failed_to_start = self.state is EngineState.STARTING
+                self._cause = self.engine.death if self.engine else "no process"
                 self._report_replacement(late)
                 self._end_engine()
             if failed_to_start:
+                self._failed_starts += 1
+                self._queue.fail_unless_startable()
                 self._ended.wait(backoff)
                 backoff = min(backoff * 2, LAST_BACKOFF)
 
     def _start_engine(self) -> None:
         self.engine = EngineProcess(self._config, on_exit=self._queue.wake)
         self._record_warm_up(self.engine.warm_up(time.monotonic() + START_SECONDS, first=True))
+        self._failed_starts = 0
         log.info("engine %d started: model=%s ready=%s", self.engine.pid, self._config.model, self.ready)
 
     def _report_replacement(self, late: bool) -> None:

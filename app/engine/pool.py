@@ -80,7 +80,7 @@ class EnginePool:
             states=tuple(keeper.state for keeper in keepers),
             pids=tuple(engine.pid for engine in engines if engine),
             provider=next((keeper.provider for keeper in keepers if keeper.ready), ""),
-            problem=next((keeper.problem for keeper in keepers if keeper.problem), None),
+            problem=next((problem for keeper in keepers if (problem := keeper.start_problem or keeper.problem)), None),
         )
 
     def stop(self, grace: float = 0.0) -> None:

@@ -19,7 +19,7 @@ from typing import Protocol
 from app.engine.job import Job
 from app.engine.reservations import Reservations
 from app.engine.submission import ClientGone, Deadline, Priority
-from app.errors import DeadlineExceeded, EngineCrashed, QueueFull, ShuttingDown
+from app.errors import DeadlineExceeded, EngineCrashed, QueueFull, ServiceError, ShuttingDown
 from app.removal import RemovalRequest, RemovalResult
 
 __all__ = ["Consumer", "EngineState", "RemovalQueue"]
@@ -47,6 +47,10 @@ class Consumer(Protocol):
     state: EngineState
     model: str
     ready: bool
+
+    @property
+    def start_problem(self) -> ServiceError | None:
+        """Return the error for requests while the engine can't be started, else None."""
 
     @property
     def alive(self) -> bool:
@@ -99,12 +103,15 @@ class RemovalQueue:
     ) -> RemovalResult:
         """Process a request in an engine and return its result.
 
-        Raise DeadlineExceeded, ShuttingDown, EngineCrashed, the engine's error, or ClientGone while it is queued.
+        Raise DeadlineExceeded, ShuttingDown, EngineCrashed, ModelUnavailable (at once, if no engine can be started),
+        the engine's error, or ClientGone while it is queued.
         """
         job = Job(request, deadline, priority)
         with self._lock:
             if self.closing:
                 raise ShuttingDown()
+            if problem := self._start_problem():
+                raise problem
             self._jobs.append(job)
             self._work.notify_all()
         self._await(job)
@@ -249,6 +256,12 @@ class RemovalQueue:
                 self._jobs.insert(0, job)
                 self._work.notify_all()
 
+    def fail_unless_startable(self) -> None:
+        """Fail queued jobs if no engine can be started."""
+        with self._lock:
+            while self._jobs and (problem := self._start_problem()):
+                self._jobs.pop().fail(problem)
+
     def record_service(self, seconds: float) -> None:
         """Update the mean service time with one photo's time in an engine."""
         self._service_seconds += LATEST_WEIGHT * (seconds - self._service_seconds)
@@ -283,6 +296,10 @@ class RemovalQueue:
 
     def _idle_others(self, consumer: Consumer) -> list[Consumer]:
         return [other for other in self._consumers if other is not consumer and other.state is EngineState.IDLE]
+
+    def _start_problem(self) -> ServiceError | None:
+        problems = [consumer.start_problem for consumer in self._consumers]
+        return problems[0] if problems and all(problems) else None
 
     def _count(self, state: EngineState) -> int:
         return sum(consumer.state is state for consumer in self._consumers)

@@ -67,8 +67,9 @@ class Session:
 
 
 def load_session(model: ModelSpec, threads: int, threads_alone: int = 0) -> Session:
-    """Load a model; raise ModelUnavailable when its weights are missing or can't be loaded."""
+    """Load a model; raise ModelUnavailable when its weights are missing, damaged or can't be loaded."""
     path = weights.require(model)
+    weights.check(model, path)
     options = _session_options(threads)
     try:
         if model.embedded:

@@ -2,11 +2,16 @@
 
 The paths are rembg's, so that weights fetched by rembg are found: `$REMBG_HOME/models/NAME/NAME.onnx`, and the older
 `$U2NET_HOME/NAME.onnx`. Only `fetch` imports rembg.
+
+`NAME.onnx.sha256` beside the weights has their SHA-256 in the format of sha256sum. It ships with embedded weights, and
+`fetch` writes it after rembg has verified its own checksum. Weights from elsewhere have none and are not checked.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +20,9 @@ from pathlib import Path
 from app.engine.models import ModelSpec
 from app.errors import ModelUnavailable
 
-__all__ = ["fetch", "find", "require"]
+__all__ = ["check", "fetch", "find", "require"]
+
+log = logging.getLogger(__name__)
 
 EMBEDDED = Path(__file__).with_name("weights")
 
@@ -53,6 +60,31 @@ def require(model: ModelSpec) -> Path:
     )
 
 
+def check(model: ModelSpec, path: Path) -> None:
+    """Raise ModelUnavailable for weights whose SHA-256 is not the recorded one; damaged ones can give wrong masks."""
+    record = _record_of(path)
+    if not record.is_file():
+        return
+    found = _sha256(path)
+    if record.read_text("utf-8").split()[:1] != [found]:
+        log.error("weights.damaged model=%s path=%s sha256=%s", model.name, path, found)
+        advice = f"delete {path.name} and run: python -m app models pull {model.name}"
+        raise ModelUnavailable(
+            f"The weights of model {model.name!r} are damaged.",
+            details="wrong SHA-256",
+            solution=f"An operator can {'install the service again.' if model.embedded else advice}",
+        )
+
+
+def _record_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def fetch(model: ModelSpec) -> Path:
     """Download the model's weights unless they exist; verify the checksum, and replace the file atomically.
 
@@ -64,7 +96,9 @@ def fetch(model: ModelSpec) -> Path:
         from app.engine.rembg_entry import session_class
 
         session_class(model).download_models()
-        return require(model)
+        path = require(model)
+        _record_of(path).write_text(f"{_sha256(path)}  {path.name}\n", "utf-8")
+        return path
 
 
 @contextmanager

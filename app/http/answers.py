@@ -160,6 +160,7 @@ class Health(JsonModel):
     """State of the service."""
 
     status: Literal["healthy", "degraded", "unhealthy"]
+    reason: str | None
     checks: Checks
     memory: Memory
     model: str

@@ -62,6 +62,7 @@ class HealthMonitor:
         }
         return {
             "status": _overall(status, checks),
+            "reason": status.problem.message if status.problem else None,
             "checks": checks,
             "memory": {"rss_mb": memory.rss_mb, "limit_mb": memory.limit_mb, "level": memory.level},
             "model": self._settings.model_name,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.engine.job import Job
-from app.engine.keeper import FIRST_BACKOFF, LAST_BACKOFF, Keeper
+from app.engine.keeper import FIRST_BACKOFF, LAST_BACKOFF, MAX_FAILED_STARTS, Keeper
 from app.engine.messages import EXIT_MEMORY, EXIT_TASKS, EngineConfig
 from app.engine.observer import EngineObserver, RestartReason
 from app.engine.process import EngineDied, NotAccepted
@@ -353,6 +353,27 @@ def test_a_successful_start_resets_the_wait(idle: Setup) -> None:
     idle.script.engines[-1].end(1)
     idle.wait_for_restart(engines=5)
     assert idle.backoffs.seconds == [FIRST_BACKOFF, 2 * FIRST_BACKOFF, FIRST_BACKOFF]
+
+
+def test_photos_fail_at_once_while_no_engine_can_be_started(idle: Setup) -> None:
+    idle.script.warm_ups += [died(1)] * MAX_FAILED_STARTS
+    idle.backoffs.wait = lambda timeout=None: threading.Event().wait(0.2)  # type: ignore[method-assign]
+    with ThreadPoolExecutor(1) as threads:
+        queued = threads.submit(idle.submit)
+        wait_until(lambda: idle.queue.depth == 1)
+        idle.keeper.start()
+        assert isinstance(queued.exception(30), ModelUnavailable)
+        assert len(idle.script.engines) == MAX_FAILED_STARTS
+        with pytest.raises(ModelUnavailable, match="can't be started"):
+            idle.submit()
+    wait_until(lambda: idle.keeper.ready)
+    assert idle.keeper.start_problem is None and idle.submit(RESULT).model == "lite"
+
+
+def test_photos_wait_while_a_start_is_tried_again(idle: Setup) -> None:
+    idle.script.warm_ups += [died(1)] * (MAX_FAILED_STARTS - 1)
+    idle.keeper.start()
+    assert idle.submit(RESULT).model == "lite"
 
 
 def test_an_engine_that_does_not_answer_its_first_warm_up_is_killed(idle: Setup) -> None:

@@ -17,7 +17,7 @@ from app.engine.job import Job
 from app.engine.queue import MAX_HANDOVERS, EngineState, RemovalQueue
 from app.engine.reservations import GRACE_SECONDS, MAX_ALIKE
 from app.engine.submission import ClientGone, Deadline, Priority
-from app.errors import DeadlineExceeded, EngineCrashed, QueueFull, ShuttingDown
+from app.errors import DeadlineExceeded, EngineCrashed, ModelUnavailable, QueueFull, ServiceError, ShuttingDown
 from app.removal import Box, RemovalOptions, RemovalRequest, RemovalResult
 from tests.support.waiting import wait_until
 
@@ -34,6 +34,7 @@ class Engine:
     state: EngineState = EngineState.IDLE
     ready: bool = True
     alive: bool = True
+    start_problem: ServiceError | None = None
 
 
 class Admission:
@@ -436,6 +437,18 @@ def test_a_job_that_was_put_back_goes_first_and_fails_after_the_maximum() -> Non
         jobs.queue.put_back(job)
     assert isinstance(first.exception(10), EngineCrashed)
     assert jobs.order(engine) == ["b"]
+
+
+def test_jobs_fail_only_while_no_engine_can_be_started() -> None:
+    engines = Engine(state=EngineState.BUSY), Engine(state=EngineState.BUSY)
+    jobs = JobQueue(*engines)
+    engines[0].start_problem = ModelUnavailable()
+    jobs.queue.fail_unless_startable()
+    queued = jobs.submit("a")
+    wait_until(lambda: jobs.queue.depth == 1)
+    engines[1].start_problem = ModelUnavailable()
+    jobs.queue.fail_unless_startable()
+    assert isinstance(queued.exception(10), ModelUnavailable) and jobs.queue.depth == 0
 
 
 def test_close_fails_queued_jobs_and_refuses_new_ones() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from app.engine import weights
-from app.engine.models import REGISTRY
+from app.engine.models import REGISTRY, ModelSpec
 from app.engine.rembg_entry import session_class
+from app.engine.session import load_session
 from app.errors import ModelUnavailable
 from tests.support.onnx_models import write_model
 
@@ -25,6 +26,28 @@ def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_embedded_model_is_always_found() -> None:
     path = weights.find(REGISTRY["lite"])
     assert path is not None and path.stat().st_size > 1_000_000
+
+
+@pytest.mark.parametrize(
+    "model", [model for model in REGISTRY.values() if model.embedded], ids=lambda model: model.name
+)
+def test_embedded_weights_have_the_recorded_sha256(model: ModelSpec) -> None:
+    path = weights.require(model)
+    assert path.with_name(f"{path.name}.sha256").is_file()
+    weights.check(model, path)
+
+
+def test_damaged_weights_are_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REMBG_HOME", str(tmp_path))
+    monkeypatch.setattr(session_class(U2NET), "download_models", lambda: write_model(U2NET, tmp_path))
+    path = weights.fetch(U2NET)
+    load_session(U2NET, threads=1)
+    write_model(U2NET, tmp_path, brightness=0.2)  # loadable, but not what was downloaded
+    with pytest.raises(ModelUnavailable, match="damaged") as caught:
+        load_session(U2NET, threads=1)
+    assert caught.value.advice == "An operator can delete u2net.onnx and run: python -m app models pull u2net"
+    path.with_name("u2net.onnx.sha256").unlink()  # weights from elsewhere are not checked
+    load_session(U2NET, threads=1)
 
 
 def test_the_error_for_missing_weights_names_the_download_command() -> None:

@@ -23,7 +23,7 @@ BASE64 = "/remove-background-base64"
 ENCODED = "success image mimetype size optimization foreground confidence model request_id".split()
 ORIGINAL = "success fallback image mimetype size request_id".split()
 ERROR = "error message code statusCode solution details request_id".split()
-HEALTH = "status checks memory model provider queue uptime_s name version".split()
+HEALTH = "status reason checks memory model provider queue uptime_s name version".split()
 
 
 @pytest.fixture
