@@ -1,7 +1,8 @@
 """Rate limits per client and endpoint, by Flask-Limiter.
 
 A request is counted on entry, before its body is read; its count is given back when it fails through the service's
-fault. Of megapixels, one is counted on entry and the rest when the size is known; a failed request costs none.
+fault, except at its deadline. Of megapixels, one is counted on entry and the rest when the size is known; a failed
+request costs none, except at its deadline.
 
 The storage belongs to the application that was initialised last: one application per process.
 """
@@ -24,7 +25,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import RateLimiter
 
 from app.clients import address_client, key_client
-from app.errors import RateLimited
+from app.errors import DeadlineExceeded, RateLimited
 from app.http.client_address import client_network
 from app.http.limit_storage import GuardedLimiter
 from app.limits import PREFIX, storage_uri
@@ -169,8 +170,8 @@ def _correct_count(response: Response) -> Response:
 def _correct(count: _Count, status: int) -> bool:
     """Give back the count of a failed request, or add the megapixels of its photo; return whether it has changed."""
     megapixels = g.get("megapixels", 1)
-    # The only 429 after entry is QUEUE_FULL.
-    if status >= 500 or status == 429 or (status >= 400 and g.in_megapixels):
+    # The only 429 after entry is QUEUE_FULL. A 504 may have used an engine until its deadline.
+    if status != DeadlineExceeded.status and (status >= 500 or status == 429 or (status >= 400 and g.in_megapixels)):
         count.give_back()
     elif megapixels > 1 and not isinstance(count.limit.limit, RateLimitItemPerHour):
         count.add(megapixels - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import struct
 from functools import cache
 
 import numpy as np
@@ -12,6 +13,12 @@ from PIL import Image, ImageCms
 __all__ = ["to_scalable", "to_srgb"]
 
 log = logging.getLogger(__name__)
+
+# Profiles of CMYK printers have up to 3 MB.
+MAX_PROFILE_BYTES = 4 << 20
+# Positions in an ICC profile: number of tags, table of tags with entries of signature, offset and size.
+TAG_COUNT, TAG_TABLE, TAG_ENTRY = 128, 132, struct.Struct(">4sII")
+MAX_TAGS = 100  # of LittleCMS
 
 SCALABLE_MODES = {"L", "RGB", "RGBA", "CMYK", "YCbCr", "LAB"}
 
@@ -70,6 +77,9 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 def _apply_profile(image: Image.Image, icc: object) -> Image.Image:
     if not isinstance(icc, bytes) or not icc or image.mode == "YCbCr":
         return image
+    if not _is_plain(icc):
+        log.info("ICC profile ignored: too large, or with multi-process elements")
+        return image
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         if _is_srgb(profile):
@@ -79,6 +89,19 @@ def _apply_profile(image: Image.Image, icc: object) -> Image.Image:
         log.info("ICC profile ignored: %s", error)
         return image
     return converted or image
+
+
+def _is_plain(icc: bytes) -> bool:
+    """Return whether a profile consists of matrices, curves and tables only.
+
+    Multi-process elements can be chained without limit: 50 kB of a PNG take 11 seconds for any image.
+    """
+    if len(icc) > MAX_PROFILE_BYTES:
+        return False
+    count = min(int.from_bytes(icc[TAG_COUNT:TAG_TABLE]), MAX_TAGS)
+    table = icc[TAG_TABLE : TAG_TABLE + count * TAG_ENTRY.size]
+    entries = TAG_ENTRY.iter_unpack(table[: len(table) - len(table) % TAG_ENTRY.size])
+    return not any(name[:3] in {b"D2B", b"B2D"} or icc[at : at + 4] == b"mpet" for name, at, _ in entries)
 
 
 def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:

@@ -17,7 +17,7 @@ from app.errors import CorruptImage, TooManyPixels, UnsupportedFormat
 from app.imaging import colour, exif
 from app.imaging.formats import sniff, webp_canvas
 from app.imaging.geometry import Size, fit_within
-from app.imaging.jpeg import count_scans
+from app.imaging.jpeg import count_scans, is_arithmetic
 
 __all__ = ["Header", "Photo", "PixelLimits", "decode", "measure"]
 
@@ -45,6 +45,9 @@ DECODER_ERRORS = (
 MAX_EXIF_BLOCKS = 100
 # Encoders write up to 20. Each takes 20 ms at 25 megapixels and at least 40 bytes: 10 MB take an hour.
 MAX_SCANS = 100
+# Maximum of scans times megapixels at full size, which a draft does not save: 2 seconds. Encoders reach 2000 with 100
+# megapixels. Arithmetic coding takes 7 times as long, even for empty scans, and is hardly used.
+MAX_SCAN_MEGAPIXELS, MAX_ARITHMETIC_SCAN_MEGAPIXELS = 2500, 350
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,8 @@ def _load(
             _approve_webp(data, limits, approve)
         image = _open(data, name)
         full_size = image.size
+        if name == "JPEG":
+            _check_scans(data, full_size)
         _check_pixels(image, min_side, limits.decoded)
         approve(_header(image, name, full_size))
         image.load()
@@ -178,6 +183,20 @@ def _check_jpeg(data: bytes) -> None:
     # The fast count includes matches by chance, such as in a video after the picture; it makes the slow one rare.
     if data.count(b"\xff\xda") > MAX_SCANS and count_scans(data) > MAX_SCANS:
         raise CorruptImage(details="too many scans")
+
+
+def _check_scans(data: bytes, size: Size) -> None:
+    """Refuse a JPEG with too many scans for its size; the fast count of scans comes first, see `_check_jpeg`."""
+    megapixels = size[0] * size[1] / 1e6
+    most = data.count(b"\xff\xda") * megapixels
+    if most <= MAX_ARITHMETIC_SCAN_MEGAPIXELS:
+        return
+    limit = MAX_ARITHMETIC_SCAN_MEGAPIXELS if is_arithmetic(data) else MAX_SCAN_MEGAPIXELS
+    if most > limit and (scans := count_scans(data)) * megapixels > limit:
+        raise TooManyPixels(
+            f"The JPEG has too many scans ({scans}) for its {size[0]} x {size[1]} pixels.",
+            solution="Save the image as a baseline JPEG with Huffman coding, or scale it down.",
+        )
 
 
 def _check_pixels(image: Image.Image, min_side: int, max_pixels: int) -> None:

@@ -1,15 +1,17 @@
-"""Number of scans in a JPEG, counted without decoding it."""
+"""Number and coding of the scans in a JPEG, without decoding it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-__all__ = ["count_scans"]
+__all__ = ["count_scans", "is_arithmetic"]
 
 EOI, SOS, COM = 0xD9, 0xDA, 0xFE
 # Frames, tables, restart intervals, application data, comments. Other markers are reserved or have no length.
 KNOWN = {*range(0xC0, 0xD0), *range(0xDA, 0xE0), *range(0xE0, 0xF0), COM} - {0xC8}
+# Frames with arithmetic coding.
+ARITHMETIC = {0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 # Any number of fill bytes may come before a marker.
 MARKER = re.compile(rb"\xff++([^\x00])", re.DOTALL)
 # Within a scan 0xFF00 is data, 0xFFD0 to 0xFFD7 restart it, and repeated 0xFF are fill bytes.
@@ -24,6 +26,16 @@ def count_scans(data: bytes) -> int:
         return sum(marker == SOS for marker in _markers(data))
     except ValueError:
         return data.count(bytes((0xFF, SOS)))
+
+
+def is_arithmetic(data: bytes) -> bool:
+    """Return whether the first picture uses arithmetic coding; True for a malformed file that may."""
+    if not any(bytes((0xFF, marker)) in data for marker in ARITHMETIC):
+        return False
+    try:
+        return not ARITHMETIC.isdisjoint(_markers(data))
+    except ValueError:
+        return True
 
 
 def _markers(data: bytes) -> Iterator[int]:

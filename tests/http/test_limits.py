@@ -101,9 +101,7 @@ def test_requests_are_counted_before_the_body_is_read(client: FlaskClient) -> No
 # Counts given back
 
 
-@pytest.mark.parametrize(
-    "error", [QueueFull(), EngineCrashed(), InternalError(), DeadlineExceeded(), RuntimeError("unforeseen")]
-)
+@pytest.mark.parametrize("error", [QueueFull(), EngineCrashed(), InternalError(), RuntimeError("unforeseen")])
 def test_a_server_error_costs_nothing(error: Exception, client: FlaskClient, fake_pool: FakePool) -> None:
     failing(fake_pool, error)
     assert {left(ask(client)) for _ in range(4)} == {("2", "2")}
@@ -111,10 +109,10 @@ def test_a_server_error_costs_nothing(error: Exception, client: FlaskClient, fak
     assert statuses(client) == [200, 200, 429]
 
 
-@pytest.mark.parametrize("error", [OutOfMemory()])
-def test_a_client_error_counts(error: ServiceError, client: FlaskClient, fake_pool: FakePool) -> None:
+@pytest.mark.parametrize("error", [OutOfMemory(), DeadlineExceeded()])
+def test_a_client_error_or_a_deadline_counts(error: ServiceError, client: FlaskClient, fake_pool: FakePool) -> None:
     failing(fake_pool, error)
-    assert statuses(client) == [413, 413, 429]
+    assert statuses(client) == [error.status, error.status, 429]
 
 
 def test_refused_requests_change_no_count(client: FlaskClient) -> None:

@@ -1,4 +1,4 @@
-"""Number of scans: exact in well-formed files, never too low in malformed ones."""
+"""Scans: exact in well-formed files, never too low in malformed ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.imaging.jpeg import count_scans
+from app.imaging.jpeg import count_scans, is_arithmetic
 from tests.support.metadata_files import HIDDEN, SIZE, after_header, jpegs, segment
 from tests.support.photos import encoded
 from tests.support.synthetic_images import noise
@@ -59,3 +59,15 @@ def test_in_a_malformed_file_every_possible_scan_is_counted(data: bytes) -> None
 def test_the_number_of_scans_never_exceeds_their_markers(parts: list[bytes]) -> None:
     data = JPEG[:20] + b"".join(parts)
     assert 0 <= count_scans(data) <= data.count(b"\xff\xda")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_huffman_coding_is_not_arithmetic(name: str) -> None:
+    assert not is_arithmetic(FILES[name])
+
+
+@pytest.mark.parametrize("marker", [b"\xc9", b"\xca", b"\xcb", b"\xcd", b"\xce", b"\xcf"])
+def test_arithmetic_coding_is_recognised_by_the_frame(marker: bytes) -> None:
+    assert is_arithmetic(JPEG.replace(b"\xff\xc0", b"\xff" + marker, 1))
+    assert not is_arithmetic(after_header(JPEG, segment(0xED, b"\xff" + marker)))
+    assert is_arithmetic(after_header(JPEG, segment(0xED, b"\xff" + marker) + b"\0"))

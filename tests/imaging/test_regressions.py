@@ -6,15 +6,17 @@ import struct
 import zlib
 
 import pytest
+from PIL import ImageCms
 
 from app.errors import CorruptImage, TooManyPixels
+from app.imaging.colour import MAX_PROFILE_BYTES
 from app.imaging.decode import Photo, PixelLimits, decode
 from tests.support.metadata_files import after_header, riff, riff_chunks, segment
 from tests.support.photos import encoded
-from tests.support.synthetic_images import chunk, premultiplied, quarters, tiled
+from tests.support.synthetic_images import chunk, corners, premultiplied, quarters, swapped_profile, tiled
 
 PROGRESSIVE = encoded(quarters(), "JPEG", progressive=True)
-LIMITS = PixelLimits(10**6, 10**7)
+LIMITS, LARGE = PixelLimits(10**6, 10**7), PixelLimits(25 * 10**6, 10**8)
 JPEG, WEBP = encoded(quarters(), "JPEG"), encoded(quarters(), "WEBP")
 # A camera's name with an offset outside of the block, before a valid orientation.
 DAMAGED_EXIF = b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(
@@ -66,6 +68,37 @@ def test_a_malformed_jpeg_with_too_many_scans_is_refused() -> None:
 
 def test_a_jpeg_with_the_maximum_of_scans_is_read() -> None:
     assert read(with_scans(100)).size == (64, 32)
+
+
+def of_size(data: bytes, side: int, frame: bytes = b"\xc2") -> bytes:
+    """Return a progressive JPEG that claims to be a square of `side` px, with another kind of frame."""
+    at = data.index(b"\xff\xc2")
+    return data[:at] + b"\xff" + frame + data[at + 2 : at + 5] + side.to_bytes(2) * 2 + data[at + 9 :]
+
+
+@pytest.mark.parametrize(("scans", "side", "frame"), [(30, 9900, b"\xc2"), (10, 9900, b"\xca"), (97, 2000, b"\xca")])
+def test_a_jpeg_with_too_many_scans_for_its_size_or_coding_is_refused(scans: int, side: int, frame: bytes) -> None:
+    with pytest.raises(TooManyPixels, match=rf"too many scans \({scans}\) for its {side} x {side} pixels"):
+        decode(of_size(with_scans(scans), side, frame), 100, LARGE)
+
+
+def test_a_large_jpeg_with_as_many_scans_as_encoders_write_is_read() -> None:
+    assert decode(of_size(with_scans(20), 9900), 100, LARGE).full_size == (9900, 9900)
+
+
+@pytest.mark.parametrize(
+    "icc",
+    [
+        swapped_profile().replace(b"cprt", b"D2B0", 1),
+        swapped_profile().replace(b"mluc", b"mpet", 1),
+        swapped_profile() + bytes(MAX_PROFILE_BYTES),
+    ],
+    ids=["tag", "type", "size"],
+)
+def test_a_profile_that_may_be_slow_never_reaches_littlecms(icc: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(quarters(), "TIFF", icc_profile=icc)
+    monkeypatch.setattr(ImageCms, "ImageCmsProfile", lambda file: pytest.fail("it must not be read"))
+    assert corners(read(data).rgb) == "RGBW"
 
 
 def test_data_after_a_jpeg_is_not_counted_as_scans() -> None:
