@@ -59,8 +59,8 @@ class ResultKeys:
         """Return the SHA-256 of a model's weights, read once: engines keep the weights that they have loaded."""
         with self._lock:  # concurrent callers would each read hundreds of megabytes
             if name not in self._digests and (path := weights.find(REGISTRY[name], self._home)):
-                with suppress(OSError), path.open("rb") as file:  # the engine reports the error in detail
-                    self._digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+                with suppress(OSError):  # the engine reports the error in detail
+                    self._digests[name] = weights.sha256(path)
             return self._digests.get(name)
 
 

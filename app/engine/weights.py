@@ -20,7 +20,7 @@ from pathlib import Path
 from app.engine.models import ModelSpec
 from app.errors import ModelUnavailable
 
-__all__ = ["check", "fetch", "find", "require"]
+__all__ = ["check", "fetch", "find", "require", "sha256"]
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def check(model: ModelSpec, path: Path) -> None:
     record = _record_of(path)
     if not record.is_file():
         return
-    found = _sha256(path)
+    found = sha256(path)
     if record.read_text("utf-8").split()[:1] != [found]:
         log.error("weights.damaged model=%s path=%s sha256=%s", model.name, path, found)
         advice = f"delete {path.name} and run: python -m app models pull {model.name}"
@@ -80,7 +80,8 @@ def _record_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal; raise OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -97,7 +98,7 @@ def fetch(model: ModelSpec) -> Path:
 
         session_class(model).download_models()
         path = require(model)
-        _record_of(path).write_text(f"{_sha256(path)}  {path.name}\n", "utf-8")
+        _record_of(path).write_text(f"{sha256(path)}  {path.name}\n", "utf-8")
         return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -60,7 +59,6 @@ class MetricsSampler:
             return
         model = REGISTRY[self._settings.model_name]
         if path := weights.find(model, self._settings.rembg_home):
-            with suppress(OSError), path.open("rb") as file:  # retried with the next sample
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                self._metrics.set_model(model.name, digest, provider)
+            with suppress(OSError):  # retried with the next sample
+                self._metrics.set_model(model.name, weights.sha256(path), provider)
                 self._provider = provider
