@@ -14,7 +14,7 @@ import pytest
 from app.engine.job import Job
 from app.engine.keeper import FIRST_BACKOFF, LAST_BACKOFF, MAX_FAILED_STARTS, Keeper
 from app.engine.messages import EXIT_MEMORY, EXIT_TASKS, EngineConfig
-from app.engine.observer import EngineObserver, RestartReason
+from app.engine.observer import RestartReason
 from app.engine.process import EngineDied, NotAccepted
 from app.engine.quarantine import STRIKES, Quarantine
 from app.engine.queue import MAX_HANDOVERS, EngineState, RemovalQueue
@@ -29,6 +29,7 @@ from app.errors import (
     ShuttingDown,
 )
 from app.removal import Box, RemovalOptions, RemovalRequest, RemovalResult
+from tests.support.doubles import Recorder
 from tests.support.waiting import wait_until
 
 REQUEST = RemovalRequest(b"photo", RemovalOptions("lite", 100), b"background")
@@ -105,18 +106,6 @@ class Script:
     def start_engine(self, config: EngineConfig, on_exit: Callable[[], None]) -> FakeEngine:
         self.engines.append(FakeEngine(len(self.engines), self, on_exit))
         return self.engines[-1]
-
-
-class Recorder(EngineObserver):
-    def __init__(self) -> None:
-        self.reasons: list[RestartReason] = []
-        self.megabytes: list[int] = []
-
-    def replaced(self, reason: RestartReason) -> None:
-        self.reasons.append(reason)
-
-    def memory_seen(self, engine: int, megabytes: int) -> None:
-        self.megabytes.append(megabytes)
 
 
 class Waits(threading.Event):

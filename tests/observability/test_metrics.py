@@ -16,10 +16,10 @@ from app.engine.pool import EnginePool
 from app.engine.queue import RemovalQueue
 from app.engine.submission import Deadline
 from app.errors import EngineCrashed, QueueFull
-from app.observability.metrics import METRICS, PREFIX, Metrics
+from app.observability.metrics import METRICS, PREFIX
 from app.removal import RemovalOptions, RemovalRequest
 from tests.support.configuration import ENGINE
-from tests.support.doubles import FakePool, failing
+from tests.support.doubles import FakePool, Recorder, failing
 from tests.support.metric_samples import samples
 from tests.support.photos import jpeg
 from tests.support.waiting import wait_until
@@ -99,23 +99,6 @@ def test_an_error_in_a_metric_fails_no_request(
     monkeypatch.setattr(fake_pool.observer, "_counters", {})
     assert fast_client.get("/health/live").status_code == 200
     fake_pool.observer.replaced(RestartReason.CRASHED)
-
-
-class Recorder(Metrics):
-    """Observer that records the events of a pool."""
-
-    def __init__(self) -> None:
-        self.reasons: list[RestartReason] = []
-        self.megabytes: list[int] = []
-
-    def replaced(self, reason: RestartReason) -> None:
-        self.reasons.append(reason)
-
-    def memory_seen(self, engine: int, megabytes: int) -> None:
-        self.megabytes.append(megabytes)
-
-    def removed(self, *_: object) -> None:
-        """Ignore the event."""
 
 
 def test_a_pool_reports_why_an_engine_is_replaced() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from flask import Flask
 
 from app.engine.messages import EngineConfig
-from app.engine.observer import EngineObserver
+from app.engine.observer import EngineObserver, RestartReason
 from app.engine.pool import EnginePool, PoolStatus
 from app.engine.queue import EngineState, RemovalQueue
 from app.engine.submission import Deadline, Priority
@@ -70,6 +70,20 @@ class FakePool(EnginePool):
 
     def status(self) -> PoolStatus:
         return self.answer
+
+
+class Recorder(EngineObserver):
+    """Observer that records why engines were replaced, and their memory."""
+
+    def __init__(self) -> None:
+        self.reasons: list[RestartReason] = []
+        self.megabytes: list[int] = []
+
+    def replaced(self, reason: RestartReason) -> None:
+        self.reasons.append(reason)
+
+    def memory_seen(self, engine: int, megabytes: int) -> None:
+        self.megabytes.append(megabytes)
 
 
 def failing(pool: FakePool, error: ServiceError | Exception) -> FakePool:
