@@ -78,13 +78,13 @@ def test_memory(memory_mb: int, settings: dict[str, Any], level: Level, found: s
 def test_models(tmp_path: Path) -> None:
     home = str(tmp_path)
     assert configuration.check_default_model(Settings()).level is OK
-    missing = configuration.check_default_model(Settings(model_name="u2netp", rembg_home=home))
-    assert (missing.level, missing.advice) == (FAIL, "python -m app models pull u2netp")
+    missing = configuration.check_default_model(Settings(model_name="silueta", rembg_home=home))
+    assert (missing.level, missing.advice) == (FAIL, "python -m app models pull silueta")
     assert configuration.check_other_models(Settings()).level is OK
-    others = Settings(models_allowed=("u2net", "u2netp"), rembg_home=home)
+    others = Settings(models_allowed=("u2net", "silueta"), rembg_home=home)
     assert configuration.check_other_models(others).advice.count("models pull") == 2
-    for name in ("u2net", "u2netp"):
+    for name in ("u2net", "silueta"):
         folder = tmp_path / "models" / name
         folder.mkdir(parents=True)
         (folder / f"{name}.onnx").touch()
-    assert configuration.check_other_models(others).found == "also installed: u2net, u2netp"
+    assert configuration.check_other_models(others).found == "also installed: u2net, silueta"
