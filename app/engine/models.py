@@ -35,7 +35,8 @@ class ModelSpec:
     0..1 before use. `module` is the module of rembg's session, empty if rembg has none. A photo of more than `gap`
     times `size` is averaged first. `embedded` means that the weights ship with the service. `download_mb` is the size
     of the weights. `memory_mb` is the memory of an engine while it processes a small photo: measured for lite, u2netp
-    and u2net, estimated from weights and input for the others; `idle_mb` is that of an idle one, 0 if not measured.
+    and u2net, estimated from weights and input for the others. `photo_base_mb` is its memory besides a large photo,
+    where most of `memory_mb` is given back before that photo is decoded; 0: `memory_mb`.
     """
 
     name: str
@@ -50,12 +51,12 @@ class ModelSpec:
     stretch: bool = True
     gap: int = EXACT_GAP
     embedded: bool = False
-    idle_mb: int = 0
+    photo_base_mb: int = 0
 
     @property
     def cap_mb(self) -> int:
         """Return the memory cap of an engine with this model: enough for the largest accepted photo."""
-        return max((self.idle_mb or self.memory_mb) + LARGEST_PHOTO_MB, self.memory_mb + MIN_HEADROOM_MB)
+        return max((self.photo_base_mb or self.memory_mb) + LARGEST_PHOTO_MB, self.memory_mb + MIN_HEADROOM_MB)
 
     @property
     def light(self) -> bool:
@@ -69,7 +70,8 @@ def _birefnet(name: str, module: str, download_mb: float, memory_mb: int) -> Mod
 
 _MODELS = (
     ModelSpec("lite", 320, "see app/engine/weights/lite.md", 8.6, 140, stretch=False, gap=3, embedded=True),
-    ModelSpec("u2netp", 320, "Apache-2.0", 4.6, 400, "u2netp", embedded=True, idle_mb=140),
+    # An idle engine takes 99 MB, with lite 101 MB, so the largest photo needs the same cap.
+    ModelSpec("u2netp", 320, "Apache-2.0", 4.6, 400, "u2netp", embedded=True, photo_base_mb=140),
     ModelSpec("u2net", 320, "Apache-2.0", 176, 850, "u2net"),
     ModelSpec("u2net_human_seg", 320, "Apache-2.0", 176, 850, "u2net_human_seg"),
     ModelSpec("silueta", 320, "Apache-2.0", 43, 550, "silueta"),
