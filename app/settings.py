@@ -199,6 +199,7 @@ class Settings(BaseSettings):
         256, ge=1, le=1_000_000, description="Maximum MB of the result cache; with memory://, per web worker."
     )
     cache_ttl: int = Field(3600, ge=1, le=31_536_000, description="Seconds that a result stays in the cache.")
+    web_page: bool = Field(True, description="Serve the web page at /.")
     allow_url_fetch: bool = Field(False, description="Allow requests to fetch images from the public internet by URL.")
     allowed_url_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Comma-separated hosts, *.domains and host:port allowed for fetching. Default: any public host."

@@ -22,6 +22,7 @@ from app.http import (
     security,
 )
 from app.http.openapi import pages
+from app.http.page import views as page
 from app.http.removebg import views as removebg
 from app.http.services import PoolFactory, Services, build_services, install
 from app.keys import KeyRing
@@ -76,3 +77,5 @@ def _add_routes(app: Flask, services: Services) -> None:
     ):
         app.register_blueprint(blueprint)
     pages.init_app(app, services.settings, services.presets)
+    if services.settings.web_page:
+        page.init_app(app, services.settings, services.presets)

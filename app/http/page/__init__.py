@@ -1,0 +1,1 @@
+"""Web page at `/`: its files and its configuration."""
