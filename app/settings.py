@@ -289,6 +289,11 @@ class Settings(BaseSettings):
         return self.cache_url is not None and self.cache_url.get_secret_value() == MEMORY_CACHE
 
     @property
+    def written_folders(self) -> tuple[Path, ...]:
+        """Return the folders that the service writes to; their disk space is part of /health."""
+        return (self.output_dir, *([self.log_file.parent] if self.log_file else []))
+
+    @property
     def allowed_models(self) -> tuple[str, ...]:
         """Return the models that requests may use, the default first."""
         return tuple(dict.fromkeys((self.model_name, *self.models_allowed)))
