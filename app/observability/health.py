@@ -58,7 +58,7 @@ class HealthMonitor:
             "engine": bool(status.pids or status.restarting),
             "model": status.ready + status.restarting > 0,
             "redis": _all_up([up() for up in self._redis_up]),
-            "disk_space": disk and disk.level != "CRITICAL",
+            "disk_space": None if disk is None else disk.level != "CRITICAL",
             "memory": memory.level != "CRITICAL",
         }
         return {
