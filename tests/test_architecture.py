@@ -27,7 +27,7 @@ LAYERS = (
         "app.storage",
         "app.jail",
     ),
-    ("app.settings",),
+    ("app.settings", "app.settings_table"),
     ("app.engine",),
     ("app.imaging",),
     ("app.removal", "app.errors", "app.urls", "app.log_format", "app.healthcheck"),

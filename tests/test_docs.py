@@ -15,7 +15,7 @@ from app.http.security import SECURITY_HEADERS
 from app.observability.metrics import METRICS, PREFIX
 from app.options.parameters import PARAMETERS
 from app.options.presets import BUILT_IN
-from app.settings import env_sample, setting_rows
+from app.settings_table import env_sample, setting_rows
 from tests.support.configuration import ROOT
 from tests.support.documentation import API, METRICS_PAGE, table_below
 
@@ -28,8 +28,8 @@ def test_env_sample_is_the_settings_table() -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    documented = {row[0].strip("`"): (row[1].strip("`"), row[2]) for row in table_below("| name", SETTINGS)}
-    assert documented == {name: (default, help_text) for name, default, help_text in setting_rows()}
+    documented = [[row[0].strip("`"), row[1].strip("`"), *row[2:]] for row in table_below("| name", SETTINGS)]
+    assert documented == [list(row) for row in setting_rows()]
 
 
 def test_every_parameter_is_documented() -> None:
