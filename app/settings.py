@@ -223,6 +223,11 @@ class Settings(BaseSettings):
     def _profile_defaults(cls, data: dict[str, Any]) -> dict[str, Any]:
         return (LOW_PROFILE if _is_low(str(data.get("memory_profile") or "auto").lower()) else {}) | data
 
+    @field_validator("host")
+    @classmethod
+    def _without_brackets(cls, host: str) -> str:
+        return host.strip("[]")  # of an IPv6 address
+
     @field_validator("memory_profile", "rate_limit_storage", "log_format", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:

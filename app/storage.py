@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["Sweeper", "save", "sweep"]
+__all__ = ["Sweeper", "save", "sweep", "write_problem"]
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,19 @@ def save(data: bytes, extension: str, folder: Path) -> str:
             part.unlink()
         raise
     return name
+
+
+def write_problem(file: Path) -> str:
+    """Return why this process cannot write a file, empty if it can; creates nothing.
+
+    Missing folders count as writable if the nearest existing one above them is.
+    """
+    path = next(path for path in (file.absolute(), *file.absolute().parents) if os.path.exists(path))
+    if path == file.absolute():
+        code = errno.EISDIR if path.is_dir() else 0 if os.access(path, os.W_OK) else errno.EACCES
+    else:
+        code = errno.ENOTDIR if not path.is_dir() else 0 if os.access(path, os.W_OK | os.X_OK) else errno.EACCES
+    return os.strerror(code) if code else ""
 
 
 def sweep(results: Sequence[Path], max_age_seconds: float, uploads: Sequence[Path] = ()) -> int:

@@ -16,7 +16,7 @@ LAYERS = (
     ("app",),
     ("app.http",),
     ("app.cli",),
-    ("app.cache", "app.observability", "app.fetch", "app.server"),
+    ("app.startup", "app.cache", "app.observability", "app.fetch", "app.server"),
     (
         "app.options",
         "app.capacity",

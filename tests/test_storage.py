@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 
 from app.cli.main import main
 from app.settings import Settings
-from app.storage import RESULT_NAME, Sweeper, save, sweep
+from app.storage import RESULT_NAME, Sweeper, save, sweep, write_problem
 from tests.support.photos import jpeg
 from tests.support.waiting import wait_until
 
@@ -32,6 +32,19 @@ def test_a_result_is_saved_under_a_generated_name(tmp_path: Path) -> None:
     name = save(b"data", "png", tmp_path / "new")
     assert RESULT_NAME.fullmatch(name)
     assert [(path.name, path.read_bytes()) for path in (tmp_path / "new").iterdir()] == [(name, b"data")]
+
+
+def test_a_writable_file_has_no_problem(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert [write_problem(tmp_path / name) for name in ("file", "new", "a/b/new")] == ["", "", ""]
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_what_prevents_writing_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    assert [write_problem(tmp_path / name) for name in (".", "file/new")] == ["Is a directory", "Not a directory"]
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    assert [write_problem(tmp_path / name) for name in ("file", "new")] == ["Permission denied"] * 2
 
 
 def test_a_failure_leaves_no_incomplete_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
