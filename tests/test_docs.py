@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -110,6 +112,8 @@ def test_the_changelog_has_this_version() -> None:
     assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-def test_the_embedded_model_has_a_model_card() -> None:
-    card = (ROOT / "app/engine/weights/lite.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("weights", sorted((ROOT / "app/engine/weights").glob("*.onnx")), ids=lambda path: path.stem)
+def test_every_embedded_model_has_a_model_card(weights: Path) -> None:
+    card = weights.with_suffix(".md").read_text(encoding="utf-8")
     assert all(word in card for word in ("Input", "Output", "Trained on", "Licence", "Weak"))
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() in card

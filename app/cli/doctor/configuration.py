@@ -8,11 +8,11 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from app.capacity import MIN_HEADROOM_MB, WEB_MB, Capacity, max_memory_mb
+from app.capacity import WEB_MB, Capacity, max_memory_mb
 from app.cli.doctor.findings import Finding, Level
 from app.engine import weights
 from app.engine.container import MEGABYTE, cpu_quota, memory_limit
-from app.engine.models import REGISTRY
+from app.engine.models import MIN_HEADROOM_MB, REGISTRY
 from app.errors import ModelUnavailable
 from app.settings import Settings, SettingsError
 

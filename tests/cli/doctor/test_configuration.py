@@ -88,27 +88,27 @@ def test_variables_of_compose_are_known(tmp_path: Path) -> None:
 
 
 def test_damaged_weights(tmp_path: Path) -> None:
-    folder = tmp_path / "models/u2netp"
+    folder = tmp_path / "models/u2net"
     folder.mkdir(parents=True)
-    (folder / "u2netp.onnx").write_bytes(b"truncated")
-    (folder / "u2netp.onnx.sha256").write_text(f"{'0' * 64}  u2netp.onnx\n")
+    (folder / "u2net.onnx").write_bytes(b"truncated")
+    (folder / "u2net.onnx.sha256").write_text(f"{'0' * 64}  u2net.onnx\n")
     home = str(tmp_path)
-    default = configuration.check_default_model(Settings(model_name="u2netp", rembg_home=home))
-    other = configuration.check_other_models(Settings(models_allowed=("u2netp",), rembg_home=home))
+    default = configuration.check_default_model(Settings(model_name="u2net", rembg_home=home))
+    other = configuration.check_other_models(Settings(models_allowed=("u2net",), rembg_home=home))
     assert (default.level, default.name, other.level, other.name) == (FAIL, "model", FAIL, "models")
-    assert "damaged" in default.found and "models pull u2netp" in other.advice
+    assert "damaged" in default.found and "models pull u2net" in other.advice
 
 
 def test_models(tmp_path: Path) -> None:
     home = str(tmp_path)
     assert configuration.check_default_model(Settings()).level is OK
-    missing = configuration.check_default_model(Settings(model_name="u2netp", rembg_home=home))
-    assert (missing.level, missing.advice) == (FAIL, "python -m app models pull u2netp")
+    missing = configuration.check_default_model(Settings(model_name="silueta", rembg_home=home))
+    assert (missing.level, missing.advice) == (FAIL, "python -m app models pull silueta")
     assert configuration.check_other_models(Settings()).level is OK
-    others = Settings(models_allowed=("u2net", "u2netp"), rembg_home=home)
+    others = Settings(models_allowed=("u2net", "silueta"), rembg_home=home)
     assert configuration.check_other_models(others).advice.count("models pull") == 2
-    for name in ("u2net", "u2netp"):
+    for name in ("u2net", "silueta"):
         folder = tmp_path / "models" / name
         folder.mkdir(parents=True)
         (folder / f"{name}.onnx").touch()
-    assert configuration.check_other_models(others).found == "also installed: u2net, u2netp"
+    assert configuration.check_other_models(others).found == "also installed: u2net, silueta"

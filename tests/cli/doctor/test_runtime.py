@@ -91,8 +91,8 @@ def test_a_redis_that_is_not_in_use() -> None:
 
 
 def test_an_engine_without_weights(tmp_path: Path) -> None:
-    finding = runtime.check_engine(replace(ENGINE, model="u2netp", rembg_home=str(tmp_path)))
-    assert finding.level is FAIL and "MODEL_UNAVAILABLE" in finding.found and "models pull u2netp" in finding.advice
+    finding = runtime.check_engine(replace(ENGINE, model="silueta", rembg_home=str(tmp_path)))
+    assert finding.level is FAIL and "MODEL_UNAVAILABLE" in finding.found and "models pull silueta" in finding.advice
 
 
 def test_an_engine_without_memory() -> None:
