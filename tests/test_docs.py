@@ -117,3 +117,20 @@ def test_every_embedded_model_has_a_model_card(weights: Path) -> None:
     card = weights.with_suffix(".md").read_text(encoding="utf-8")
     assert all(word in card for word in ("Input", "Output", "Trained on", "Licence", "Weak"))
     assert hashlib.sha256(weights.read_bytes()).hexdigest() in card
+
+
+def test_the_picture_of_the_readme_is_small() -> None:
+    (picture,) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
+    assert 10_000 < (ROOT / picture).stat().st_size < 150_000
+
+
+def test_the_readme_names_every_package_that_the_tests_install() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")]
+    calls = [call for source in sources for call in re.findall(r'\bbinary\("([\w-]+)"(?:, "([\w-]+)")?\)', source)]
+    packages = {package or name for name, package in calls} - {"curl"}
+    (named,) = re.findall(r"the programs that they need \(([^)]+)\)", README)
+    assert {*packages, "nodejs", "npm"} == {name.strip() for name in named.replace("\n", " ").split(",")}
+
+
+def test_every_curl_line_of_the_readme_fails_visibly() -> None:
+    assert [line for line in README.splitlines() if "curl -" in line and "--fail-with-body" not in line] == []
