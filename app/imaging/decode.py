@@ -18,6 +18,7 @@ from app.imaging import colour, exif
 from app.imaging.formats import sniff, webp_canvas
 from app.imaging.geometry import Size, fit_within
 from app.imaging.jpeg import count_scans, is_arithmetic
+from app.imaging.own_alpha import is_cut_out
 
 __all__ = ["Header", "Photo", "PixelLimits", "decode", "measure"]
 
@@ -77,12 +78,16 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A decoded image: `rgb` in sRGB, its own `alpha` (mode L, same size) or None, and its upright full size."""
+    """A decoded image: `rgb` in sRGB, its own `alpha` (mode L, same size) or None, and its upright full size.
+
+    `is_cut_out` means that the alpha is that of a subject without its background.
+    """
 
     rgb: Image.Image
     alpha: Image.Image | None
     full_size: Size
     format: str
+    is_cut_out: bool = False
 
     @property
     def size(self) -> Size:
@@ -111,7 +116,8 @@ def decode(
     rgb, alpha = colour.to_srgb(scaled)
     if orientation in _SIDEWAYS:
         full_size = full_size[::-1]
-    return Photo(_upright(rgb, orientation), _upright(alpha, orientation) if alpha else None, full_size, name)
+    alpha = _upright(alpha, orientation) if alpha else None
+    return Photo(_upright(rgb, orientation), alpha, full_size, name, alpha is not None and is_cut_out(alpha))
 
 
 def measure(data: bytes, limits: PixelLimits) -> Header:
@@ -138,7 +144,7 @@ def _load(
         _check_pixels(image, min_side, limits.decoded)
         approve(_header(image, name, full_size))
         image.load()
-        return image, full_size, _orientation(image)
+        return _without_unused_alpha(image, name), full_size, _orientation(image)
 
 
 def _approve_webp(data: bytes, limits: PixelLimits, approve: Callable[[Header], None]) -> None:
@@ -237,6 +243,12 @@ def _too_many(max_pixels: int, message: str = "") -> TooManyPixels:
 def _shrink(image: Image.Image, longest_side: int) -> Image.Image:
     size = fit_within(image.size, longest_side, longest_side)
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def _without_unused_alpha(image: Image.Image, name: str) -> Image.Image:
+    """Return a bitmap as RGB if its alpha is 0 everywhere: most programs leave it empty and ignore it."""
+    unused = name == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0)
+    return image.convert("RGB") if unused else image
 
 
 def _orientation(image: Image.Image) -> int:
