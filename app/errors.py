@@ -268,7 +268,7 @@ class UnsupportedFormat(ServiceError):
     code = "UNSUPPORTED_FORMAT"
     title = "Unsupported format"
     default_message = "The data is not an image in a supported format."
-    solution = "Send JPEG, PNG, WEBP, GIF, BMP or TIFF."
+    solution = "Send JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF or HEIC."
 
 
 class Unprocessable(ServiceError):

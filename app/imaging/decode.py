@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from app.errors import CorruptImage, TooManyPixels, UnsupportedFormat
-from app.imaging import colour, exif
+from app.imaging import colour, exif, tiff
 from app.imaging.formats import sniff, webp_canvas
 from app.imaging.geometry import Size, fit_within
 from app.imaging.jpeg import count_scans, is_arithmetic
@@ -49,6 +49,9 @@ MAX_SCANS = 100
 # Maximum of scans times megapixels at full size, which a draft does not save: 2 seconds. Encoders reach 2000 with 100
 # megapixels. Arithmetic coding takes 7 times as long, even for empty scans, and is hardly used.
 MAX_SCAN_MEGAPIXELS, MAX_ARITHMETIC_SCAN_MEGAPIXELS = 2500, 350
+
+# Advice for valid files in an unsupported variant of a format.
+RESAVE = "Save the image as JPEG or 8-bit PNG."
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,8 @@ def _format_of(data: bytes) -> str:
     name = sniff(data)
     if name is None or not _can_read(name):
         raise UnsupportedFormat()
+    if name == "TIFF" and (reason := tiff.refusal(data)):
+        raise UnsupportedFormat(f"This kind of TIFF is not supported: {reason}.", solution=RESAVE)
     return name
 
 
