@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from app.errors import CorruptImage, TooManyPixels, UnsupportedFormat
-from app.imaging import colour, exif, tiff
+from app.imaging import code_points, colour, exif, tiff
 from app.imaging.formats import sniff, webp_canvas
 from app.imaging.geometry import Size, fit_within
 from app.imaging.jpeg import count_scans, is_arithmetic
@@ -147,6 +147,8 @@ def _load(
         _check_pixels(image, min_side, limits.decoded)
         approve(_header(image, name, full_size))
         image.load()
+        if profile := code_points.profile_beside_icc(data, name, image.info):
+            image.info["icc_profile"] = profile
         return _without_unused_alpha(image, name), full_size, _orientation(image)
 
 
