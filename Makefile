@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip --disable-pip-version-check --quiet
+# Not quiet: pip shows each package that it downloads.
+PIP := $(BIN)/pip --disable-pip-version-check
 
 .PHONY: setup run test lint bench bench-load bench-formats soak fuzz clean
 
@@ -14,11 +15,13 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.runtime: $(VENV)/.python requirements.txt requirements-rembg.txt
+	@echo "Installing packages into $(VENV): about 370 MB, once."
 	$(PIP) install -r requirements.txt
 	$(PIP) install --no-deps -r requirements-rembg.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+	@echo "Installing the packages of the tests into $(VENV): about 650 MB, once."
 	$(PIP) install -r requirements-dev.txt
 	@touch $@
 
