@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import mimetypes
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-FOREVER = "public, max-age=31536000, immutable"
+HEADERS = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
 # Words for the models that people know least; others are listed by name.
 MODEL_LABELS = {
     "auto": "Automatic",
@@ -42,6 +43,7 @@ MODEL_LABELS = {
 @dataclass(frozen=True, slots=True)
 class _Asset:
     body: bytes
+    compressed: bytes
     mimetype: str
 
 
@@ -71,7 +73,7 @@ def init_app(app: Flask, settings: Settings, presets: Mapping[str, Mapping[str, 
         found = assets.get(name)
         if found is None or version != digest:
             raise NotFound()
-        return Response(found.body, mimetype=found.mimetype, headers={"Cache-Control": FOREVER})
+        return _compressed(found) if "gzip" in request.accept_encodings else _plain(found)
 
     app.register_blueprint(blueprint)
 
@@ -88,7 +90,19 @@ def page_config(settings: Settings, presets: Mapping[str, Mapping[str, str]]) ->
 
 
 def _read_assets() -> dict[str, _Asset]:
-    return {path.name: _Asset(path.read_bytes(), _mimetype(path.name)) for path in sorted(ASSETS.iterdir())}
+    return {path.name: _asset(path.name, path.read_bytes()) for path in sorted(ASSETS.iterdir())}
+
+
+def _asset(name: str, body: bytes) -> _Asset:
+    return _Asset(body, gzip.compress(body, mtime=0), _mimetype(name))
+
+
+def _plain(asset: _Asset) -> Response:
+    return Response(asset.body, mimetype=asset.mimetype, headers=HEADERS)
+
+
+def _compressed(asset: _Asset) -> Response:
+    return Response(asset.compressed, mimetype=asset.mimetype, headers=HEADERS | {"Content-Encoding": "gzip"})
 
 
 def _mimetype(name: str) -> str:

@@ -7,97 +7,98 @@ import { countdown, explain } from "./words.js";
 const THUMB_SIDE = 300;
 
 export class Cards extends EventTarget {
-  /** @param {HTMLElement} list */
-  constructor(list) {
-    super();
-    this.list = list;
-    /** @type {Map<Picture, HTMLElement>} */
-    this.items = new Map();
-    setInterval(() => this.#tick(), 1000);
-  }
+	/** @param {HTMLElement} list */
+	constructor(list) {
+		super();
+		this.list = list;
+		/** @type {Map<Picture, HTMLElement>} */
+		this.items = new Map();
+		setInterval(() => this.#tick(), 1000);
+	}
 
-  /** @param {Picture} picture */
-  update(picture) {
-    const item = this.items.get(picture) ?? this.#add(picture);
-    item.dataset.state = picture.state;
-    part(item, ".card-state").textContent = stateOf(picture);
-    const progress = /** @type {HTMLProgressElement} */ (part(item, "progress"));
-    progress.hidden = !["uploading", "working"].includes(picture.state);
-    if (picture.state === "uploading") progress.value = picture.uploaded;
-    else progress.removeAttribute("value");
-    part(item, ".card-retry").textContent = picture.state === "failed" ? "Try again" : "Try now";
-    part(item, ".card-retry").hidden = !["failed", "paused"].includes(picture.state);
-    if (picture.state === "done" && picture.answer) this.thumbnail(picture, picture.answer.blob);
-  }
+	/** @param {Picture} picture */
+	update(picture) {
+		const item = this.items.get(picture) ?? this.#add(picture);
+		item.dataset.state = picture.state;
+		part(item, ".card-state").textContent = stateOf(picture);
+		const progress = /** @type {HTMLProgressElement} */ (part(item, "progress"));
+		progress.hidden = !["uploading", "working"].includes(picture.state);
+		if (picture.state === "uploading") progress.value = picture.uploaded;
+		else progress.removeAttribute("value");
+		part(item, ".card-retry").textContent = picture.state === "failed" ? "Try again" : "Try now";
+		part(item, ".card-retry").hidden = !["failed", "paused"].includes(picture.state);
+		if (picture.state === "done" && picture.answer) this.thumbnail(picture, picture.answer.blob);
+	}
 
-  /** @param {Picture | null} current */
-  mark(current) {
-    for (const [picture, item] of this.items) {
-      item.toggleAttribute("data-current", picture === current);
-      part(item, ".card-open").setAttribute("aria-pressed", String(picture === current));
-    }
-  }
+	/** @param {Picture | null} current */
+	mark(current) {
+		for (const [picture, item] of this.items) {
+			item.toggleAttribute("data-current", picture === current);
+			part(item, ".card-open").setAttribute("aria-pressed", String(picture === current));
+		}
+	}
 
-  /** @param {Picture} picture */
-  remove(picture) {
-    const item = this.items.get(picture);
-    this.items.delete(picture);
-    const next = /** @type {HTMLElement | null} */ (item?.nextElementSibling ?? item?.previousElementSibling ?? null);
-    item?.remove();
-    next?.querySelector("button")?.focus();
-  }
+	/** @param {Picture} picture */
+	remove(picture) {
+		const item = this.items.get(picture);
+		this.items.delete(picture);
+		const next = /** @type {HTMLElement | null} */ (item?.nextElementSibling ?? item?.previousElementSibling ?? null);
+		item?.remove();
+		next?.querySelector("button")?.focus();
+	}
 
-  /**
-   * Show a picture on its card, scaled down; one that the browser can't read leaves the card empty.
-   * @param {Picture} picture
-   * @param {Blob | HTMLCanvasElement} source
-   */
-  async thumbnail(picture, source) {
-    const canvas = /** @type {HTMLCanvasElement | undefined} */ (this.items.get(picture)?.querySelector("canvas"));
-    if (!canvas) return;
-    const bitmap = await createImageBitmap(source).catch(() => null);
-    if (!bitmap) return;
-    const scale = Math.min(1, THUMB_SIDE / Math.max(bitmap.width, bitmap.height));
-    const small = drawn(bitmap, bitmap.width * scale, bitmap.height * scale);
-    bitmap.close();
-    canvas.width = small.width;
-    canvas.height = small.height;
-    canvas.getContext("2d")?.drawImage(small, 0, 0);
-  }
+	/**
+	 * Show a picture on its card, scaled down; one that the browser can't read leaves the card empty.
+	 * @param {Picture} picture
+	 * @param {Blob | HTMLCanvasElement} source
+	 */
+	async thumbnail(picture, source) {
+		const canvas = /** @type {HTMLCanvasElement | undefined} */ (this.items.get(picture)?.querySelector("canvas"));
+		if (!canvas) return;
+		const bitmap = await createImageBitmap(source).catch(() => null);
+		if (!bitmap) return;
+		const scale = Math.min(1, THUMB_SIDE / Math.max(bitmap.width, bitmap.height));
+		const small = drawn(bitmap, bitmap.width * scale, bitmap.height * scale);
+		bitmap.close();
+		canvas.width = small.width;
+		canvas.height = small.height;
+		canvas.getContext("2d")?.drawImage(small, 0, 0);
+	}
 
-  /** @param {Picture} picture */
-  #add(picture) {
-    const item = document.createElement("li");
-    item.className = "card";
-    const open = button("card-open", "", () => this.#tell("open", picture));
-    const thumb = document.createElement("canvas");
-    thumb.className = "thumb";
-    thumb.setAttribute("aria-hidden", "true");
-    const name = text("card-name", picture.name);
-    name.title = picture.name;
-    open.append(thumb, name, text("card-state", ""));
-    const progress = document.createElement("progress");
-    progress.setAttribute("aria-label", `Progress of ${picture.name}`);
-    const retry = button("button small card-retry", "Try now", () => this.#tell("retry", picture));
-    const close = button("card-close", "×", () => this.#tell("close", picture));
-    close.setAttribute("aria-label", `Remove ${picture.name} from the list`);
-    item.append(open, progress, retry, close);
-    this.items.set(picture, item);
-    this.list.append(item);
-    return item;
-  }
+	/** @param {Picture} picture */
+	#add(picture) {
+		const item = document.createElement("li");
+		item.className = "card";
+		const open = button("card-open", "", () => this.#tell("open", picture));
+		const thumb = document.createElement("canvas");
+		thumb.className = "thumb";
+		thumb.setAttribute("aria-hidden", "true");
+		const name = text("card-name", picture.name);
+		name.title = picture.name;
+		open.append(thumb, name, text("card-state", ""));
+		const progress = document.createElement("progress");
+		progress.setAttribute("aria-label", `Progress of ${picture.name}`);
+		const retry = button("button small card-retry", "Try now", () => this.#tell("retry", picture));
+		const close = button("card-close", "×", () => this.#tell("close", picture));
+		close.setAttribute("aria-label", `Remove ${picture.name} from the list`);
+		item.append(open, progress, retry, close);
+		this.items.set(picture, item);
+		this.list.append(item);
+		return item;
+	}
 
-  #tick() {
-    for (const [picture, item] of this.items) if (picture.retryAt) part(item, ".card-state").textContent = stateOf(picture);
-  }
+	#tick() {
+		for (const [picture, item] of this.items)
+			if (picture.retryAt) part(item, ".card-state").textContent = stateOf(picture);
+	}
 
-  /**
-   * @param {string} kind
-   * @param {Picture} picture
-   */
-  #tell(kind, picture) {
-    this.dispatchEvent(new CustomEvent(kind, { detail: picture }));
-  }
+	/**
+	 * @param {string} kind
+	 * @param {Picture} picture
+	 */
+	#tell(kind, picture) {
+		this.dispatchEvent(new CustomEvent(kind, { detail: picture }));
+	}
 }
 
 /**
@@ -105,7 +106,7 @@ export class Cards extends EventTarget {
  * @param {string} selector
  */
 function part(item, selector) {
-  return /** @type {HTMLElement} */ (item.querySelector(selector));
+	return /** @type {HTMLElement} */ (item.querySelector(selector));
 }
 
 /**
@@ -113,10 +114,10 @@ function part(item, selector) {
  * @param {string} content
  */
 function text(name, content) {
-  const span = document.createElement("span");
-  span.className = name;
-  span.textContent = content;
-  return span;
+	const span = document.createElement("span");
+	span.className = name;
+	span.textContent = content;
+	return span;
 }
 
 /**
@@ -125,21 +126,23 @@ function text(name, content) {
  * @param {() => void} onClick
  */
 function button(name, content, onClick) {
-  const made = document.createElement("button");
-  made.type = "button";
-  made.className = name;
-  made.textContent = content;
-  made.addEventListener("click", onClick);
-  return made;
+	const made = document.createElement("button");
+	made.type = "button";
+	made.className = name;
+	made.textContent = content;
+	made.addEventListener("click", onClick);
+	return made;
 }
 
 /** @param {Picture} picture */
 export function stateOf(picture) {
-  if (picture.state === "uploading") return `Uploading, ${Math.round(picture.uploaded * 100)} %`;
-  if (picture.state === "working") return "Cutting out…";
-  if (picture.state === "done") return "Done";
-  if (picture.state === "waiting") return "Waiting";
-  if (!picture.failure) return "";
-  const { title } = explain(picture.failure);
-  return picture.state === "paused" && picture.retryAt ? `${title}. Next try in ${countdown((picture.retryAt - Date.now()) / 1000)}` : title;
+	if (picture.state === "uploading") return `Uploading, ${Math.round(picture.uploaded * 100)} %`;
+	if (picture.state === "working") return "Cutting out…";
+	if (picture.state === "done") return "Done";
+	if (picture.state === "waiting") return "Waiting";
+	if (!picture.failure) return "";
+	const { title } = explain(picture.failure);
+	return picture.state === "paused" && picture.retryAt
+		? `${title}. Next try in ${countdown((picture.retryAt - Date.now()) / 1000)}`
+		: title;
 }

@@ -7,90 +7,98 @@
 
 /** Failed request, with the service's error code or one of this page's own: OFFLINE, UNREACHABLE. */
 export class Failure extends Error {
-  /**
-   * @param {string} code
-   * @param {{message?: string, solution?: string, retryAfter?: number | null}} [more]
-   */
-  constructor(code, more = {}) {
-    super(more.message ?? "");
-    this.code = code;
-    this.solution = more.solution ?? "";
-    /** Seconds until a retry makes sense; null if it never does without a change. */
-    this.retryAfter = more.retryAfter ?? null;
-  }
+	/**
+	 * @param {string} code
+	 * @param {{message?: string, solution?: string, retryAfter?: number | null}} [more]
+	 */
+	constructor(code, more = {}) {
+		super(more.message ?? "");
+		this.code = code;
+		this.solution = more.solution ?? "";
+		/** Seconds until a retry makes sense; null if it never does without a change. */
+		this.retryAfter = more.retryAfter ?? null;
+	}
 }
 
 /** Codes whose cause goes away by itself, with seconds to wait where the answer has no Retry-After. */
-const TRANSIENT = new Map([["RATE_LIMITED", 60], ["QUEUE_FULL", 3], ["SHUTTING_DOWN", 3], ["UNAVAILABLE", 3], ["BAD_GATEWAY", 3], ["UNREACHABLE", 3], ["OFFLINE", 3]]);
+const TRANSIENT = new Map([
+	["RATE_LIMITED", 60],
+	["QUEUE_FULL", 3],
+	["SHUTTING_DOWN", 3],
+	["UNAVAILABLE", 3],
+	["BAD_GATEWAY", 3],
+	["UNREACHABLE", 3],
+	["OFFLINE", 3],
+]);
 
 export class Service extends EventTarget {
-  constructor() {
-    super();
-    this.key = "";
-    /** @type {Allowance | null} */
-    this.allowance = null;
-  }
+	constructor() {
+		super();
+		this.key = "";
+		/** @type {Allowance | null} */
+		this.allowance = null;
+	}
 
-  /**
-   * Send a picture, and return its cut-out as PNG.
-   * @param {File | string} source a file, or the address of a picture
-   * @param {CutOptions} options
-   * @param {(share: number) => void} onUpload called with the uploaded share, 0 to 1
-   * @param {AbortSignal} signal
-   * @returns {Promise<Answer>}
-   */
-  remove(source, options, onUpload, signal) {
-    const form = new FormData();
-    if (typeof source === "string") {
-      form.append("image_url", source);
-      form.append("size", "full");
-      form.append("format", "png");
-      return this.#send("/v1.0/removebg", form, onUpload, signal);
-    }
-    form.append("format", "PNG");
-    form.append("model", options.model);
-    form.append("refine", options.refine);
-    form.append("file", source, source.name || "picture");
-    return this.#send("/remove-background", form, onUpload, signal);
-  }
+	/**
+	 * Send a picture, and return its cut-out as PNG.
+	 * @param {File | string} source a file, or the address of a picture
+	 * @param {CutOptions} options
+	 * @param {(share: number) => void} onUpload called with the uploaded share, 0 to 1
+	 * @param {AbortSignal} signal
+	 * @returns {Promise<Answer>}
+	 */
+	remove(source, options, onUpload, signal) {
+		const form = new FormData();
+		if (typeof source === "string") {
+			form.append("image_url", source);
+			form.append("size", "full");
+			form.append("format", "png");
+			return this.#send("/v1.0/removebg", form, onUpload, signal);
+		}
+		form.append("format", "PNG");
+		form.append("model", options.model);
+		form.append("refine", options.refine);
+		form.append("file", source, source.name || "picture");
+		return this.#send("/remove-background", form, onUpload, signal);
+	}
 
-  /**
-   * @param {string} path
-   * @param {FormData} form
-   * @param {(share: number) => void} onUpload
-   * @param {AbortSignal} signal
-   * @returns {Promise<Answer>}
-   */
-  #send(path, form, onUpload, signal) {
-    return new Promise((resolve, reject) => {
-      const request = new XMLHttpRequest();
-      request.open("POST", path);
-      request.responseType = "blob";
-      if (this.key) request.setRequestHeader("X-Api-Key", this.key);
-      request.upload.onprogress = (event) => event.lengthComputable && onUpload(event.loaded / event.total);
-      request.onload = () => {
-        this.#readAllowance(request);
-        if (request.status === 200) resolve(answerOf(request));
-        else failureOf(request).then(reject, reject);
-      };
-      request.onerror = () => reject(new Failure(navigator.onLine ? "UNREACHABLE" : "OFFLINE", { retryAfter: 3 }));
-      request.onabort = () => reject(signal.reason);
-      signal.addEventListener("abort", () => request.abort(), { once: true });
-      request.send(form);
-    });
-  }
+	/**
+	 * @param {string} path
+	 * @param {FormData} form
+	 * @param {(share: number) => void} onUpload
+	 * @param {AbortSignal} signal
+	 * @returns {Promise<Answer>}
+	 */
+	#send(path, form, onUpload, signal) {
+		return new Promise((resolve, reject) => {
+			const request = new XMLHttpRequest();
+			request.open("POST", path);
+			request.responseType = "blob";
+			if (this.key) request.setRequestHeader("X-Api-Key", this.key);
+			request.upload.onprogress = (event) => event.lengthComputable && onUpload(event.loaded / event.total);
+			request.onload = () => {
+				this.#readAllowance(request);
+				if (request.status === 200) resolve(answerOf(request));
+				else failureOf(request).then(reject, reject);
+			};
+			request.onerror = () => reject(new Failure(navigator.onLine ? "UNREACHABLE" : "OFFLINE", { retryAfter: 3 }));
+			request.onabort = () => reject(signal.reason);
+			signal.addEventListener("abort", () => request.abort(), { once: true });
+			request.send(form);
+		});
+	}
 
-  /** @param {XMLHttpRequest} request */
-  #readAllowance(request) {
-    const limit = Number(request.getResponseHeader("X-RateLimit-Limit"));
-    if (!limit) return;
-    this.allowance = {
-      limit,
-      remaining: Number(request.getResponseHeader("X-RateLimit-Remaining")),
-      reset: Number(request.getResponseHeader("X-RateLimit-Reset")),
-    };
-    this.dispatchEvent(new Event("allowance"));
-  }
+	/** @param {XMLHttpRequest} request */
+	#readAllowance(request) {
+		const limit = Number(request.getResponseHeader("X-RateLimit-Limit"));
+		if (!limit) return;
+		this.allowance = {
+			limit,
+			remaining: Number(request.getResponseHeader("X-RateLimit-Remaining")),
+			reset: Number(request.getResponseHeader("X-RateLimit-Reset")),
+		};
+		this.dispatchEvent(new Event("allowance"));
+	}
 }
 
 /**
@@ -98,13 +106,13 @@ export class Service extends EventTarget {
  * @returns {Answer}
  */
 function answerOf(request) {
-  /** @param {string} side */
-  const pixels = (side) => Number(request.getResponseHeader(`X-Foreground-${side}`) ?? 0);
-  return {
-    blob: request.response,
-    model: request.getResponseHeader("X-Model") ?? "",
-    box: { top: pixels("Top"), left: pixels("Left"), width: pixels("Width"), height: pixels("Height") },
-  };
+	/** @param {string} side */
+	const pixels = (side) => Number(request.getResponseHeader(`X-Foreground-${side}`) ?? 0);
+	return {
+		blob: request.response,
+		model: request.getResponseHeader("X-Model") ?? "",
+		box: { top: pixels("Top"), left: pixels("Left"), width: pixels("Width"), height: pixels("Height") },
+	};
 }
 
 /**
@@ -112,14 +120,15 @@ function answerOf(request) {
  * @returns {Promise<Failure>}
  */
 async function failureOf(request) {
-  const body = await bodyOf(request);
-  const code = body.code ?? (request.status === 413 ? "FILE_TOO_LARGE" : request.status >= 502 ? "BAD_GATEWAY" : "INTERNAL");
-  const announced = Number(request.getResponseHeader("Retry-After")) || null;
-  return new Failure(code, {
-    message: body.message,
-    solution: body.solution,
-    retryAfter: TRANSIENT.has(code) ? (announced ?? TRANSIENT.get(code)) : null,
-  });
+	const body = await bodyOf(request);
+	const code =
+		body.code ?? (request.status === 413 ? "FILE_TOO_LARGE" : request.status >= 502 ? "BAD_GATEWAY" : "INTERNAL");
+	const announced = Number(request.getResponseHeader("Retry-After")) || null;
+	return new Failure(code, {
+		message: body.message,
+		solution: body.solution,
+		retryAfter: TRANSIENT.has(code) ? (announced ?? TRANSIENT.get(code)) : null,
+	});
 }
 
 /**
@@ -128,10 +137,10 @@ async function failureOf(request) {
  * @returns {Promise<{code?: string, message?: string, solution?: string}>}
  */
 async function bodyOf(request) {
-  try {
-    const body = JSON.parse(await request.response.text());
-    return body.errors ? { code: body.errors[0].code?.toUpperCase(), message: body.errors[0].title } : body;
-  } catch {
-    return {};
-  }
+	try {
+		const body = JSON.parse(await request.response.text());
+		return body.errors ? { code: body.errors[0].code?.toUpperCase(), message: body.errors[0].title } : body;
+	} catch {
+		return {};
+	}
 }

@@ -1,0 +1,59 @@
+"""Chromium for the tests, driven by Playwright."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright
+
+from tests.support.configuration import ROOT
+from tests.support.servers import binary
+
+__all__ = ["Console", "launch", "violations"]
+
+# Without these Chromium asks its maker's servers for updates; containers lack what its sandbox needs.
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Start Debian's Chromium; skip without it."""
+    return playwright.chromium.launch(executable_path=binary("chromium"), args=OPTIONS)
+
+
+class Console:
+    """Errors and warnings in the console of a page; answers with an error status are not among them."""
+
+    def __init__(self, page: Page) -> None:
+        self.problems: list[str] = []
+        page.on("console", self._note)
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"} and not message.text.startswith("Failed to load resource"):
+            self.problems.append(message.text)
+
+
+def violations(page: Page) -> list[str]:
+    """Return the accessibility problems that axe-core finds, with the elements."""
+    page.evaluate(_axe())
+    found: list[dict[str, Any]] = page.evaluate("axe.run().then((results) => results.violations)")
+    return [f"{each['id']}: {json.dumps([node['target'] for node in each['nodes']])}" for each in found]
+
+
+@cache
+def _axe() -> str:
+    """Return axe-core's script, installed from package-lock.json if necessary."""
+    script = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.exists():
+        if shutil.which("npm") is None:
+            pytest.skip("npm is missing: axe-core is a package of npm")
+        subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=ROOT, capture_output=True)
+    if not script.exists():
+        pytest.skip("axe-core could not be installed: npm ci")
+    return Path(script).read_text()
