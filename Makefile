@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Not quiet: pip shows each package that it downloads.
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: setup run test lint bench bench-load bench-formats soak fuzz clean
+.PHONY: setup run test lint bench bench-load bench-formats soak hostile fuzz clean
 
 setup: $(VENV)/.runtime
 
@@ -48,6 +48,9 @@ bench-formats: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.soak
+
+hostile: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.hostile $(ARGS)
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz.fuzz_decode
