@@ -26,8 +26,8 @@ __all__ = [
     "invalid_settings",
 ]
 
-# Variables of docker-compose.yml, which reads the same .env.
-COMPOSE_VARIABLES = {"ACME_DIR", "GRAFANA_PASSWORD", "MODELS", "TAG", "TLS_DIR"}
+# Variables of docker-compose.yml, and of Docker Compose itself, which read the same .env.
+COMPOSE_VARIABLES = {"ACME_DIR", "COMPOSE_PROFILES", "GRAFANA_PASSWORD", "HTTP_ADDRESS", "MODELS", "TAG", "TLS_DIR"}
 # Minimum similarity of a misspelt name to a setting, 0 to 1: MAX_PIXLES and MAX_PIXELS have 0.9.
 SIMILARITY = 0.8
 
