@@ -68,15 +68,16 @@ class Trimap:
 class RemovalOptions:
     """Options of a removal, parsed and checked.
 
-    `longest_side` limits the working size, `max_width` and `max_height` the answer, all in px. `background` is RGBA,
-    each 0..255, None for transparent. `crop_margin` is top, right, bottom, left; percentages are of the subject's box.
-    With a `canvas` the answer may have more than `longest_side` px, a margin may extend beyond the photo, and the
+    `longest_side` limits the working size, `max_width` and `max_height` the answer, all in px; with `full_size` only
+    the engine's memory limits the working size. `background` is RGBA, each 0..255, None for transparent. `crop_margin`
+    is top, right, bottom, left; percentages are of the subject's box. With a `canvas` the answer may have more than `longest_side` px, a margin may extend beyond the photo, and the
     format AUTO is JPEG if nothing is transparent, else PNG. `trimap` is for `matting`. `smooth_mask` requests a mask
     without half-transparent pixels, `keep_colours` the photo's own colours along the edge.
     """
 
     model: str
     longest_side: int
+    full_size: bool = False
     format: OutputFormat = "PNG"
     quality: int = 85
     max_width: int | None = None
@@ -119,7 +120,8 @@ class RemovalResult:
 
     `foreground` is in px of the answer. `confidence` is 0..1, under 0.5 if no subject was found. `stages_ms` holds the
     milliseconds of each stage by name, `stages_mb` the engine's resident MB after it. `input_size` is the (width,
-    height) of the photo as sent, `max_size` the maximum size of the answer with a canvas. `matting_scale` is the scale
+    height) of the photo as sent, `max_size` the maximum size of the answer with a canvas. `scaled_down` means that the
+    answer shows the photo smaller for another reason than the caller's own bounds. `matting_scale` is the scale
     at which alpha was solved, None without matting. `cache` is the outcome of the look-up in the result cache, empty
     without a cache.
     """
@@ -135,5 +137,6 @@ class RemovalResult:
     stages_mb: dict[str, int] = field(default_factory=dict)
     input_size: tuple[int, int] = (0, 0)
     max_size: tuple[int, int] = (0, 0)
+    scaled_down: bool = False
     matting_scale: float | None = None
     cache: Literal["", "hit", "miss"] = ""

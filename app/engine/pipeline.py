@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from PIL import Image
 
@@ -12,7 +13,7 @@ from app.engine.container import MEGABYTE
 from app.engine.memory import MemoryGuard, predict_growth
 from app.engine.messages import EngineConfig
 from app.engine.models import ModelSpec
-from app.engine.plans import CanvasPlan, PhotoPlan, Plan
+from app.engine.plans import CanvasPlan, PhotoPlan, Plan, needed_side
 from app.engine.session import Session, SessionCache
 from app.engine.sizing import largest_side
 from app.errors import ServiceError, UnknownForeground
@@ -95,6 +96,7 @@ class Pipeline:
             stages_mb=stages.mb,
             input_size=photo.full_size,
             max_size=plan.max_size(cutout, photo),
+            scaled_down=plan.is_limited(picture, cutout, photo),
             matting_scale=refiner.matting_scale,
         )
 
@@ -118,18 +120,25 @@ class Pipeline:
 
     def _plan(self, request: RemovalRequest, model: ModelSpec) -> Plan:
         options, canvas = request.options, request.options.canvas
-        if canvas is None:
+        if canvas is None and not options.full_size:
             return PhotoPlan(options, model)
         header = measure(request.image, self._limits)
+        best = self._best_side(request, header, model)
+        if canvas is None:
+            longest_side = min(best, needed_side(header.full_size, options, model))
+            return PhotoPlan(replace(options, longest_side=longest_side), model)
+        return CanvasPlan(options, canvas, model, header.full_size, best, bool(request.background_image))
+
+    def _best_side(self, request: RemovalRequest, header: Header, model: ModelSpec) -> int:
+        """Return the largest side of the photo that is predicted to fit into memory."""
 
         def fits(header: Header, side: int) -> bool:
             width, height = fit_within(header.full_size, side, side)
             held = HELD_BYTES * width * height if request.background_image else 0
-            growth = _growth(header, request.image, options, side, held)
+            growth = _growth(header, request.image, request.options, side, held)
             return growth <= self._memory.room and header.size[0] * header.size[1] <= self._limits.decoded
 
-        best = largest_side(header, 2 * model.size, fits)
-        return CanvasPlan(options, canvas, model, header.full_size, best, bool(request.background_image))
+        return largest_side(header, 2 * model.size, fits)
 
     def _background(self, request: RemovalRequest, photo: Photo, plan: Plan) -> Image.Image | None:
         if not request.background_image or request.options.mask_only:

@@ -19,13 +19,15 @@ from app.imaging.placing import is_opaque, place
 from app.imaging.subject import raw_box
 from app.removal import Box, Canvas, OutputFormat, RemovalOptions
 
-__all__ = ["CanvasPlan", "PhotoPlan", "Plan"]
+__all__ = ["CanvasPlan", "PhotoPlan", "Plan", "needed_side"]
 
 Layers = tuple[Image.Image, Image.Image | None]
 # Safety factor on the scale of the subject, whose box is known only on the model's grid at that point.
 SCALE_MARGIN = 1.1
 # Minimum share of the side to which a JPEG is decoded, so that its decoder can use one of its own scales.
 MIN_SIDE_SHARE = 0.97
+# Pixels, more than any photo has.
+UNLIMITED = 1 << 60
 
 
 class Plan(Protocol):
@@ -57,6 +59,17 @@ class Plan(Protocol):
     def max_size(self, cutout: Cutout, photo: Photo) -> Size:
         """Return the size of the answer at the highest limit of pixels, (0, 0) without a canvas."""
 
+    def is_limited(self, picture: Picture, cutout: Cutout, photo: Photo) -> bool:
+        """Return whether the picture shows the photo smaller for another reason than the caller's bounds."""
+
+
+def needed_side(size: Size, options: RemovalOptions, model: ModelSpec) -> int:
+    """Return the longer side at which a photo of `size`, upright or not, must be processed for its answer."""
+    if options.crop:
+        return max(size)
+    answers = (fit_within(turned, options.max_width, options.max_height) for turned in (size, size[::-1]))
+    return max(2 * model.size, *map(max, answers))
+
 
 @dataclass(frozen=True, slots=True)
 class PhotoPlan:
@@ -78,8 +91,13 @@ class PhotoPlan:
 
     @property
     def min_side(self) -> int:
-        """Return slightly less, so that photos of 4000 and 4032 px, as most phones take, are decoded at half scale."""
-        return round(self.side * MIN_SIDE_SHARE)
+        """Return slightly less, so that photos of 4000 and 4032 px, as most phones take, are decoded at half scale.
+
+        Sizes that the caller chose are exact.
+        """
+        options = self.options
+        exact = options.full_size or options.max_width or options.max_height
+        return self.side if exact else round(self.side * MIN_SIDE_SHARE)
 
     def background_side(self, photo: Photo) -> int:
         """Return the longest side."""
@@ -114,6 +132,12 @@ class PhotoPlan:
     def max_size(self, cutout: Cutout, photo: Photo) -> Size:
         """Return (0, 0), since there is no canvas."""
         return 0, 0
+
+    def is_limited(self, picture: Picture, cutout: Cutout, photo: Photo) -> bool:
+        """Return whether the photo was scaled down, and the picture is smaller than the caller's bounds."""
+        width, height = picture.image.size
+        bounds = self.options.max_width or math.inf, self.options.max_height or math.inf
+        return photo.size != photo.full_size and width < bounds[0] and height < bounds[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +203,13 @@ class CanvasPlan:
     def max_size(self, cutout: Cutout, photo: Photo) -> Size:
         """Return the size of the answer at the highest limit of pixels."""
         return self._final_layout(cutout, photo, MAX_PIXELS).size
+
+    def is_limited(self, picture: Picture, cutout: Cutout, photo: Photo) -> bool:
+        """Return whether the picture is smaller than the photo and the caller's limit, a `max_pixels` under MAX_PIXELS."""
+        wanted = self.canvas.max_pixels if self.canvas.max_pixels < MAX_PIXELS else UNLIMITED
+        subject = self._in_photo(cutout.subject, cutout.image.size, self._region(photo))
+        full = lay_out(photo.full_size, self._region(photo), subject, self.options, max_pixels=wanted)
+        return picture.image.width < full.size[0]
 
     @property
     def _by_subject(self) -> bool:

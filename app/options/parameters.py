@@ -101,6 +101,13 @@ PARAMETERS = by_name(
         "Maximum height of the answer, px; aspect ratio kept, never upscaled.",
     ),
     Parameter(
+        "full_size",
+        values.boolean,
+        "bool",
+        "false; true with a bound over MAX_DIMENSION",
+        "Answer in the photo's size, beyond MAX_DIMENSION as far as memory allows; not at the preview endpoint.",
+    ),
+    Parameter(
         "background",
         values.colour,
         "#rgb[a], #rrggbb[aa], a CSS colour name, transparent",
@@ -148,8 +155,13 @@ PARAMETERS = by_name(
 _WEB_OPTIONS = {field.name for field in fields(NativeRequest)} & set(PARAMETERS)
 
 
-def parse_native(texts: Fields, *, models: tuple[str, ...], longest_side: int, accepted_format: str) -> NativeRequest:
-    """Parse native fields; the first of `models` is the default, `accepted_format` replaces AUTO."""
+def parse_native(
+    texts: Fields, *, models: tuple[str, ...], longest_side: int, accepted_format: str, preview: bool = False
+) -> NativeRequest:
+    """Parse native fields; the first of `models` is the default, `accepted_format` replaces AUTO.
+
+    A `preview` never exceeds `longest_side`.
+    """
     parsed = parse_fields(texts, PARAMETERS)
     ignored = names_without_effect(texts, parsed, PARAMETERS)
     if parsed.get("format") == "AUTO":
@@ -157,6 +169,10 @@ def parse_native(texts: Fields, *, models: tuple[str, ...], longest_side: int, a
     if parsed.setdefault("model", models[0]) not in models:
         raise not_one_of("model", parsed["model"], models)
     web_options = {name: parsed.pop(name) for name in _WEB_OPTIONS & set(parsed)}
+    if preview:
+        ignored |= {"full_size"} if parsed.pop("full_size", False) else set()
+    elif max(parsed.get("max_width", 0), parsed.get("max_height", 0)) > longest_side:
+        parsed.setdefault("full_size", True)
     return NativeRequest(RemovalOptions(longest_side=longest_side, **parsed), ignored, **web_options)
 
 

@@ -27,8 +27,8 @@ BUILT_IN: dict[str, Preset] = {
     "web": _preset("JPEG", 80, (1200, 800)),
     "social": _preset("PNG", 90, (1080, 1080)),
     "email": _preset("JPEG", 75, (600, 400)),
-    "archival": _preset("PNG", 95),
-    "print": _preset("PNG", 95),
+    "archival": _preset("PNG", 95, full_size="true"),
+    "print": _preset("PNG", 95, full_size="true"),
     "id-photo": _preset("JPEG", 90, (800, 800), background="white", crop="true"),
 }
 

@@ -22,6 +22,7 @@ OTHER_OPTIONS: dict[str, Any] = {
     "longest_side": 1024,
     "format": "WEBP",
     "quality": 60,
+    "full_size": True,
     "max_width": 300,
     "max_height": 300,
     "background": (255, 0, 0, 255),

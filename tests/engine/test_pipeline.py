@@ -57,6 +57,52 @@ def test_answers_fit_the_requested_size(options: dict[str, Any], size: tuple[int
     assert (result.width, result.height) == opened(result.body).size == size
 
 
+TALL = encoded(photo("coffee").resize((1200, 3000)), "JPEG")
+
+
+@pytest.mark.parametrize(
+    ("options", "size", "scaled_down"),
+    [
+        ({}, (819, 2048), True),
+        ({"full_size": True}, (1200, 3000), False),
+        ({"full_size": True, "max_height": 2500}, (1000, 2500), False),
+        ({"full_size": True, "max_width": 4000}, (1200, 3000), False),
+        ({"full_size": True, "max_width": 150}, (150, 375), False),
+        ({"max_width": 4000}, (819, 2048), True),
+        ({"max_width": 819}, (819, 2048), False),
+        ({"max_height": 300}, (120, 300), False),
+        ({"longest_side": 300, "max_height": 300}, (120, 300), False),
+    ],
+)
+def test_a_photo_over_the_longest_side(
+    options: dict[str, Any], size: tuple[int, int], scaled_down: bool, pipeline: Pipeline
+) -> None:
+    result = run(pipeline, TALL, **options)
+    assert (result.width, result.height) == opened(result.body).size == size
+    assert (result.scaled_down, result.input_size) == (scaled_down, (1200, 3000))
+
+
+def test_a_crop_at_full_size_has_the_photos_resolution(pipeline: Pipeline) -> None:
+    small, full = (run(pipeline, TALL, crop=True, full_size=full_size) for full_size in (False, True))
+    assert full.height / small.height == pytest.approx(3000 / 2048, rel=0.02)
+    assert (small.scaled_down, full.scaled_down) == (True, False)
+
+
+def test_a_rotated_photo_has_its_full_size(pipeline: Pipeline) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rotated = encoded(opened(TALL), "JPEG", exif=exif)
+    result = run(pipeline, rotated, full_size=True, max_width=2500)
+    assert (result.width, result.height, result.scaled_down) == (2500, 1000, False)
+    assert run(pipeline, rotated, longest_side=300).input_size == (3000, 1200)
+
+
+def test_an_exact_bound_is_reached_by_a_photo_of_nearly_twice_its_size(pipeline: Pipeline) -> None:
+    wide = encoded(photo("coffee").resize((4032, 300)), "JPEG")
+    assert run(pipeline, wide, max_width=2048, max_height=2048).width == 2048
+    assert run(pipeline, wide).width == 2016
+
+
 def test_a_limit_on_one_side_does_not_limit_the_other(pipeline: Pipeline) -> None:
     tall = encoded(photo("coffee").resize((600, 1800)), "JPEG")
     result = run(pipeline, tall, max_width=300)

@@ -137,6 +137,23 @@ def test_an_answer_that_does_not_fit_into_memory_is_smaller(sessions: SessionCac
     assert run(limited(sessions, 120), large, Canvas(PREVIEW)).width == 500
 
 
+def test_a_photo_at_full_size_is_as_large_as_memory_allows(sessions: SessionCache, large: bytes) -> None:
+    limited_pipeline = limited(sessions, 120)
+    result = limited_pipeline.run(RemovalRequest(large, replace(OPTIONS, full_size=True)))
+    assert 1000 < result.width < 2400
+    assert result.scaled_down
+    assert result.width == run(limited_pipeline, large, Canvas(FULL)).width
+
+
+@pytest.mark.parametrize(
+    ("pixels", "megabytes", "scaled_down"), [(FULL, 1000, False), (FULL, 120, True), (PREVIEW, 120, False)]
+)
+def test_a_canvas_is_scaled_down_for_memory_only(
+    pixels: int, megabytes: int, scaled_down: bool, sessions: SessionCache, large: bytes
+) -> None:
+    assert run(limited(sessions, megabytes), large, Canvas(pixels)).scaled_down is scaled_down
+
+
 def test_a_photo_that_can_not_be_decoded_in_memory_is_refused(sessions: SessionCache) -> None:
     with pytest.raises(OutOfMemory):
         run(limited(sessions, 60), encoded(LARGE), Canvas(PREVIEW))

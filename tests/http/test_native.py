@@ -28,9 +28,10 @@ GOOD = [
     ("quality", "10", {"quality": 10}),
     ("quality", "100", {"quality": 100}),
     ("max_width", "100", {"max_width": 100}),
-    ("max_width", "4000", {"max_width": 4000}),
+    ("max_width", "4000", {"max_width": 4000, "full_size": True}),
     ("max_height", "100", {"max_height": 100}),
-    ("max_height", "4000", {"max_height": 4000}),
+    ("max_height", "4000", {"max_height": 4000, "full_size": True}),
+    ("full_size", "true", {"full_size": True}),
     ("background", "#f00", {"background": (255, 0, 0, 255)}),
     ("background", "00ff0080", {"background": (0, 255, 0, 128)}),
     ("background", "navy", {"background": (0, 0, 128, 255)}),
@@ -57,6 +58,7 @@ BAD = [
     ("max_width", "4001"),
     ("max_height", "99"),
     ("max_height", "-1"),
+    ("full_size", "4k"),
     ("background", "nocolour"),
     ("model", "u2net"),
     ("model", "../lite"),
@@ -161,6 +163,21 @@ def test_a_preview_is_small(client: FlaskClient, fake_pool: FakePool) -> None:
     assert fake_pool.options.longest_side == 1024
 
 
+@pytest.mark.parametrize("query", ["full_size=1", "max_width=4000", "preset=archival", "preset=print"])
+def test_a_preview_stays_small(query: str, client: FlaskClient, fake_pool: FakePool) -> None:
+    response = client.post(f"/remove-background-preview?{query}", data=PHOTO)
+    assert (fake_pool.options.longest_side, fake_pool.options.full_size) == (1024, False)
+    assert response.headers.get("X-Ignored-Params") == (None if "width" in query else "full_size")
+
+
+@pytest.mark.parametrize(("query", "full_size"), [("max_width=801", True), ("max_width=800", False)])
+def test_a_bound_over_max_dimension_replaces_it(
+    query: str, full_size: bool, make_client: Callable[..., FlaskClient], fake_pool: FakePool
+) -> None:
+    make_client(max_dimension=800).post(f"/remove-background?{query}", data=PHOTO)
+    assert fake_pool.options.full_size is full_size
+
+
 def test_max_dimension_limits_the_working_size(make_client: Callable[..., FlaskClient], fake_pool: FakePool) -> None:
     client = make_client(max_dimension=800)
     client.post("/remove-background", data=PHOTO)
@@ -177,6 +194,7 @@ def test_the_headers_describe_the_result(client: FlaskClient) -> None:
         "X-Optimized-Size": "7",
         "X-Width": "30",
         "X-Height": "20",
+        "X-Scaled-From": "600x400",
         "X-Foreground-Top": "1",
         "X-Foreground-Left": "2",
         "X-Foreground-Width": "3",

@@ -37,6 +37,11 @@ def test_an_id_photo_is_cropped_on_white() -> None:
     assert (BUILT_IN["id-photo"]["background"], BUILT_IN["id-photo"]["crop"]) == ("white", "true")
 
 
+@pytest.mark.parametrize("name", ["archival", "print"])
+def test_presets_for_originals_keep_the_photos_size(name: str) -> None:
+    assert BUILT_IN[name]["full_size"] == "true"
+
+
 def test_explicit_parameters_win() -> None:
     assert apply_preset({"preset": "mobile", "quality": "33"}, BUILT_IN)["quality"] == "33"
 

@@ -29,6 +29,8 @@ from app.removal import Canvas, Length, RemovalOptions, RemovalRequest
 NEARLY_ALL = (Length(99, "%"), Length(99, "%"))
 FULL = 25_000_000
 LAYOUTS: dict[str, dict[str, Any]] = {
+    "native-png": {"full_size": True, "quality": 95},
+    "native-crop-webp": {"full_size": True, "format": "WEBP", "crop": True},
     "full-png": {"canvas": Canvas(FULL)},
     "full-jpeg": {"canvas": Canvas(FULL), "format": "JPEG"},
     "full-webp": {"canvas": Canvas(FULL), "format": "WEBP"},
