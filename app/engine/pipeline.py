@@ -16,7 +16,8 @@ from app.engine.models import ModelSpec
 from app.engine.plans import CanvasPlan, PhotoPlan, Plan, needed_side
 from app.engine.session import Session, SessionCache
 from app.engine.sizing import largest_side
-from app.errors import ServiceError, UnknownForeground
+from app.errors import OutOfMemory, ServiceError, UnknownForeground
+from app.imaging.backdrop import blurred
 from app.imaging.canvas import max_answer_pixels
 from app.imaging.cutout import WHITE, cut_out
 from app.imaging.decode import Header, Photo, PixelLimits, decode, measure
@@ -24,12 +25,13 @@ from app.imaging.encode import MIMETYPES, encode
 from app.imaging.geometry import fit_within
 from app.imaging.refine import Refiner
 from app.imaging.subject import SUBJECT, confidence_of, stretch
-from app.removal import RGBA, RemovalOptions, RemovalRequest, RemovalResult
+from app.removal import RGBA, Blur, RemovalOptions, RemovalRequest, RemovalResult
 
 __all__ = ["Pipeline"]
 
 # Bytes per pixel of a decoded photo, held while its background is decoded.
 HELD_BYTES = 5
+ONE_PIXEL = Header("PNG", "RGB", (1, 1), (1, 1))
 
 
 class Stages:
@@ -79,6 +81,8 @@ class Pipeline:
             mask = stretch(raw) if session.model.stretch else raw
             refiner = Refiner(options, self._memory.left)
             cutout = cut_out(rgb, alpha, mask, refiner)
+            if isinstance(options.backdrop, Blur) and background is None:
+                background = blurred(rgb, cutout.image.getchannel("A"), options.backdrop.strength)
             picture = plan.finish(cutout, photo, background)
         with stages.stage("encode"):
             output = plan.format(picture)
@@ -123,7 +127,11 @@ class Pipeline:
         if canvas is None and not options.full_size:
             return PhotoPlan(options, model)
         header = measure(request.image, self._limits)
+        if _growth(ONE_PIXEL, b"", options, 1, 0) > self._memory.room:
+            raise OutOfMemory(solution="Choose a smaller canvas.")
         best = self._best_side(request, header, model)
+        if not options.full_size:
+            best = min(best, options.longest_side)
         if canvas is None:
             longest_side = min(best, needed_side(header.full_size, options, model))
             return PhotoPlan(replace(options, longest_side=longest_side), model)
@@ -155,8 +163,7 @@ class Pipeline:
 def _growth(header: Header, data: bytes, options: RemovalOptions, side: int, held: int) -> int:
     """Return the predicted memory, in bytes, of an image that is processed at this side."""
     answer_pixels = max_answer_pixels(header.full_size, options, min(1.0, side / max(header.full_size)))
-    webp = options.format == "WEBP"
-    return predict_growth(header, len(data), side, held=held, webp=webp, answer_pixels=answer_pixels)
+    return predict_growth(header, len(data), side, held=held, output=options.format, answer_pixels=answer_pixels)
 
 
 def _opaque(photo: Photo, colour: RGBA) -> Image.Image:

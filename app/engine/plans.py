@@ -156,6 +156,10 @@ class CanvasPlan:
         """Return `best_side` if the subject may be a small part of the photo, else the side that the answer needs."""
         if self._by_subject or self.canvas.roi:
             return self.best_side
+        if self.canvas.size:
+            turned = (self.header_size, self.header_size[::-1])
+            fitted = max(max(fit_within(size, *self.canvas.size)) for size in turned)
+            return min(self.best_side, max(fitted, 2 * self.model.size))
         needed = max(fit_pixels(self.header_size, self._limited(self.canvas.max_pixels)))
         return min(self.best_side, max(needed, 2 * self.model.size))
 
@@ -166,6 +170,8 @@ class CanvasPlan:
 
     def background_side(self, photo: Photo) -> int:
         """Return the side that the largest answer may need."""
+        if self.canvas.size:
+            return max(self.canvas.size)
         return min(max(photo.size), 2 * math.isqrt(self.canvas.max_pixels))
 
     def part(self, photo: Photo) -> Photo:
@@ -182,10 +188,10 @@ class CanvasPlan:
         region = self._region(part)
         subject = self._in_photo(raw_box(raw), (raw.shape[1], raw.shape[0]), region)
         layout = self._layout(part, subject, self.canvas.max_pixels)
-        if not self._by_subject:
+        if not self._by_subject and not self.canvas.size:
             shown = scale_box(region, part.full_size, layout.size)
             return _scaled_down(part, (shown.width, shown.height))
-        share = SCALE_MARGIN * layout.target.width / layout.source.width
+        share = (SCALE_MARGIN if self._by_subject else 1) * layout.target.width / layout.source.width
         return _scaled_down(part, (math.ceil(region.width * share), math.ceil(region.height * share)))
 
     def finish(self, cutout: Cutout, photo: Photo, background: Image.Image | None) -> Picture:
@@ -205,7 +211,10 @@ class CanvasPlan:
         return self._final_layout(cutout, photo, MAX_PIXELS).size
 
     def is_limited(self, picture: Picture, cutout: Cutout, photo: Photo) -> bool:
-        """Return whether the picture is smaller than the photo and the caller's limit, a `max_pixels` under MAX_PIXELS."""
+        """Return whether the picture is smaller than the photo, and than `max_pixels` under MAX_PIXELS."""
+        if self.canvas.size:
+            layout = self._final_layout(cutout, photo, self.canvas.max_pixels)
+            return photo.size[0] + 1 < min(1, layout.target.width / layout.source.width) * photo.full_size[0]
         wanted = self.canvas.max_pixels if self.canvas.max_pixels < MAX_PIXELS else UNLIMITED
         subject = self._in_photo(cutout.subject, cutout.image.size, self._region(photo))
         full = lay_out(photo.full_size, self._region(photo), subject, self.options, max_pixels=wanted)

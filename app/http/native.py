@@ -24,7 +24,7 @@ blueprint = Blueprint("native", __name__)
 
 PREVIEW_SIDE = 1024
 # Formats of AUTO; the first is for clients that accept any.
-AUTO_FORMATS = {"image/png": "PNG", "image/webp": "WEBP", "image/jpeg": "JPEG"}
+AUTO_FORMATS = {"image/png": "PNG", "image/avif": "AVIF", "image/webp": "WEBP", "image/jpeg": "JPEG"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,11 @@ SIZES: list[tuple[float, dict[str, object], int | str]] = [
     (24, {"format": "JPEG"}, "2048 full-jpeg"),
     (24, {"format": "JPEG"}, "2048 native-png"),
     (12, {"format": "JPEG"}, "2048 native-crop-webp"),
+    (3, {"format": "JPEG"}, "2048 native-avif"),
+    (24, {"format": "JPEG"}, "2048 native-avif"),
+    (1, {"format": "JPEG"}, "2048 native-canvas"),
+    (24, {"format": "JPEG"}, "2048 native-canvas"),
+    (12, {"format": "JPEG"}, "2048 native-blur"),
 ]
 
 

@@ -6,13 +6,14 @@ import io
 import zipfile
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
 from app.errors import CorruptImage, ServiceError, UnknownForeground
-from app.removal import RemovalOptions, RemovalRequest, RemovalResult
+from app.removal import Blur, Gradient, Length, RemovalOptions, RemovalRequest, RemovalResult
 from tests.support.configuration import ENGINE
 from tests.support.photos import encoded, jpeg, opened, photo
 
@@ -143,6 +144,37 @@ def test_a_transparent_background_photo_is_put_on_the_colour(pipeline: Pipeline)
 def test_an_error_of_the_background_photo_names_it(pipeline: Pipeline) -> None:
     with pytest.raises(CorruptImage, match="background: "):
         run(pipeline, jpeg(), background=jpeg()[:2000])
+
+
+def test_a_blurred_background_is_the_photos_own(pipeline: Pipeline) -> None:
+    image = photo("astronaut").resize((300, 300))
+    blurred, cut = (run(pipeline, encoded(image), backdrop=backdrop) for backdrop in (Blur(50), None))
+    answer = np.asarray(opened(blurred.body), np.int16)
+    alpha = np.asarray(opened(cut.body).getchannel("A"))
+    original = np.asarray(image, np.int16)
+    assert opened(blurred.body).mode == "RGB"
+    assert np.abs(answer - original)[alpha == 255].mean() < 3
+    assert answer[alpha == 0].mean() == pytest.approx(original[alpha == 0].mean(), abs=10)
+    sharp, soft = (np.abs(np.diff(pixels, axis=1))[:40, 200:].mean() for pixels in (original, answer))
+    assert soft < sharp / 4
+
+
+def test_a_blurred_background_is_cropped_with_the_subject(pipeline: Pipeline) -> None:
+    left, right = Image.new("RGB", (300, 300), "red"), Image.new("RGB", (300, 300), "blue")
+    image = Image.new("RGB", (900, 450))
+    image.paste(left.resize((450, 450)), (0, 0))
+    image.paste(right.resize((450, 450)), (450, 0))
+    image.paste(photo("astronaut").resize((300, 300)).crop((50, 0, 230, 300)), (600, 150))
+    result = run(pipeline, encoded(image), crop=True, backdrop=Blur(5), crop_margin=(Length(5, "%"),) * 4)
+    red, green, blue = opened(result.body).getpixel((2, 2))  # type: ignore[misc]
+    assert (red, green, blue) == pytest.approx((0, 0, 255), abs=20)
+
+
+def test_a_gradient_is_the_background(pipeline: Pipeline) -> None:
+    gradient = Gradient((255, 0, 0, 255), (0, 0, 255, 255), 90)
+    image = opened(run(pipeline, jpeg(), backdrop=gradient).body)
+    assert image.getpixel((0, 0)) == (255, 0, 0)
+    assert image.getpixel((511, 2)) == (0, 0, 255)
 
 
 def test_transparency_of_the_input_is_kept(pipeline: Pipeline) -> None:

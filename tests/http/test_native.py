@@ -12,12 +12,13 @@ from flask.testing import FlaskClient
 from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory, ServiceError, error_codes
 from app.http.security import SECURITY_HEADERS
 from app.options.parameters import PARAMETERS
-from app.removal import Length, RemovalOptions
+from app.removal import Blur, Canvas, Gradient, Length, RemovalOptions
 from tests.support.doubles import FakePool, failing
 from tests.support.photos import encoded, jpeg, opened, photo
 
 PHOTO = jpeg("coffee")
 DEFAULTS = RemovalOptions("lite", 2048)
+FULL = 25_000_000
 TEN = Length(10.0)
 
 # (parameter, text, changed options)
@@ -36,6 +37,13 @@ GOOD = [
     ("background", "00ff0080", {"background": (0, 255, 0, 128)}),
     ("background", "navy", {"background": (0, 0, 128, 255)}),
     ("background", "transparent", {}),
+    ("background", "blur:7", {"backdrop": Blur(7)}),
+    ("background", "gradient:red,#fff,90", {"backdrop": Gradient((255, 0, 0, 255), (255, 255, 255, 255), 90)}),
+    ("canvas", "2000x1500", {"full_size": True, "canvas": Canvas(FULL, size=(2000, 1500))}),
+    ("scale", "85%", {"canvas": Canvas(FULL, scale=0.85, position=(0.5, 0.5))}),
+    ("scale", "original", {}),
+    ("position", "0% 100%", {"canvas": Canvas(FULL, position=(0.0, 1.0))}),
+    ("position", "original", {}),
     ("model", "u2netp", {"model": "u2netp"}),
     ("mask_only", "true", {"mask_only": True}),
     ("crop", "1", {"crop": True}),
@@ -60,6 +68,12 @@ BAD = [
     ("max_height", "-1"),
     ("full_size", "4k"),
     ("background", "nocolour"),
+    ("background", "blur:0"),
+    ("background", "gradient:red"),
+    ("canvas", "99x2000"),
+    ("canvas", "2000"),
+    ("scale", "85"),
+    ("position", "top"),
     ("model", "u2net"),
     ("model", "../lite"),
     ("mask_only", "perhaps"),
@@ -126,6 +140,8 @@ def test_the_body_overrides_the_query(client: FlaskClient, fake_pool: FakePool) 
     ("accept", "format"),
     [
         ("image/webp,*/*", "WEBP"),
+        ("image/avif,image/webp,image/*,*/*;q=0.8", "AVIF"),
+        ("image/*", "PNG"),
         ("image/jpeg", "JPEG"),
         ("image/png", "PNG"),
         ("*/*", "PNG"),
@@ -168,6 +184,12 @@ def test_a_preview_stays_small(query: str, client: FlaskClient, fake_pool: FakeP
     response = client.post(f"/remove-background-preview?{query}", data=PHOTO)
     assert (fake_pool.options.longest_side, fake_pool.options.full_size) == (1024, False)
     assert response.headers.get("X-Ignored-Params") == (None if "width" in query else "full_size")
+
+
+def test_a_canvas_of_a_preview_is_small(client: FlaskClient, fake_pool: FakePool) -> None:
+    client.post("/remove-background-preview?preset=amazon", data=PHOTO)
+    assert fake_pool.options.canvas == Canvas(FULL, scale=0.85, position=(0.5, 0.5), size=(1024, 1024))
+    assert not fake_pool.options.full_size
 
 
 @pytest.mark.parametrize(("query", "full_size"), [("max_width=801", True), ("max_width=800", False)])
