@@ -156,7 +156,10 @@ class Settings(BaseSettings):
     )
     max_pixels_hard: int = Field(100_000_000, ge=1, description="Maximum pixels of any image.")
     max_dimension: int = Field(
-        2048, ge=100, le=16_000, description="Maximum longer side of the working and output size, px. Low profile: 800."
+        2048,
+        ge=100,
+        le=16_000,
+        description="Maximum longer side of the working and output size, px, without full_size. Low profile: 800.",
     )
     output_dir: Path = Field(Path("outputs"), description="Folder for results of save=true.")
     cleanup_max_age_hours: float = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,11 @@ from app.engine.container import MEGABYTE
 from app.engine.memory import MemoryGuard, predict_growth
 from app.engine.messages import EngineConfig
 from app.engine.models import ModelSpec
-from app.engine.plans import CanvasPlan, PhotoPlan, Plan
+from app.engine.plans import CanvasPlan, PhotoPlan, Plan, needed_side
 from app.engine.session import Session, SessionCache
 from app.engine.sizing import largest_side
-from app.errors import ServiceError, TransparentImage, UnknownForeground
+from app.errors import OutOfMemory, ServiceError, TransparentImage, UnknownForeground
+from app.imaging.backdrop import blurred
 from app.imaging.canvas import max_answer_pixels
 from app.imaging.cutout import WHITE, cut_out
 from app.imaging.decode import Header, Photo, PixelLimits, decode, measure
@@ -26,12 +28,13 @@ from app.imaging.geometry import fit_within
 from app.imaging.own_alpha import is_visible, on_neutral_ground, visible_cells
 from app.imaging.refine import Refiner, keep
 from app.imaging.subject import SUBJECT, confidence_of, stretch
-from app.removal import RGBA, RemovalOptions, RemovalRequest, RemovalResult
+from app.removal import RGBA, Blur, RemovalOptions, RemovalRequest, RemovalResult
 
 __all__ = ["Pipeline"]
 
 # Bytes per pixel of a decoded photo, held while its background is decoded.
 HELD_BYTES = 5
+ONE_PIXEL = Header("PNG", "RGB", (1, 1), (1, 1))
 
 
 class Stages:
@@ -86,6 +89,8 @@ class Pipeline:
                 confidence = 0.0
             if options.require_foreground and confidence < SUBJECT:
                 raise UnknownForeground(details=f"confidence {confidence:.2f}")
+            if isinstance(options.backdrop, Blur) and background is None:
+                background = blurred(rgb, cutout.image.getchannel("A"), options.backdrop.strength)
             picture = plan.finish(cutout, photo, background)
         with stages.stage("encode"):
             output = plan.format(picture)
@@ -103,6 +108,7 @@ class Pipeline:
             stages_mb=stages.mb,
             input_size=photo.full_size,
             max_size=plan.max_size(cutout, photo),
+            scaled_down=plan.is_limited(picture, cutout, photo),
             matting_scale=refiner.matting_scale,
         )
 
@@ -126,18 +132,29 @@ class Pipeline:
 
     def _plan(self, request: RemovalRequest, model: ModelSpec) -> Plan:
         options, canvas = request.options, request.options.canvas
-        if canvas is None:
+        if canvas is None and not options.full_size:
             return PhotoPlan(options, model)
         header = measure(request.image, self._limits)
+        if _growth(ONE_PIXEL, b"", options, 1, 0) > self._memory.room:
+            raise OutOfMemory(solution="Choose a smaller canvas.")
+        best = self._best_side(request, header, model)
+        if not options.full_size:
+            best = min(best, options.longest_side)
+        if canvas is None:
+            longest_side = min(best, needed_side(header.full_size, options, model))
+            return PhotoPlan(replace(options, longest_side=longest_side), model)
+        return CanvasPlan(options, canvas, model, header.full_size, best, bool(request.background_image))
+
+    def _best_side(self, request: RemovalRequest, header: Header, model: ModelSpec) -> int:
+        """Return the largest side of the photo that is predicted to fit into memory."""
 
         def fits(header: Header, side: int) -> bool:
             width, height = fit_within(header.full_size, side, side)
             held = HELD_BYTES * width * height if request.background_image else 0
-            growth = _growth(header, request.image, options, side, held)
+            growth = _growth(header, request.image, request.options, side, held)
             return growth <= self._memory.room and header.size[0] * header.size[1] <= self._limits.decoded
 
-        best = largest_side(header, 2 * model.size, fits)
-        return CanvasPlan(options, canvas, model, header.full_size, best, bool(request.background_image))
+        return largest_side(header, 2 * model.size, fits)
 
     def _background(self, request: RemovalRequest, photo: Photo, plan: Plan) -> Image.Image | None:
         if not request.background_image or request.options.mask_only:
@@ -164,8 +181,7 @@ def _predict(session: Session, photo: Photo, *, alone: bool) -> NDArray[np.float
 def _growth(header: Header, data: bytes, options: RemovalOptions, side: int, held: int) -> int:
     """Return the predicted memory, in bytes, of an image that is processed at this side."""
     answer_pixels = max_answer_pixels(header.full_size, options, min(1.0, side / max(header.full_size)))
-    webp = options.format == "WEBP"
-    return predict_growth(header, len(data), side, held=held, webp=webp, answer_pixels=answer_pixels)
+    return predict_growth(header, len(data), side, held=held, output=options.format, answer_pixels=answer_pixels)
 
 
 def _opaque(photo: Photo, colour: RGBA) -> Image.Image:

@@ -13,7 +13,7 @@ from PIL import Image, ImageColor, ImageDraw
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
 from app.errors import CorruptImage, ServiceError, TransparentImage, UnknownForeground
-from app.removal import Box, Canvas, Length, RemovalOptions, RemovalRequest, RemovalResult
+from app.removal import Blur, Box, Canvas, Gradient, Length, RemovalOptions, RemovalRequest, RemovalResult
 from tests.support.configuration import ENGINE
 from tests.support.photos import encoded, jpeg, opened, photo
 from tests.support.synthetic_images import disc
@@ -62,6 +62,52 @@ def test_answers_fit_the_requested_size(options: dict[str, Any], size: tuple[int
     assert (result.width, result.height) == opened(result.body).size == size
 
 
+TALL = encoded(photo("coffee").resize((1200, 3000)), "JPEG")
+
+
+@pytest.mark.parametrize(
+    ("options", "size", "scaled_down"),
+    [
+        ({}, (819, 2048), True),
+        ({"full_size": True}, (1200, 3000), False),
+        ({"full_size": True, "max_height": 2500}, (1000, 2500), False),
+        ({"full_size": True, "max_width": 4000}, (1200, 3000), False),
+        ({"full_size": True, "max_width": 150}, (150, 375), False),
+        ({"max_width": 4000}, (819, 2048), True),
+        ({"max_width": 819}, (819, 2048), False),
+        ({"max_height": 300}, (120, 300), False),
+        ({"longest_side": 300, "max_height": 300}, (120, 300), False),
+    ],
+)
+def test_a_photo_over_the_longest_side(
+    options: dict[str, Any], size: tuple[int, int], scaled_down: bool, pipeline: Pipeline
+) -> None:
+    result = run(pipeline, TALL, **options)
+    assert (result.width, result.height) == opened(result.body).size == size
+    assert (result.scaled_down, result.input_size) == (scaled_down, (1200, 3000))
+
+
+def test_a_crop_at_full_size_has_the_photos_resolution(pipeline: Pipeline) -> None:
+    small, full = (run(pipeline, TALL, crop=True, full_size=full_size) for full_size in (False, True))
+    assert full.height / small.height == pytest.approx(3000 / 2048, rel=0.02)
+    assert (small.scaled_down, full.scaled_down) == (True, False)
+
+
+def test_a_rotated_photo_has_its_full_size(pipeline: Pipeline) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rotated = encoded(opened(TALL), "JPEG", exif=exif)
+    result = run(pipeline, rotated, full_size=True, max_width=2500)
+    assert (result.width, result.height, result.scaled_down) == (2500, 1000, False)
+    assert run(pipeline, rotated, longest_side=300).input_size == (3000, 1200)
+
+
+def test_an_exact_bound_is_reached_by_a_photo_of_nearly_twice_its_size(pipeline: Pipeline) -> None:
+    wide = encoded(photo("coffee").resize((4032, 300)), "JPEG")
+    assert run(pipeline, wide, max_width=2048, max_height=2048).width == 2048
+    assert run(pipeline, wide).width == 2016
+
+
 def test_a_limit_on_one_side_does_not_limit_the_other(pipeline: Pipeline) -> None:
     tall = encoded(photo("coffee").resize((600, 1800)), "JPEG")
     result = run(pipeline, tall, max_width=300)
@@ -102,6 +148,37 @@ def test_a_transparent_background_photo_is_put_on_the_colour(pipeline: Pipeline)
 def test_an_error_of_the_background_photo_names_it(pipeline: Pipeline) -> None:
     with pytest.raises(CorruptImage, match="background: "):
         run(pipeline, jpeg(), background=jpeg()[:2000])
+
+
+def test_a_blurred_background_is_the_photos_own(pipeline: Pipeline) -> None:
+    image = photo("astronaut").resize((300, 300))
+    blurred, cut = (run(pipeline, encoded(image), backdrop=backdrop) for backdrop in (Blur(50), None))
+    answer = np.asarray(opened(blurred.body), np.int16)
+    alpha = np.asarray(opened(cut.body).getchannel("A"))
+    original = np.asarray(image, np.int16)
+    assert opened(blurred.body).mode == "RGB"
+    assert np.abs(answer - original)[alpha == 255].mean() < 3
+    assert answer[alpha == 0].mean() == pytest.approx(original[alpha == 0].mean(), abs=10)
+    sharp, soft = (np.abs(np.diff(pixels, axis=1))[:40, 200:].mean() for pixels in (original, answer))
+    assert soft < sharp / 4
+
+
+def test_a_blurred_background_is_cropped_with_the_subject(pipeline: Pipeline) -> None:
+    left, right = Image.new("RGB", (300, 300), "red"), Image.new("RGB", (300, 300), "blue")
+    image = Image.new("RGB", (900, 450))
+    image.paste(left.resize((450, 450)), (0, 0))
+    image.paste(right.resize((450, 450)), (450, 0))
+    image.paste(photo("astronaut").resize((300, 300)).crop((50, 0, 230, 300)), (600, 150))
+    result = run(pipeline, encoded(image), crop=True, backdrop=Blur(5), crop_margin=(Length(5, "%"),) * 4)
+    red, green, blue = opened(result.body).getpixel((2, 2))  # type: ignore[misc]
+    assert (red, green, blue) == pytest.approx((0, 0, 255), abs=20)
+
+
+def test_a_gradient_is_the_background(pipeline: Pipeline) -> None:
+    gradient = Gradient((255, 0, 0, 255), (0, 0, 255, 255), 90)
+    image = opened(run(pipeline, jpeg(), backdrop=gradient).body)
+    assert image.getpixel((0, 0)) == (255, 0, 0)
+    assert image.getpixel((511, 2)) == (0, 0, 255)
 
 
 def test_transparency_of_the_input_is_kept(pipeline: Pipeline) -> None:

@@ -66,6 +66,7 @@ class FakePool(EnginePool):
             {"queue": 0.1, "infer": 2.0},
             input_size=self.input_size,
             max_size=(300, 200),
+            scaled_down=True,
         )
 
     def status(self) -> PoolStatus:
