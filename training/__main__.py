@@ -8,12 +8,13 @@ from pathlib import Path
 
 import click
 
+from app.engine.weights import EMBEDDED
 from app.errors import ModelUnavailable
 from training.idle import Control, Stopped, take_idle_priority
+from training.photos import Damaged
 
 __all__ = ["main"]
 
-DEFAULT_START = Path("app/engine/weights/lite.onnx")
 FOLDER = click.Path(path_type=Path, file_okay=False)
 SIZE_STEP = 32
 
@@ -35,7 +36,7 @@ def _sizes(_context: click.Context, _parameter: click.Parameter, value: str) -> 
               help="Folder of labels, checkpoint and results; an existing one is continued.")  # fmt: skip
 @click.option("--teacher", default="u2netp", help="Model for labels: a name of rembg's, or an ONNX file of that name.")
 @click.option("--today", default="lite", help="Model to compare with: a name, or an ONNX file named lite.onnx.")
-@click.option("--start", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=DEFAULT_START,
+@click.option("--start", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=EMBEDDED / "lite.onnx",
               help="A checkpoint (.pt) to begin with, or a lite.onnx, of which the encoder is taken.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(1), default=8000, help="Number of batches.")
 @click.option("--batch", type=click.IntRange(2), default=16, help="Photos in a batch.")
@@ -67,7 +68,7 @@ def main(
     except Stopped:
         click.echo("Stopped; the same command continues.")
         sys.exit(130)
-    except (ModelUnavailable, ValueError) as error:
+    except (Damaged, ModelUnavailable, ValueError) as error:
         raise click.ClickException(str(error)) from error
     click.echo("\n".join(["The new model should not replace today's:", *objections] if objections
                          else ["The new model is better on every validation set and no slower."]))  # fmt: skip

@@ -69,12 +69,16 @@ class Data:
 
 
 def read_sets(folder: Path) -> list[NamedSet]:
-    """Return all sets of a folder with their facts and undivided; raise UsageError if there are none."""
+    """Return all sets of a folder with their facts and undivided; raise UsageError for none, or two of a name."""
     facts = read_facts(folder)
     sets = []
-    for name, group in groupby(list_photos(folder), lambda photo: photo.set_name):
+    for (name, _packed), group in groupby(
+        list_photos(folder), lambda photo: (photo.set_name, photo.image.path.suffix == ".tar")
+    ):
         photos = list(group)
         sets.append(NamedSet(name, facts_of(name, facts, masked=any(photo.mask for photo in photos)), photos))
+    if repeated := [name for name, count in Counter(one.name for one in sets).items() if count > 1]:
+        raise click.UsageError(f"{folder} has a folder and a tar of the same name: {', '.join(repeated)}")
     if not sets:
         raise click.UsageError(f"{folder} has no folder and no tar with photos.")
     return sets

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 import torch
+from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from torch import nn
 from torch.nn import functional
@@ -147,7 +148,10 @@ def load_encoder(network: Network, path: Path) -> None:
     Its convolutions come first in the graph and in order. The graph must be one that tools.lean_lite has optimised:
     its stem has the scale in its weights, as the network's has.
     """
-    graph = onnx.load(path).graph
+    try:
+        graph = onnx.load(path).graph
+    except DecodeError as error:
+        raise ValueError(f"{path} is not an ONNX file.") from error
     if [node.op_type for node in graph.node[:2]] != ["Add", "Conv"]:
         raise ValueError(f"{path.name} does not begin with Add, Conv: run tools.lean_lite first.")
     tensors = {tensor.name: tensor for tensor in graph.initializer}

@@ -92,6 +92,8 @@ def list_photos(data: Path) -> list[Photo]:
     """Return the photos of all sets of a folder, sorted by set and name; report files without use."""
     photos: list[Photo] = []
     for entry in sorted(data.iterdir()):
+        if entry.name.startswith("."):
+            continue
         if entry.is_dir():
             photos += _paired(entry.name, _files(entry))
         elif entry.suffix == ".tar":
@@ -122,6 +124,9 @@ def _paired(set_name: str, files: Iterable[tuple[str, Place]]) -> list[Photo]:
     masks: dict[str, Place] = {}
     for file_name, place in files:
         pure = PurePosixPath(file_name)
+        if pure.is_absolute() or ".." in pure.parts:  # labels get the names of photos
+            log.warning("%s/%s skipped: the name leads out of the set", set_name, file_name)
+            continue
         stem, suffix = pure.with_suffix("").as_posix(), pure.suffix.lower()
         if suffix in PHOTO_SUFFIXES:
             images[stem] = place

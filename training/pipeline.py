@@ -33,7 +33,7 @@ class Plan:
     folder: Path
     teacher: str
     today: str
-    start: Path | None
+    start: Path
     recipe: Recipe
     workers: int = 1
     checkpoint_every: int = 100
@@ -92,8 +92,7 @@ def _judge(plan: Plan, data: Data, paths: dict[str, tuple[str, Path]], check: Ca
     sets = data.validation_sets()
     sessions = {name: models.load(*where) for name, where in paths.items()}
     comparison = compare(sessions, sets, check)
-    start = plan.start.name if plan.start else "random weights"
-    text = card(paths[NEW][1], plan.recipe, start, plan.teacher, data, comparison)
+    text = card(paths[NEW][1], plan.recipe, plan.start.name, plan.teacher, data, comparison)
     (plan.folder / "lite.md").write_text(text, "utf-8")
     (plan.folder / "comparison.json").write_text(json.dumps(asdict(comparison), indent=1), "utf-8")
     worst = write_worst(comparison, sets, sessions, plan.folder / "worst.jpg")

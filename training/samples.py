@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.models import IMAGENET_MEAN, IMAGENET_STD
-from training.photos import SIDE, Photo
+from training.photos import SIDE, Damaged, Photo
 
 __all__ = ["Sampler", "TrainingSet"]
 
@@ -91,7 +91,10 @@ class Sampler:
 
 
 def _pixels(photo: Photo) -> Planes:
-    return np.asarray(photo.open_image(), np.float32) / np.float32(255)
+    try:
+        return np.asarray(photo.open_image(), np.float32) / np.float32(255)
+    except Damaged as error:  # the file has changed since it was examined
+        raise Damaged(f"{photo.key} {error}") from error
 
 
 def _planes(photo: Photo, *, threshold: bool) -> Planes:

@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import math
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -109,6 +110,8 @@ class Trainer:
             group["lr"] = group["peak"] * self._schedule()
         logits = self.network(images.to(device(), memory_format=torch.channels_last))
         loss = mask_loss(logits, masks.to(device()))
+        if not torch.isfinite(loss):  # before the step, so that the checkpoint stays usable
+            raise ValueError(f"The loss of step {self.step} is not a number: begin again with a lower --rate.")
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
@@ -142,6 +145,9 @@ def _load_start(network: Network, start: Path) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Return a checkpoint; raise ValueError for another file."""
+    if not zipfile.is_zipfile(path):  # the format of torch; its errors for other files are of a dozen types
+        raise ValueError(f"{path} is not a checkpoint, or damaged.")
     state: dict[str, Any] = torch.load(path, map_location=device(), weights_only=True)
     return state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import click
@@ -101,6 +102,15 @@ def test_backgrounds_need_no_masks(data: Path) -> None:
     write_set(data / "some", 2)
     write_set(data / "bg-elementary", 3, masks=False)
     assert len(assembled(data).background_photos()) == 3
+
+
+def test_a_folder_and_a_tar_of_the_same_name_are_refused(data: Path) -> None:
+    folder = write_set(data / "some", 1)
+    with tarfile.open(data / "some.tar", "w") as tar:
+        tar.add(folder / "001.jpg", "002.jpg")
+    write_set(data / "some-other", 1)
+    with pytest.raises(click.UsageError, match="a folder and a tar of the same name: some"):
+        read_sets(data)
 
 
 @pytest.mark.parametrize("masks", [True, False])

@@ -60,6 +60,14 @@ def test_a_mask_without_a_photo_is_reported(data: Path, caplog: pytest.LogCaptur
     assert "some/001.png skipped: a mask without a photo" in caplog.text
 
 
+def test_a_name_that_leads_out_of_the_set_is_reported(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_set(data.parent / "some", 1)
+    with tarfile.open(data / "some.tar", "w") as tar:
+        tar.add(folder / "001.jpg", "../../001.jpg")
+    assert list_photos(data) == []
+    assert "some/../../001.jpg skipped: the name leads out of the set" in caplog.text
+
+
 def test_a_compressed_tar_is_reported(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     (data / "some.tar.gz").write_bytes(b"")
     assert list_photos(data) == []

@@ -75,6 +75,23 @@ def test_a_resumed_run_equals_a_whole_one(sampler: Sampler, tmp_path: Path) -> N
     assert all(np.array_equal(one, other) for one, other in zip(state(whole), state(resumed), strict=True))
 
 
+def test_a_loss_that_is_not_a_number_ends_the_run_and_leaves_the_weights(sampler: Sampler) -> None:
+    trainer = Trainer(RECIPE, ENCODER)
+    with torch.no_grad():
+        trainer.network.head.bias.fill_(float("nan"))
+    before = state(trainer)[:10]
+    with pytest.raises(ValueError, match="The loss of step 0 is not a number"):
+        trainer.run(sampler, 1, nothing)
+    assert all(np.array_equal(one, other) for one, other in zip(before, state(trainer), strict=False))
+
+
+@pytest.mark.parametrize("name", ["start.pt", "start.onnx"])
+def test_a_damaged_start_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"text" * 100)
+    with pytest.raises(ValueError, match="is not"):
+        Trainer(RECIPE, tmp_path / name)
+
+
 def test_a_stop_loses_no_step(sampler: Sampler) -> None:
     trainer = Trainer(RECIPE)
 
