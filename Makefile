@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip --disable-pip-version-check --quiet
+# Not quiet: pip shows each package that it downloads.
+PIP := $(BIN)/pip --disable-pip-version-check
 TRAINING := .venv-training
 
-.PHONY: setup run test lint train bench bench-load bench-formats soak fuzz clean
+.PHONY: setup run test lint train bench bench-load bench-formats soak hostile fuzz clean
 
 setup: $(VENV)/.runtime
 
@@ -15,17 +16,20 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.runtime: $(VENV)/.python requirements.txt requirements-rembg.txt
+	@echo "Installing packages into $(VENV): about 370 MB, once."
 	$(PIP) install -r requirements.txt
 	$(PIP) install --no-deps -r requirements-rembg.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+	@echo "Installing the packages of the tests into $(VENV): about 650 MB, once."
 	$(PIP) install -r requirements-dev.txt
 	@touch $@
 
 $(TRAINING)/.ready: training/requirements.txt requirements.txt
+	@echo "Installing torch and the packages of the service into $(TRAINING): about 1.2 GB without CUDA, once."
 	@$(PYTHON) -m venv $(TRAINING)
-	$(TRAINING)/bin/pip --disable-pip-version-check --quiet install -r training/requirements.txt
+	$(TRAINING)/bin/pip --disable-pip-version-check install -r training/requirements.txt
 	@touch $@
 
 run: setup
@@ -63,6 +67,9 @@ bench-formats: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.soak
+
+hostile: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.hostile $(ARGS)
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz.fuzz_decode
