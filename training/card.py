@@ -37,7 +37,7 @@ SHA-256 `{sha256(model)}`.
 - **Speed** on one thread, both models in turns: {took[NEW]:.1f} ms, today's {took[TODAY]:.1f} ms.
 - **Compared with today's model**: {verdict}.
 
-## Measured on validation photos, which were not trained on
+## Measured on validation photos, which this training did not use
 
 {comparison.table()}
 

@@ -114,7 +114,7 @@ def _faults(sets: Sequence[NamedSet], cache: Path, check: Callable[[], None]) ->
     cache.write_text(json.dumps({"signature": signature, "faults": faults}, indent=1), "utf-8")
     for reason, count in Counter(faults.values()).items():
         named = [key for key, value in faults.items() if value == reason][:MAX_NAMED]
-        log.warning("%d photos skipped: %s: %s%s", count, reason, ", ".join(named), ", …" * (count > MAX_NAMED))
+        log.warning("Photos skipped, %s (%d): %s%s", reason, count, ", ".join(named), ", …" * (count > MAX_NAMED))
     return faults
 
 

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 __all__ = ["SIDE", "Damaged", "Photo", "Place", "list_photos", "mask_square"]
 
@@ -78,6 +78,8 @@ def _decoded(place: Place, mode: str) -> Image.Image:
         image = Image.open(io.BytesIO(place.read()))
         image.draft(mode, (2 * SIDE, 2 * SIDE))
         return ImageOps.exif_transpose(image).convert(mode)
+    except UnidentifiedImageError as error:
+        raise Damaged("cannot be decoded: unknown format") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's, for damaged files
         raise Damaged(f"cannot be decoded: {error}") from error
 

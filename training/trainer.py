@@ -94,6 +94,7 @@ class Trainer:
 
     def run(self, sampler: Sampler, until: int, check: Callable[[], None], workers: int = 1) -> list[float]:
         """Train to a number of steps and return the loss of each; `check` is called before each step and may raise."""
+        until = min(until, self.recipe.steps)
         losses: list[float] = []
         began = time.monotonic()
         for images, masks in _prefetched(sampler, self.recipe, self.step, until, workers):
@@ -157,7 +158,7 @@ def _prefetched(sampler: Sampler, recipe: Recipe, first: int, until: int, worker
     with ThreadPoolExecutor(workers) as pool:
         ahead: list[Future[Batch]] = []
         try:
-            for step in range(first, min(until, recipe.steps)):
+            for step in range(first, until):
                 ahead.append(pool.submit(sampler.batch, step, recipe.side(step)))
                 if len(ahead) > workers:
                     yield ahead.pop(0).result()

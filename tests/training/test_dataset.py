@@ -71,7 +71,7 @@ def test_damaged_and_doubtful_photos_are_left_out_with_a_report(data: Path, capl
     Image.new("L", SIZE, 255).save(folder / "003.png")
     Image.linear_gradient("L").save(folder / "004.png")
     assert names(assembled(data)) == {"some": ["005"]}
-    for message in ("cannot be decoded", "empty or tiny: some/002", "covers all: some/003", "unsure: some/004"):
+    for message in ("unknown format (1): some/001", "tiny (1): some/002", "all (1): some/003", "unsure (1): some/004"):
         assert message in caplog.text
 
 
