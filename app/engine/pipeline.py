@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ from app.removal import RGBA, RemovalOptions, RemovalRequest, RemovalResult
 
 __all__ = ["Pipeline"]
 
+# CPU seconds for decoding a photo and its background; the slowest regular files of 25 megapixels take 3.
+DECODE_SECONDS = 10.0
+
 # Bytes per pixel of a decoded photo, held while its background is decoded.
 HELD_BYTES = 5
 
@@ -48,6 +52,16 @@ class Stages:
         self.mb[name] = self._memory.watch(name)
 
 
+@contextmanager
+def _decode_deadline() -> Iterator[None]:
+    """End the process with SIGPROF, also in native code, when the block takes more CPU time than DECODE_SECONDS."""
+    signal.setitimer(signal.ITIMER_PROF, DECODE_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
 class Pipeline:
     """Turn requests into results with one model session at a time."""
 
@@ -64,7 +78,7 @@ class Pipeline:
         """
         options, stages = request.options, Stages(self._memory)
         session = self._session(options.model)
-        with stages.stage("decode"):
+        with stages.stage("decode"), _decode_deadline():
             plan = self._plan(request, session.model)
             photo = plan.part(self._decode(request.image, options, plan.side, min_side=plan.min_side))
             background = self._background(request, photo, plan)

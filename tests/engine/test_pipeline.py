@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import signal
+import subprocess
+import sys
 import zipfile
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,8 +16,9 @@ from PIL import Image
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
 from app.errors import CorruptImage, ServiceError, UnknownForeground
+from app.imaging.decode import Photo, decode
 from app.removal import RemovalOptions, RemovalRequest, RemovalResult
-from tests.support.configuration import ENGINE
+from tests.support.configuration import ENGINE, ROOT
 from tests.support.photos import encoded, jpeg, opened, photo
 
 
@@ -124,3 +129,30 @@ def test_a_mask_is_a_greyscale_image(pipeline: Pipeline) -> None:
 def test_a_zip_contains_colours_and_alpha(pipeline: Pipeline) -> None:
     archive = zipfile.ZipFile(io.BytesIO(run(pipeline, jpeg(), format="ZIP").body))
     assert archive.namelist() == ["color.jpg", "alpha.png"]
+
+
+@pytest.mark.parametrize("image", [jpeg(), b"not an image"])
+def test_the_deadline_of_decoding_ends_with_it(
+    image: bytes, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[float] = []
+
+    def record(*arguments: Any) -> Photo:
+        left.append(signal.getitimer(signal.ITIMER_PROF)[0])
+        return decode(*arguments)
+
+    monkeypatch.setattr("app.engine.pipeline.decode", record)
+    with suppress(ServiceError):
+        run(pipeline, image)
+    assert left[0] > 0
+    assert signal.getitimer(signal.ITIMER_PROF)[0] == 0
+
+
+def test_a_process_that_decodes_too_long_ends_with_sigprof() -> None:
+    endless = """
+from app.engine import pipeline
+pipeline.DECODE_SECONDS = 0.1
+with pipeline._decode_deadline():
+    sum(iter(int, 1))  # in native code, which runs no Python handler of a signal
+"""
+    assert subprocess.run([sys.executable, "-c", endless], cwd=ROOT, timeout=120).returncode == -signal.SIGPROF
