@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import signal
+import subprocess
+import sys
 import zipfile
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -12,9 +16,16 @@ from PIL import Image, ImageColor, ImageDraw
 
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
+<<<<<<< HEAD
 from app.errors import CorruptImage, ServiceError, TransparentImage, UnknownForeground
 from app.removal import Blur, Box, Canvas, Gradient, Length, RemovalOptions, RemovalRequest, RemovalResult
 from tests.support.configuration import ENGINE
+=======
+from app.errors import CorruptImage, ServiceError, UnknownForeground
+from app.imaging.decode import Photo, decode
+from app.removal import RemovalOptions, RemovalRequest, RemovalResult
+from tests.support.configuration import ENGINE, ROOT
+>>>>>>> a12
 from tests.support.photos import encoded, jpeg, opened, photo
 from tests.support.synthetic_images import disc
 
@@ -208,6 +219,7 @@ def test_a_zip_contains_colours_and_alpha(pipeline: Pipeline) -> None:
     assert archive.namelist() == ["color.jpg", "alpha.png"]
 
 
+<<<<<<< HEAD
 def subject_with_alpha(hidden: str = "black", colour: str = "#101418") -> Image.Image:
     """Return a dark disc and a small bar beside it, on transparent ground of a hidden colour."""
     image = Image.new("RGBA", (300, 240), (*ImageColor.getrgb(hidden)[:3], 0))
@@ -288,3 +300,30 @@ def test_a_bitmap_of_alpha_0_is_opaque(pipeline: Pipeline) -> None:
     image = photo("astronaut").convert("RGBA")
     image.putalpha(0)
     assert run(pipeline, encoded(image, "BMP")).body == run(pipeline, encoded(photo("astronaut"))).body
+=======
+@pytest.mark.parametrize("image", [jpeg(), b"not an image"])
+def test_the_deadline_of_decoding_ends_with_it(
+    image: bytes, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[float] = []
+
+    def record(*arguments: Any) -> Photo:
+        left.append(signal.getitimer(signal.ITIMER_PROF)[0])
+        return decode(*arguments)
+
+    monkeypatch.setattr("app.engine.pipeline.decode", record)
+    with suppress(ServiceError):
+        run(pipeline, image)
+    assert left[0] > 0
+    assert signal.getitimer(signal.ITIMER_PROF)[0] == 0
+
+
+def test_a_process_that_decodes_too_long_ends_with_sigprof() -> None:
+    endless = """
+from app.engine import pipeline
+pipeline.DECODE_SECONDS = 0.1
+with pipeline._decode_deadline():
+    sum(iter(int, 1))  # in native code, which runs no Python handler of a signal
+"""
+    assert subprocess.run([sys.executable, "-c", endless], cwd=ROOT, timeout=120).returncode == -signal.SIGPROF
+>>>>>>> a12
