@@ -23,6 +23,9 @@ from tests.support.documentation import API, METRICS_PAGE, table_below
 
 SETTINGS = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+# A command in a code block, a diff or a text: options or an address follow; `curl -k` alone is an option's name.
+CURL = re.compile(r"\bcurl (?=-(?!k`)|localhost|https?:|')[^\n]*")
+WITH_COMMANDS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "deploy/install.sh"]
 
 
 def test_env_sample_is_the_settings_table() -> None:
@@ -134,3 +137,17 @@ def test_the_readme_names_every_package_that_the_tests_install() -> None:
 
 def test_every_curl_line_of_the_readme_fails_visibly() -> None:
     assert [line for line in README.splitlines() if "curl -" in line and "--fail-with-body" not in line] == []
+
+
+def curl_commands() -> list[tuple[str, str]]:
+    return [
+        (document.name, command)
+        for document in WITH_COMMANDS
+        for command in CURL.findall(document.read_text(encoding="utf-8"))
+    ]
+
+
+def test_no_documented_curl_command_writes_an_error_into_a_picture() -> None:
+    commands = curl_commands()
+    assert len(commands) > 20
+    assert [command for command in commands if "--fail-with-body" not in command[1]] == []

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, request
 from app import storage
 from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory
 from app.http import events, request_ids, responses
+from app.http.accept import accepted_types
 from app.http.admission import Slot
 from app.http.bodies import Upload, read_upload
 from app.http.headers import SAVED_AS
@@ -127,5 +128,5 @@ def _save(result: RemovalResult) -> str:
 
 
 def _accepted_format() -> str:
-    best = request.accept_mimetypes.best_match(AUTO_FORMATS, default="image/png")
+    best = accepted_types(request).best_match(AUTO_FORMATS, default="image/png")
     return AUTO_FORMATS[str(best)]

@@ -139,6 +139,7 @@ def test_the_body_overrides_the_query(client: FlaskClient, fake_pool: FakePool) 
 @pytest.mark.parametrize(
     ("accept", "format"),
     [
+        ("image/webp; q=0.9; v=1, image/png; q=0.5", "WEBP"),
         ("image/webp,*/*", "WEBP"),
         ("image/avif,image/webp,image/*,*/*;q=0.8", "AVIF"),
         ("image/*", "PNG"),

@@ -342,6 +342,8 @@ def test_a_url_without_an_image_is_refused(
 @pytest.mark.parametrize(
     ("accept", "as_json"),
     [
+        ("application/json; charset=utf-8", True),
+        ("Application/JSON;charset=utf-8, image/png; v=1", False),
         ("application/json", True),
         ("Application/JSON", True),
         ("*/*", False),
