@@ -93,8 +93,8 @@ class RemovalOptions:
     the engine's memory limits the working size. `background` is RGBA, each 0..255, None for transparent. `crop_margin`
     is top, right, bottom, left; percentages are of the subject's box. A `backdrop` replaces the colour. With a
     `canvas` a margin may extend beyond the photo, and the format AUTO is JPEG if nothing is transparent, else PNG.
-    `trimap` is for `matting`. `smooth_mask` requests a mask without half-transparent pixels, `keep_colours` the photo's
-    own colours along the edge.
+    `trimap` is for `matting`. `clean_mask` requests a mask without specks and pinholes, `smooth_mask` a mask without
+    half-transparent pixels, `keep_colours` the photo's own colours along the edge.
     """
 
     model: str
@@ -113,6 +113,7 @@ class RemovalOptions:
     require_foreground: bool = False
     canvas: Canvas | None = None
     trimap: Trimap = Trimap()
+    clean_mask: bool = False
     smooth_mask: bool = False
     keep_colours: bool = False
 

@@ -24,6 +24,7 @@ from app.imaging.decode import Header, Photo, PixelLimits, decode, measure
 from app.imaging.encode import MIMETYPES, encode
 from app.imaging.geometry import fit_within
 from app.imaging.refine import Refiner
+from app.imaging.specks import clean
 from app.imaging.subject import SUBJECT, confidence_of, stretch
 from app.removal import RGBA, Blur, RemovalOptions, RemovalRequest, RemovalResult
 
@@ -77,8 +78,9 @@ class Pipeline:
             if options.require_foreground and confidence < SUBJECT:
                 raise UnknownForeground(details=f"confidence {confidence:.2f}")
         with stages.stage("cutout"):
-            rgb, alpha = plan.at_output_scale(photo, raw)
             mask = stretch(raw) if session.model.stretch else raw
+            mask = clean(mask) if options.clean_mask else mask
+            rgb, alpha = plan.at_output_scale(photo, mask)
             refiner = Refiner(options, self._memory.left)
             cutout = cut_out(rgb, alpha, mask, refiner)
             if isinstance(options.backdrop, Blur) and background is None:

@@ -47,7 +47,7 @@ class Plan(Protocol):
     def part(self, photo: Photo) -> Photo:
         """Return the part of the photo for the model; raise RoiExceedsBounds or RoiEmpty."""
 
-    def at_output_scale(self, part: Photo, raw: NDArray[np.float32]) -> Layers:
+    def at_output_scale(self, part: Photo, mask: NDArray[np.float32]) -> Layers:
         """Return the colours and alpha of the part, scaled down to the needs of the answer."""
 
     def finish(self, cutout: Cutout, photo: Photo, background: Image.Image | None) -> Picture:
@@ -107,7 +107,7 @@ class PhotoPlan:
         """Return the whole photo."""
         return photo
 
-    def at_output_scale(self, part: Photo, raw: NDArray[np.float32]) -> Layers:
+    def at_output_scale(self, part: Photo, mask: NDArray[np.float32]) -> Layers:
         """Scale down before cutting out, except for a crop, whose size is not known yet."""
         if self.options.crop:
             return part.rgb, part.alpha
@@ -183,10 +183,10 @@ class CanvasPlan:
         box = (near.left, near.top, near.left + near.width, near.top + near.height)
         return replace(photo, rgb=photo.rgb.crop(box), alpha=photo.alpha.crop(box) if photo.alpha else None)
 
-    def at_output_scale(self, part: Photo, raw: NDArray[np.float32]) -> Layers:
+    def at_output_scale(self, part: Photo, mask: NDArray[np.float32]) -> Layers:
         """Scale down as far as the approximate box of the subject allows."""
         region = self._region(part)
-        subject = self._in_photo(raw_box(raw), (raw.shape[1], raw.shape[0]), region)
+        subject = self._in_photo(raw_box(mask), (mask.shape[1], mask.shape[0]), region)
         layout = self._layout(part, subject, self.canvas.max_pixels)
         if not self._by_subject and not self.canvas.size:
             shown = scale_box(region, part.full_size, layout.size)

@@ -199,7 +199,7 @@ def parse_native(
     if isinstance(parsed.get("background"), Blur | Gradient):
         parsed["backdrop"] = parsed.pop("background")
     parsed["canvas"] = _canvas(parsed, longest_side if preview else None)
-    return NativeRequest(RemovalOptions(longest_side=longest_side, **parsed), ignored, **web_options)
+    return NativeRequest(RemovalOptions(longest_side=longest_side, clean_mask=True, **parsed), ignored, **web_options)
 
 
 def _canvas(parsed: dict[str, Any], longest_side: int | None) -> Canvas | None:

@@ -34,6 +34,7 @@ OTHER_OPTIONS: dict[str, Any] = {
     "require_foreground": True,
     "canvas": Canvas(1_000_000),
     "trimap": Trimap(erode=7),
+    "clean_mask": True,
     "smooth_mask": True,
     "keep_colours": True,
 }

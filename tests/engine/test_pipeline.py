@@ -177,6 +177,16 @@ def test_a_gradient_is_the_background(pipeline: Pipeline) -> None:
     assert image.getpixel((511, 2)) == (0, 0, 255)
 
 
+def test_specks_are_removed_on_request(pipeline: Pipeline) -> None:
+    image = Image.new("RGB", (1400, 700), (214, 214, 210))
+    image.paste(photo("astronaut").crop((100, 0, 400, 512)).resize((380, 648)), (0, 52))
+    image.paste(photo("coffee").crop((180, 60, 420, 330)).resize((50, 50)), (1290, 60))
+    kept, cleaned = (run(pipeline, encoded(image), clean_mask=clean) for clean in (False, True))
+    assert np.asarray(opened(kept.body).getchannel("A"))[:, 800:].max() > 100
+    assert np.asarray(opened(cleaned.body).getchannel("A"))[:, 800:].max() == 0
+    assert cleaned.foreground.width < 400 < kept.foreground.width
+
+
 def test_transparency_of_the_input_is_kept(pipeline: Pipeline) -> None:
     image = photo("astronaut").convert("RGBA")
     image.paste((0, 0, 0, 0), (180, 100, 260, 140))
