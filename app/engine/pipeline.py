@@ -82,7 +82,7 @@ class Pipeline:
             mask = clean(mask) if options.clean_mask else mask
             rgb, alpha = plan.at_output_scale(photo, mask)
             refiner = Refiner(options, self._memory.left)
-            cutout = cut_out(rgb, alpha, mask, refiner)
+            cutout = cut_out(rgb, alpha, mask, refiner, portrait=options.portrait and options.crop)
             if isinstance(options.backdrop, Blur) and background is None:
                 background = blurred(rgb, cutout.image.getchannel("A"), options.backdrop.strength)
             picture = plan.finish(cutout, photo, background)

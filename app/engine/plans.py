@@ -16,7 +16,7 @@ from app.imaging.cutout import Cutout, Picture, finish, on_background
 from app.imaging.decode import Photo
 from app.imaging.geometry import Size, fit_pixels, fit_within, scale_box
 from app.imaging.placing import is_opaque, place
-from app.imaging.subject import raw_box
+from app.imaging.subject import SUBJECT, portrait_box, raw_box
 from app.removal import Box, Canvas, OutputFormat, RemovalOptions
 
 __all__ = ["CanvasPlan", "PhotoPlan", "Plan", "needed_side"]
@@ -186,7 +186,11 @@ class CanvasPlan:
     def at_output_scale(self, part: Photo, mask: NDArray[np.float32]) -> Layers:
         """Scale down as far as the approximate box of the subject allows."""
         region = self._region(part)
-        subject = self._in_photo(raw_box(mask), (mask.shape[1], mask.shape[0]), region)
+        rows, columns = mask.shape
+        found = raw_box(mask)
+        if self.options.portrait:
+            found = portrait_box(mask >= SUBJECT, found, region.width * rows / (region.height * columns))
+        subject = self._in_photo(found, (columns, rows), region)
         layout = self._layout(part, subject, self.canvas.max_pixels)
         if not self._by_subject and not self.canvas.size:
             shown = scale_box(region, part.full_size, layout.size)

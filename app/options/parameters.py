@@ -127,6 +127,13 @@ PARAMETERS = by_name(
         "Margin around the subject with crop; % of the subject's box; never beyond the photo.",
     ),
     Parameter(
+        "portrait",
+        values.boolean,
+        "bool",
+        "false",
+        "With crop: of a subject more than 1.8 times as high as wide only the upper part, as high as wide.",
+    ),
+    Parameter(
         "canvas",
         values.canvas,
         "WxH, each 100–4000",

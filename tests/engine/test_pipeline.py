@@ -13,7 +13,7 @@ from PIL import Image
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
 from app.errors import CorruptImage, ServiceError, UnknownForeground
-from app.removal import Blur, Gradient, Length, RemovalOptions, RemovalRequest, RemovalResult
+from app.removal import Blur, Canvas, Gradient, Length, RemovalOptions, RemovalRequest, RemovalResult
 from tests.support.configuration import ENGINE
 from tests.support.photos import encoded, jpeg, opened, photo
 
@@ -185,6 +185,31 @@ def test_specks_are_removed_on_request(pipeline: Pipeline) -> None:
     assert np.asarray(opened(kept.body).getchannel("A"))[:, 800:].max() > 100
     assert np.asarray(opened(cleaned.body).getchannel("A"))[:, 800:].max() == 0
     assert cleaned.foreground.width < 400 < kept.foreground.width
+
+
+def standing() -> Image.Image:
+    """Return a photo of a person from head to foot: the astronaut with a long body below."""
+    person = Image.new("RGB", (500, 1400), (214, 214, 210))
+    person.paste(photo("astronaut").crop((140, 0, 330, 250)).resize((190, 250)), (155, 100))
+    person.paste((230, 90, 40), (185, 340, 315, 1200))
+    return person
+
+
+def test_an_id_photo_of_a_standing_person_shows_head_and_shoulders(pipeline: Pipeline) -> None:
+    whole, portrait = (run(pipeline, encoded(standing()), crop=True, portrait=portrait) for portrait in (False, True))
+    assert whole.height > 1.8 * whole.width
+    assert 0.8 < portrait.height / portrait.width < 1.3
+
+
+def test_an_id_photo_has_a_margin_around_the_head(pipeline: Pipeline) -> None:
+    canvas = Canvas(25_000_000, scale=0.85, position=(0.5, 1.0))
+    result = run(pipeline, encoded(standing()), crop=True, portrait=True, canvas=canvas, format="JPEG", max_width=120)
+    box = result.foreground
+    assert result.width == 120
+    assert box.top == pytest.approx(0.15 * result.height, abs=3)
+    assert box.left == pytest.approx(0.075 * result.width, abs=3)
+    assert box.top + box.height == result.height
+    assert not result.scaled_down
 
 
 def test_transparency_of_the_input_is_kept(pipeline: Pipeline) -> None:

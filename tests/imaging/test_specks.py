@@ -96,7 +96,7 @@ def test_a_uniform_mask_is_unchanged(side: int, value: float) -> None:
 def test_noise_is_a_mask_afterwards(side: int) -> None:
     noise = np.random.default_rng(1).random((side, side)).astype(np.float32)
     cleaned = clean(noise)
-    assert (cleaned.shape, cleaned.dtype) == (noise.shape, np.float32)
+    assert (cleaned.shape, cleaned.dtype) == (noise.shape, np.dtype(np.float32))
     assert 0 <= cleaned.min() <= cleaned.max() <= 1
 
 
