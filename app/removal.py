@@ -91,10 +91,11 @@ class RemovalOptions:
 
     `longest_side` limits the working size, `max_width` and `max_height` the answer, all in px; with `full_size` only
     the engine's memory limits the working size. `background` is RGBA, each 0..255, None for transparent. `crop_margin`
-    is top, right, bottom, left; percentages are of the subject's box. A `backdrop` replaces the colour. With a
-    `canvas` a margin may extend beyond the photo, and the format AUTO is JPEG if nothing is transparent, else PNG.
-    `trimap` is for `matting`. `smooth_mask` requests a mask without half-transparent pixels, `keep_colours` the photo's
-    own colours along the edge.
+    is top, right, bottom, left; percentages are of the subject's box. With `portrait` a crop shows head and shoulders
+    of a standing person. A `backdrop` replaces the colour. With a `canvas` a margin may extend beyond the photo, and
+    the format AUTO is JPEG if nothing is transparent, else PNG.
+    `trimap` is for `matting`. `clean_mask` requests a mask without specks and pinholes, `smooth_mask` a mask without
+    half-transparent pixels, `keep_colours` the photo's own colours along the edge.
     """
 
     model: str
@@ -109,10 +110,12 @@ class RemovalOptions:
     mask_only: bool = False
     crop: bool = False
     crop_margin: Lengths = NO_MARGIN
+    portrait: bool = False
     refine: Refinement = "edges"
     require_foreground: bool = False
     canvas: Canvas | None = None
     trimap: Trimap = Trimap()
+    clean_mask: bool = False
     smooth_mask: bool = False
     keep_colours: bool = False
 

@@ -28,6 +28,7 @@ from app.imaging.encode import MIMETYPES, encode
 from app.imaging.geometry import fit_within
 from app.imaging.own_alpha import is_visible, on_neutral_ground, visible_cells
 from app.imaging.refine import Refiner, keep
+from app.imaging.specks import clean
 from app.imaging.subject import SUBJECT, confidence_of, stretch
 from app.removal import RGBA, Blur, RemovalOptions, RemovalRequest, RemovalResult
 
@@ -94,10 +95,12 @@ class Pipeline:
         with stages.stage("infer"):
             raw = _predict(session, photo, alone=alone)
         with stages.stage("cutout"):
-            rgb, alpha = plan.at_output_scale(photo, raw)
             mask = stretch(raw) if session.model.stretch else raw
+            mask = clean(mask) if options.clean_mask and not photo.is_cut_out else mask
+            rgb, alpha = plan.at_output_scale(photo, mask)
             refiner = Refiner(options, self._memory.left)
-            cutout = cut_out(rgb, alpha, mask, keep if photo.is_cut_out else refiner)
+            refine = keep if photo.is_cut_out else refiner
+            cutout = cut_out(rgb, alpha, mask, refine, portrait=options.portrait and options.crop)
             confidence = confidence_of(raw)
             if confidence >= SUBJECT and not cutout.subject.width:  # nothing of the subject is visible
                 confidence = 0.0

@@ -16,7 +16,7 @@ from app.imaging.cutout import Cutout, Picture, finish, on_background
 from app.imaging.decode import Photo
 from app.imaging.geometry import Size, fit_pixels, fit_within, scale_box
 from app.imaging.placing import is_opaque, place
-from app.imaging.subject import raw_box
+from app.imaging.subject import SUBJECT, portrait_box, raw_box
 from app.removal import Box, Canvas, OutputFormat, RemovalOptions
 
 __all__ = ["CanvasPlan", "PhotoPlan", "Plan", "needed_side"]
@@ -47,7 +47,7 @@ class Plan(Protocol):
     def part(self, photo: Photo) -> Photo:
         """Return the part of the photo for the model; raise RoiExceedsBounds or RoiEmpty."""
 
-    def at_output_scale(self, part: Photo, raw: NDArray[np.float32]) -> Layers:
+    def at_output_scale(self, part: Photo, mask: NDArray[np.float32]) -> Layers:
         """Return the colours and alpha of the part, scaled down to the needs of the answer."""
 
     def finish(self, cutout: Cutout, photo: Photo, background: Image.Image | None) -> Picture:
@@ -107,7 +107,7 @@ class PhotoPlan:
         """Return the whole photo."""
         return photo
 
-    def at_output_scale(self, part: Photo, raw: NDArray[np.float32]) -> Layers:
+    def at_output_scale(self, part: Photo, mask: NDArray[np.float32]) -> Layers:
         """Scale down before cutting out, except for a crop, whose size is not known yet."""
         if self.options.crop:
             return part.rgb, part.alpha
@@ -183,10 +183,14 @@ class CanvasPlan:
         box = (near.left, near.top, near.left + near.width, near.top + near.height)
         return replace(photo, rgb=photo.rgb.crop(box), alpha=photo.alpha.crop(box) if photo.alpha else None)
 
-    def at_output_scale(self, part: Photo, raw: NDArray[np.float32]) -> Layers:
+    def at_output_scale(self, part: Photo, mask: NDArray[np.float32]) -> Layers:
         """Scale down as far as the approximate box of the subject allows."""
         region = self._region(part)
-        subject = self._in_photo(raw_box(raw), (raw.shape[1], raw.shape[0]), region)
+        rows, columns = mask.shape
+        found = raw_box(mask)
+        if self.options.portrait:
+            found = portrait_box(mask >= SUBJECT, found, region.width * rows / (region.height * columns))
+        subject = self._in_photo(found, (columns, rows), region)
         layout = self._layout(part, subject, self.canvas.max_pixels)
         if not self._by_subject and not self.canvas.size:
             shown = scale_box(region, part.full_size, layout.size)

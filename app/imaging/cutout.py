@@ -14,7 +14,7 @@ from app.imaging.backdrop import gradient
 from app.imaging.geometry import Size, cover_box, fit_within, grow_box, scale_box
 from app.imaging.own_alpha import without_hidden_colours
 from app.imaging.placing import scaled
-from app.imaging.subject import raw_box, visible_box
+from app.imaging.subject import VISIBLE, portrait_box, raw_box, visible_box
 from app.removal import RGBA, Blur, Box, Gradient, RemovalOptions
 
 __all__ = ["Cutout", "Picture", "cut_out", "extend_colours", "finish", "on_background"]
@@ -45,12 +45,14 @@ def cut_out(
     own_alpha: Image.Image | None,
     probabilities: NDArray[np.float32],
     refine: Callable[[NDArray[np.uint8], NDArray[np.float32]], tuple[NDArray[np.uint8], NDArray[np.uint8]]],
+    *,
+    portrait: bool = False,
 ) -> Cutout:
     """Cut the subject out of an RGB image of any size.
 
     `probabilities` is the model's output, float32 in 0..1 on its grid; `refine` returns colours and alpha of the
     photo's size from the photo and the probabilities. The photo's `own_alpha` (L, same size) is multiplied in; colours
-    under its alpha 0 are not used.
+    under its alpha 0 are not used. The subject of a `portrait` is head and shoulders.
     """
     photo = np.asarray(without_hidden_colours(rgb, own_alpha) if own_alpha else rgb)
     colours, alpha = refine(photo, probabilities)
@@ -58,6 +60,8 @@ def cut_out(
         alpha = np.asarray(cv2.multiply(alpha, np.asarray(own_alpha), scale=1 / 255), np.uint8)
     grid = (probabilities.shape[1], probabilities.shape[0])
     subject = visible_box(alpha, raw_box(probabilities), grid)
+    if portrait:
+        subject = portrait_box(alpha >= VISIBLE, subject)
     cleared = cv2.bitwise_and(colours, colours, mask=alpha)
     rgba = cv2.merge([cleared, alpha])
     return Cutout(Image.fromarray(np.asarray(rgba, np.uint8), "RGBA"), subject)

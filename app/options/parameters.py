@@ -127,6 +127,13 @@ PARAMETERS = by_name(
         "Margin around the subject with crop; % of the subject's box; never beyond the photo.",
     ),
     Parameter(
+        "portrait",
+        values.boolean,
+        "bool",
+        "false",
+        "With crop: of a subject more than 1.8 times as high as wide only the upper part, as high as wide.",
+    ),
+    Parameter(
         "canvas",
         values.canvas,
         "WxH, each 100–4000",
@@ -199,7 +206,7 @@ def parse_native(
     if isinstance(parsed.get("background"), Blur | Gradient):
         parsed["backdrop"] = parsed.pop("background")
     parsed["canvas"] = _canvas(parsed, longest_side if preview else None)
-    return NativeRequest(RemovalOptions(longest_side=longest_side, **parsed), ignored, **web_options)
+    return NativeRequest(RemovalOptions(longest_side=longest_side, clean_mask=True, **parsed), ignored, **web_options)
 
 
 def _canvas(parsed: dict[str, Any], longest_side: int | None) -> Canvas | None:

@@ -35,7 +35,10 @@ BUILT_IN: dict[str, Preset] = {
     "etsy": _preset("JPEG", 90, (2000, 2000), background="white"),
     "shopify": _preset("JPEG", 90, background="white", canvas="2048x2048", scale="85%"),
     "instagram": _preset("JPEG", 90, background="white", canvas="1080x1080", scale="85%"),
-    "id-photo": _preset("JPEG", 90, (800, 800), background="white", crop="true"),
+    # Head and shoulders, with a margin at the top and the sides.
+    "id-photo": _preset(
+        "JPEG", 90, (800, 800), background="white", crop="true", portrait="true", scale="85%", position="50% 100%"
+    ),
 }
 
 

@@ -30,10 +30,12 @@ OTHER_OPTIONS: dict[str, Any] = {
     "mask_only": True,
     "crop": True,
     "crop_margin": (Length(0), Length(0), Length(0), Length(1, "%")),
+    "portrait": True,
     "refine": "none",
     "require_foreground": True,
     "canvas": Canvas(1_000_000),
     "trimap": Trimap(erode=7),
+    "clean_mask": True,
     "smooth_mask": True,
     "keep_colours": True,
 }

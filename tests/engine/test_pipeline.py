@@ -16,16 +16,10 @@ from PIL import Image, ImageColor, ImageDraw
 
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
-<<<<<<< HEAD
 from app.errors import CorruptImage, ServiceError, TransparentImage, UnknownForeground
-from app.removal import Blur, Box, Canvas, Gradient, Length, RemovalOptions, RemovalRequest, RemovalResult
-from tests.support.configuration import ENGINE
-=======
-from app.errors import CorruptImage, ServiceError, UnknownForeground
 from app.imaging.decode import Photo, decode
-from app.removal import RemovalOptions, RemovalRequest, RemovalResult
+from app.removal import Blur, Box, Canvas, Gradient, Length, RemovalOptions, RemovalRequest, RemovalResult
 from tests.support.configuration import ENGINE, ROOT
->>>>>>> a12
 from tests.support.photos import encoded, jpeg, opened, photo
 from tests.support.synthetic_images import disc
 
@@ -192,6 +186,41 @@ def test_a_gradient_is_the_background(pipeline: Pipeline) -> None:
     assert image.getpixel((511, 2)) == (0, 0, 255)
 
 
+def test_specks_are_removed_on_request(pipeline: Pipeline) -> None:
+    image = Image.new("RGB", (1400, 700), (214, 214, 210))
+    image.paste(photo("astronaut").crop((100, 0, 400, 512)).resize((380, 648)), (0, 52))
+    image.paste(photo("coffee").crop((180, 60, 420, 330)).resize((50, 50)), (1290, 60))
+    kept, cleaned = (run(pipeline, encoded(image), clean_mask=clean) for clean in (False, True))
+    assert np.asarray(opened(kept.body).getchannel("A"))[:, 800:].max() > 100
+    assert np.asarray(opened(cleaned.body).getchannel("A"))[:, 800:].max() == 0
+    assert cleaned.foreground.width < 400 < kept.foreground.width
+
+
+def standing() -> Image.Image:
+    """Return a photo of a person from head to foot: the astronaut with a long body below."""
+    person = Image.new("RGB", (500, 1400), (214, 214, 210))
+    person.paste(photo("astronaut").crop((140, 0, 330, 250)).resize((190, 250)), (155, 100))
+    person.paste((230, 90, 40), (185, 340, 315, 1200))
+    return person
+
+
+def test_an_id_photo_of_a_standing_person_shows_head_and_shoulders(pipeline: Pipeline) -> None:
+    whole, portrait = (run(pipeline, encoded(standing()), crop=True, portrait=portrait) for portrait in (False, True))
+    assert whole.height > 1.8 * whole.width
+    assert 0.8 < portrait.height / portrait.width < 1.3
+
+
+def test_an_id_photo_has_a_margin_around_the_head(pipeline: Pipeline) -> None:
+    canvas = Canvas(25_000_000, scale=0.85, position=(0.5, 1.0))
+    result = run(pipeline, encoded(standing()), crop=True, portrait=True, canvas=canvas, format="JPEG", max_width=120)
+    box = result.foreground
+    assert result.width == 120
+    assert box.top == pytest.approx(0.15 * result.height, abs=3)
+    assert box.left == pytest.approx(0.075 * result.width, abs=3)
+    assert box.top + box.height == result.height
+    assert not result.scaled_down
+
+
 def test_transparency_of_the_input_is_kept(pipeline: Pipeline) -> None:
     image = photo("astronaut").convert("RGBA")
     image.paste((0, 0, 0, 0), (180, 100, 260, 140))
@@ -219,7 +248,6 @@ def test_a_zip_contains_colours_and_alpha(pipeline: Pipeline) -> None:
     assert archive.namelist() == ["color.jpg", "alpha.png"]
 
 
-<<<<<<< HEAD
 def subject_with_alpha(hidden: str = "black", colour: str = "#101418") -> Image.Image:
     """Return a dark disc and a small bar beside it, on transparent ground of a hidden colour."""
     image = Image.new("RGBA", (300, 240), (*ImageColor.getrgb(hidden)[:3], 0))
@@ -300,7 +328,8 @@ def test_a_bitmap_of_alpha_0_is_opaque(pipeline: Pipeline) -> None:
     image = photo("astronaut").convert("RGBA")
     image.putalpha(0)
     assert run(pipeline, encoded(image, "BMP")).body == run(pipeline, encoded(photo("astronaut"))).body
-=======
+
+
 @pytest.mark.parametrize("image", [jpeg(), b"not an image"])
 def test_the_deadline_of_decoding_ends_with_it(
     image: bytes, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
@@ -326,4 +355,3 @@ with pipeline._decode_deadline():
     sum(iter(int, 1))  # in native code, which runs no Python handler of a signal
 """
     assert subprocess.run([sys.executable, "-c", endless], cwd=ROOT, timeout=120).returncode == -signal.SIGPROF
->>>>>>> a12

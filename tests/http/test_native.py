@@ -17,7 +17,7 @@ from tests.support.doubles import FakePool, failing
 from tests.support.photos import encoded, jpeg, opened, photo
 
 PHOTO = jpeg("coffee")
-DEFAULTS = RemovalOptions("lite", 2048)
+DEFAULTS = RemovalOptions("lite", 2048, clean_mask=True)
 FULL = 25_000_000
 TEN = Length(10.0)
 
@@ -47,6 +47,7 @@ GOOD = [
     ("model", "u2netp", {"model": "u2netp"}),
     ("mask_only", "true", {"mask_only": True}),
     ("crop", "1", {"crop": True}),
+    ("portrait", "true", {"portrait": True}),
     ("crop_margin", "10px", {"crop_margin": (TEN,) * 4}),
     ("crop_margin", "10px 5%", {"crop_margin": (TEN, Length(5.0, "%")) * 2}),
     ("refine", "none", {"refine": "none"}),
@@ -79,6 +80,7 @@ BAD = [
     ("mask_only", "perhaps"),
     ("crop", "2"),
     ("crop_margin", "600px"),
+    ("portrait", "head"),
     ("crop_margin", "1px 2px 3px"),
     ("refine", "hair"),
     ("on_error", "ignore"),

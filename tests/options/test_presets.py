@@ -65,6 +65,13 @@ def test_a_file_may_have_a_canvas(tmp_path: Path) -> None:
     assert load_presets(path)["shop"] == shop
 
 
+def test_an_id_photo_shows_head_and_shoulders_with_a_margin() -> None:
+    options = parse_native(BUILT_IN["id-photo"], models=("lite",), longest_side=800, accepted_format="PNG").options
+    assert options.portrait
+    assert options.canvas == Canvas(25_000_000, scale=0.85, position=(0.5, 1.0))
+    assert not options.full_size
+
+
 def test_explicit_parameters_win() -> None:
     assert apply_preset({"preset": "mobile", "quality": "33"}, BUILT_IN)["quality"] == "33"
 

@@ -192,6 +192,7 @@ def parse(texts: Fields, *, model: str, longest_side: int) -> RemoveBgRequest:
         background=parsed.get("bg_color"),
         mask_only=mask_only,
         require_foreground=True,
+        clean_mask=True,
         canvas=canvas,
         **{name: parsed[name] for name in ("crop", "crop_margin") if name in parsed},
     )
