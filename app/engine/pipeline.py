@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 from PIL import Image
 
+from app.engine.cascade import predict
 from app.engine.container import MEGABYTE
 from app.engine.memory import MemoryGuard, predict_growth
 from app.engine.messages import EngineConfig
-from app.engine.models import ModelSpec
+from app.engine.models import REGISTRY, ModelSpec
 from app.engine.plans import CanvasPlan, PhotoPlan, Plan
 from app.engine.session import Session, SessionCache
 from app.engine.sizing import largest_side
@@ -22,7 +23,7 @@ from app.imaging.decode import Header, Photo, PixelLimits, decode, measure
 from app.imaging.encode import MIMETYPES, encode
 from app.imaging.geometry import fit_within
 from app.imaging.refine import Refiner
-from app.imaging.subject import SUBJECT, confidence_of, stretch
+from app.imaging.subject import SUBJECT
 from app.removal import RGBA, RemovalOptions, RemovalRequest, RemovalResult
 
 __all__ = ["Pipeline"]
@@ -49,7 +50,7 @@ class Stages:
 
 
 class Pipeline:
-    """Turn requests into results with one model session at a time."""
+    """Turn requests into results."""
 
     def __init__(self, config: EngineConfig, sessions: SessionCache, memory: MemoryGuard | None = None) -> None:
         self._limits = PixelLimits(config.max_pixels, config.max_pixels_hard)
@@ -57,27 +58,24 @@ class Pipeline:
         self._model = config.model
         self._memory = memory or MemoryGuard(config.memory_mb * MEGABYTE, config.memory_warn_mb * MEGABYTE)
 
-    def run(self, request: RemovalRequest, *, alone: bool = False) -> RemovalResult:
+    def run(self, request: RemovalRequest, *, alone: bool = False, fast: bool = False) -> RemovalResult:
         """Return the result, or raise a ServiceError.
 
-        `alone` means that no other engine is busy.
+        `alone` means that no other engine is busy, `fast` that a cascade must use its first model only.
         """
         options, stages = request.options, Stages(self._memory)
-        session = self._session(options.model)
+        sessions = self._load(REGISTRY[options.model])
         with stages.stage("decode"):
-            plan = self._plan(request, session.model)
+            plan = self._plan(request, sessions[0].model)
             photo = plan.part(self._decode(request.image, options, plan.side, min_side=plan.min_side))
             background = self._background(request, photo, plan)
-        with stages.stage("infer"):
-            raw = session.predict(photo.rgb, alone=alone)
-            confidence = confidence_of(raw)
-            if options.require_foreground and confidence < SUBJECT:
-                raise UnknownForeground(details=f"confidence {confidence:.2f}")
+        prediction = predict(sessions, photo.rgb, stages, alone=alone, fast=fast)
+        if options.require_foreground and prediction.confidence < SUBJECT:
+            raise UnknownForeground(details=f"confidence {prediction.confidence:.2f}")
         with stages.stage("cutout"):
-            rgb, alpha = plan.at_output_scale(photo, raw)
-            mask = stretch(raw) if session.model.stretch else raw
+            rgb, alpha = plan.at_output_scale(photo, prediction.raw)
             refiner = Refiner(options, self._memory.left)
-            cutout = cut_out(rgb, alpha, mask, refiner)
+            cutout = cut_out(rgb, alpha, prediction.mask, refiner)
             picture = plan.finish(cutout, photo, background)
         with stages.stage("encode"):
             output = plan.format(picture)
@@ -89,8 +87,9 @@ class Pipeline:
             width=width,
             height=height,
             foreground=picture.subject,
-            confidence=round(confidence, 3),
-            model=session.model.name,
+            confidence=round(prediction.confidence, 3),
+            model=prediction.model,
+            under_load=prediction.under_load,
             stages_ms=stages.ms,
             stages_mb=stages.mb,
             input_size=photo.full_size,
@@ -98,13 +97,14 @@ class Pipeline:
             matting_scale=refiner.matting_scale,
         )
 
-    def _session(self, name: str) -> Session:
-        """Return the model's session; measure the idle memory again after a change of the model."""
-        session = self._sessions.get(name)
-        if name != self._model:
-            self._model = name
+    def _load(self, model: ModelSpec) -> list[Session]:
+        """Return the sessions of a model, of all members of a cascade; after a load, measure the idle memory again."""
+        loads = self._sessions.loads
+        sessions = [self._sessions.get(part.name) for part in model.parts]
+        if self._sessions.loads != loads and (self._memory.armed or model.name != self._model):
+            self._memory.give_back()
             self._memory.arm()
-        return session
+        return sessions
 
     def _decode(
         self, data: bytes, options: RemovalOptions, longest_side: int, held: int = 0, min_side: int = 0

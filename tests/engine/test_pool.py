@@ -123,9 +123,9 @@ def test_an_engine_learns_whether_it_works_alone(duo: EnginePool, monkeypatch: p
     values: list[bool] = []
     remove = EngineProcess.remove
 
-    def record(engine: EngineProcess, *arguments: Any, alone: bool) -> RemovalResult:
+    def record(engine: EngineProcess, *arguments: Any, alone: bool, fast: bool) -> RemovalResult:
         values.append(alone)
-        return remove(engine, *arguments, alone=alone)
+        return remove(engine, *arguments, alone=alone, fast=fast)
 
     monkeypatch.setattr(EngineProcess, "remove", record)
     submit(duo)

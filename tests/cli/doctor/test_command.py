@@ -28,7 +28,7 @@ def test_all_checks_with_a_real_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert names == (
         "python packages settings capacity memory model models rembg decoders protections output port engine".split()
     )
-    assert "lite on CPUExecutionProvider: ready in" in lines[-3]
+    assert "auto on CPUExecutionProvider: ready in" in lines[-3]
 
 
 def test_it_imports_no_imaging_packages() -> None:
