@@ -40,7 +40,7 @@ class Blend:
 
 
 # Chosen by `python -m tools.choose_blend` on validation photos: docs/decisions/cascade.md.
-AUTO_BLEND = Blend(threshold=0.91, exponent=1, second_weight=0.5)
+AUTO_BLEND = Blend(threshold=0.9, exponent=1, second_weight=0.5)
 
 
 @dataclass(frozen=True, slots=True)
