@@ -144,12 +144,13 @@ class Box:
 class RemovalResult:
     """The answer: an encoded image and its properties.
 
-    `foreground` is in px of the answer. `confidence` is 0..1, under 0.5 if no subject was found. `stages_ms` holds the
-    milliseconds of each stage by name, `stages_mb` the engine's resident MB after it. `input_size` is the (width,
-    height) of the photo as sent, `max_size` the maximum size of the answer with a canvas. `scaled_down` means that the
-    answer shows the photo smaller for another reason than the caller's own bounds. `matting_scale` is the scale
-    at which alpha was solved, None without matting. `cache` is the outcome of the look-up in the result cache, empty
-    without a cache.
+    `foreground` is in px of the answer. `confidence` is 0..1, under 0.5 if no subject was found. `model` names the
+    models that were used, joined by "+". `stages_ms` holds the milliseconds of each stage by name, `stages_mb` the
+    engine's resident MB after it. `input_size` is the (width, height) of the photo as sent, `max_size` the maximum size
+    of the answer with a canvas. `scaled_down` means that the answer shows the photo smaller for another reason than the
+    caller's own bounds. `matting_scale` is the scale at which alpha was solved, None without matting. `under_load`
+    means that the second model of a cascade was left out because of the load. `cache` is the outcome of the look-up in
+    the result cache, empty without a cache.
     """
 
     body: bytes = field(repr=False)
@@ -165,4 +166,5 @@ class RemovalResult:
     max_size: tuple[int, int] = (0, 0)
     scaled_down: bool = False
     matting_scale: float | None = None
+    under_load: bool = False
     cache: Literal["", "hit", "miss"] = ""

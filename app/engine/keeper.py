@@ -186,7 +186,8 @@ class Keeper:
         """Process one job; raise EngineDied or TimeoutError when the engine must be replaced."""
         job.started, cpu_before = time.monotonic(), engine.cpu_seconds
         try:
-            result = engine.remove(job.request, job.deadline.at, alone=self._queue.is_alone(self))
+            fast = self._config.fast_under_load and self._queue.under_load
+            result = engine.remove(job.request, job.deadline.at, alone=self._queue.is_alone(self), fast=fast)
         except NotAccepted:
             self._clear_ready()
             self._queue.put_back(job)

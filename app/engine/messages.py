@@ -28,8 +28,9 @@ class EngineConfig:
     """Settings of an engine process; numbers of pixels are width times height.
 
     `threads` is the number of inference threads while other engines are busy, `threads_alone` while none is (light
-    models only), 0 for the same number. `memory_mb` caps the resident memory. An engine above `memory_warn_mb` between
-    two photos, or after `max_tasks` photos, ends and is replaced. `faults` enables injected faults for tests.
+    models only), 0 for the same number. With `fast_under_load` a cascade uses its first model alone under load.
+    `memory_mb` caps the resident memory. An engine above `memory_warn_mb` between two photos, or after `max_tasks`
+    photos, ends and is replaced. `faults` enables injected faults for tests.
     """
 
     model: str
@@ -37,6 +38,7 @@ class EngineConfig:
     max_pixels: int
     max_pixels_hard: int
     threads_alone: int = 0
+    fast_under_load: bool = True
     memory_mb: int = 1024
     memory_warn_mb: int = 820
     max_tasks: int = 1000

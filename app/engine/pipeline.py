@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from app.engine.cascade import Prediction, predict
 from app.engine.container import MEGABYTE
 from app.engine.memory import MemoryGuard, predict_growth
 from app.engine.messages import EngineConfig
-from app.engine.models import ModelSpec
+from app.engine.models import REGISTRY, ModelSpec
 from app.engine.plans import CanvasPlan, PhotoPlan, Plan, needed_side
 from app.engine.session import Session, SessionCache
 from app.engine.sizing import largest_side
@@ -29,7 +28,7 @@ from app.imaging.geometry import fit_within
 from app.imaging.own_alpha import is_visible, on_neutral_ground, visible_cells
 from app.imaging.refine import Refiner, keep
 from app.imaging.specks import clean
-from app.imaging.subject import SUBJECT, confidence_of, stretch
+from app.imaging.subject import SUBJECT, confidence_of
 from app.removal import RGBA, Blur, RemovalOptions, RemovalRequest, RemovalResult
 
 __all__ = ["Pipeline"]
@@ -70,7 +69,7 @@ def _decode_deadline() -> Iterator[None]:
 
 
 class Pipeline:
-    """Turn requests into results with one model session at a time."""
+    """Turn requests into results."""
 
     def __init__(self, config: EngineConfig, sessions: SessionCache, memory: MemoryGuard | None = None) -> None:
         self._limits = PixelLimits(config.max_pixels, config.max_pixels_hard)
@@ -78,30 +77,28 @@ class Pipeline:
         self._model = config.model
         self._memory = memory or MemoryGuard(config.memory_mb * MEGABYTE, config.memory_warn_mb * MEGABYTE)
 
-    def run(self, request: RemovalRequest, *, alone: bool = False) -> RemovalResult:
+    def run(self, request: RemovalRequest, *, alone: bool = False, fast: bool = False) -> RemovalResult:
         """Return the result, or raise a ServiceError.
 
-        `alone` means that no other engine is busy.
+        `alone` means that no other engine is busy, `fast` that a cascade must use its first model only.
         """
         options, stages = request.options, Stages(self._memory)
-        session = self._session(options.model)
+        sessions = self._load(REGISTRY[options.model])
         with stages.stage("decode"), _decode_deadline():
-            plan = self._plan(request, session.model)
+            plan = self._plan(request, sessions[0].model)
             photo = self._decode(request.image, options, plan.side, min_side=plan.min_side)
             if photo.alpha is not None and not is_visible(photo.alpha):
                 raise TransparentImage()
             photo = plan.part(photo)
             background = self._background(request, photo, plan)
-        with stages.stage("infer"):
-            raw = _predict(session, photo, alone=alone)
+        prediction = _predict(sessions, photo, stages, alone=alone, fast=fast)
         with stages.stage("cutout"):
-            mask = stretch(raw) if session.model.stretch else raw
-            mask = clean(mask) if options.clean_mask and not photo.is_cut_out else mask
+            mask = clean(prediction.mask) if options.clean_mask and not photo.is_cut_out else prediction.mask
             rgb, alpha = plan.at_output_scale(photo, mask)
             refiner = Refiner(options, self._memory.left)
             refine = keep if photo.is_cut_out else refiner
             cutout = cut_out(rgb, alpha, mask, refine, portrait=options.portrait and options.crop)
-            confidence = confidence_of(raw)
+            confidence = prediction.confidence
             if confidence >= SUBJECT and not cutout.subject.width:  # nothing of the subject is visible
                 confidence = 0.0
             if options.require_foreground and confidence < SUBJECT:
@@ -120,7 +117,8 @@ class Pipeline:
             height=height,
             foreground=picture.subject,
             confidence=round(confidence, 3),
-            model=session.model.name,
+            model=prediction.model,
+            under_load=prediction.under_load,
             stages_ms=stages.ms,
             stages_mb=stages.mb,
             input_size=photo.full_size,
@@ -129,13 +127,14 @@ class Pipeline:
             matting_scale=refiner.matting_scale,
         )
 
-    def _session(self, name: str) -> Session:
-        """Return the model's session; measure the idle memory again after a change of the model."""
-        session = self._sessions.get(name)
-        if name != self._model:
-            self._model = name
+    def _load(self, model: ModelSpec) -> list[Session]:
+        """Return the sessions of a model, of all members of a cascade; after a load, measure the idle memory again."""
+        loads = self._sessions.loads
+        sessions = [self._sessions.get(part.name) for part in model.parts]
+        if self._sessions.loads != loads and (self._memory.armed or model.name != self._model):
+            self._memory.give_back()
             self._memory.arm()
-        return session
+        return sessions
 
     def _decode(
         self, data: bytes, options: RemovalOptions, longest_side: int, held: int = 0, min_side: int = 0
@@ -185,14 +184,18 @@ class Pipeline:
         return _opaque(background, request.options.background or WHITE)
 
 
-def _predict(session: Session, photo: Photo, *, alone: bool) -> NDArray[np.float32]:
-    """Return the probabilities of a photo's visible part; the model does not run if it is already cut out."""
+def _predict(sessions: Sequence[Session], photo: Photo, stages: Stages, *, alone: bool, fast: bool) -> Prediction:
+    """Return the mask of a photo's visible part; the model does not run if it is already cut out."""
     if photo.alpha is None:
-        return session.predict(photo.rgb, alone=alone)
-    visible = visible_cells(photo.alpha, session.model.size)
+        return predict(sessions, photo.rgb, stages, alone=alone, fast=fast)
+    model = sessions[0].model
+    visible = visible_cells(photo.alpha, model.size)
     if photo.is_cut_out:
-        return visible
-    return visible * session.predict(on_neutral_ground(photo.rgb, photo.alpha), alone=alone)
+        with stages.stage("infer"):
+            return Prediction(visible, visible, 1.0, model.name)
+    found = predict(sessions, on_neutral_ground(photo.rgb, photo.alpha), stages, alone=alone, fast=fast)
+    raw = visible * found.raw
+    return replace(found, raw=raw, mask=visible * found.mask, confidence=confidence_of(raw))
 
 
 def _growth(header: Header, data: bytes, options: RemovalOptions, side: int, held: int) -> int:

@@ -43,6 +43,7 @@ OTHER_CONFIG: dict[str, Any] = {
     "model": "u2netp",
     "threads": 7,
     "threads_alone": 7,
+    "fast_under_load": False,
     "max_pixels": 7,
     "max_pixels_hard": 7,
     "memory_mb": 7,
@@ -129,3 +130,10 @@ def test_there_is_no_key_while_weights_are_missing(tmp_path: Path, monkeypatch: 
 def test_unreadable_weights_have_no_key(tmp_path: Path) -> None:
     (tmp_path / "lite").unlink()
     assert ResultKeys(ENGINE).of(REQUEST) is None
+
+
+def test_a_cascade_depends_on_the_weights_of_all_members(tmp_path: Path) -> None:
+    request = replace(REQUEST, options=replace(OPTIONS, model="auto"))
+    before = key(request)
+    (tmp_path / "u2netp").write_text("other weights")
+    assert before != key(request) and before != key()

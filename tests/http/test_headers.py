@@ -59,6 +59,11 @@ def test_a_smaller_answer_names_the_photos_size() -> None:
     assert picture_headers(replace(result, scaled_down=True))["X-Scaled-From"] == "300x200"
 
 
+def test_a_cascade_under_load_says_so() -> None:
+    assert picture_headers(replace(RESULT, under_load=True))["X-Model"] == "lite; reason=load"
+    assert picture_headers(replace(RESULT, model="lite+u2netp"))["X-Model"] == "lite+u2netp"
+
+
 def test_empty_values_are_omitted() -> None:
     sent = picture_headers(replace(RESULT, cache=""), NATIVE_PICTURE)
     assert not sent.keys() & {"X-Cache", "X-Matting-Scale"}

@@ -17,7 +17,7 @@ from tests.support.doubles import FakePool, failing
 from tests.support.photos import encoded, jpeg, opened, photo
 
 PHOTO = jpeg("coffee")
-DEFAULTS = RemovalOptions("lite", 2048, clean_mask=True)
+DEFAULTS = RemovalOptions("auto", 2048, clean_mask=True)
 FULL = 25_000_000
 TEN = Length(10.0)
 

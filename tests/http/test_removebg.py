@@ -27,7 +27,7 @@ PHOTO = jpeg("coffee")
 BASE64 = base64.b64encode(PHOTO).decode()
 PREVIEW = 250_000
 DEFAULTS = RemovalOptions(
-    "lite",
+    "auto",
     2048,
     full_size=True,
     format="AUTO",
