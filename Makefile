@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip --disable-pip-version-check --quiet
+# Not quiet: pip shows each package that it downloads.
+PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: setup run test lint bench bench-load bench-formats soak fuzz clean
+.PHONY: setup run test lint bench bench-load bench-formats soak hostile fuzz clean
 
 setup: $(VENV)/.runtime
 
@@ -14,11 +15,13 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.runtime: $(VENV)/.python requirements.txt requirements-rembg.txt
+	@echo "Installing packages into $(VENV): about 370 MB, once."
 	$(PIP) install -r requirements.txt
 	$(PIP) install --no-deps -r requirements-rembg.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+	@echo "Installing the packages of the tests into $(VENV): about 650 MB, once."
 	$(PIP) install -r requirements-dev.txt
 	@touch $@
 
@@ -45,6 +48,9 @@ bench-formats: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.soak
+
+hostile: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.hostile $(ARGS)
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz.fuzz_decode

@@ -16,7 +16,7 @@ LAYERS = (
     ("app",),
     ("app.http",),
     ("app.cli",),
-    ("app.cache", "app.observability", "app.fetch", "app.server"),
+    ("app.startup", "app.cache", "app.observability", "app.fetch", "app.server"),
     (
         "app.options",
         "app.capacity",
@@ -27,7 +27,7 @@ LAYERS = (
         "app.storage",
         "app.jail",
     ),
-    ("app.settings",),
+    ("app.settings", "app.settings_table"),
     ("app.engine",),
     ("app.imaging",),
     ("app.removal", "app.errors", "app.urls", "app.log_format", "app.healthcheck"),

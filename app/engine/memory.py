@@ -127,9 +127,7 @@ class MemoryGuard:
         """Raise OutOfMemory, with the size that would fit, when a photo's predicted growth is too large."""
         room = self.room
         if growth <= room:
-            if self.armed and growth > self.cap - resident_bytes():
-                self.give_back()
-                self.limit_growth()
+            self.make_room(growth)
             return
         pixels = header.full_size[0] * header.full_size[1]
         fitting = max(0.1, 0.9 * pixels * (room - FIXED) / (growth - FIXED) / 1e6)
@@ -137,6 +135,12 @@ class MemoryGuard:
             details=f"needs about {growth // MEGABYTE} MB, {room // MEGABYTE} MB are free for one image",
             solution=f"Send an image of at most {fitting:.1f} megapixels.",
         )
+
+    def make_room(self, growth: int) -> None:
+        """Give back the memory of the last inference if the growth would exceed the cap in addition to it."""
+        if self.armed and growth > self.cap - resident_bytes():
+            self.give_back()
+            self.limit_growth()
 
     def retained_bytes(self) -> int:
         """Return the resident memory; above the warning threshold, measured after freed memory was given back."""

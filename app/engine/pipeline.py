@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from app.engine.container import MEGABYTE
@@ -15,13 +17,14 @@ from app.engine.models import ModelSpec
 from app.engine.plans import CanvasPlan, PhotoPlan, Plan
 from app.engine.session import Session, SessionCache
 from app.engine.sizing import largest_side
-from app.errors import ServiceError, UnknownForeground
+from app.errors import ServiceError, TransparentImage, UnknownForeground
 from app.imaging.canvas import max_answer_pixels
 from app.imaging.cutout import WHITE, cut_out
 from app.imaging.decode import Header, Photo, PixelLimits, decode, measure
 from app.imaging.encode import MIMETYPES, encode
 from app.imaging.geometry import fit_within
-from app.imaging.refine import Refiner
+from app.imaging.own_alpha import is_visible, on_neutral_ground, visible_cells
+from app.imaging.refine import Refiner, keep
 from app.imaging.subject import SUBJECT, confidence_of, stretch
 from app.removal import RGBA, RemovalOptions, RemovalRequest, RemovalResult
 
@@ -66,18 +69,23 @@ class Pipeline:
         session = self._session(options.model)
         with stages.stage("decode"):
             plan = self._plan(request, session.model)
-            photo = plan.part(self._decode(request.image, options, plan.side, min_side=plan.min_side))
+            photo = self._decode(request.image, options, plan.side, min_side=plan.min_side)
+            if photo.alpha is not None and not is_visible(photo.alpha):
+                raise TransparentImage()
+            photo = plan.part(photo)
             background = self._background(request, photo, plan)
         with stages.stage("infer"):
-            raw = session.predict(photo.rgb, alone=alone)
-            confidence = confidence_of(raw)
-            if options.require_foreground and confidence < SUBJECT:
-                raise UnknownForeground(details=f"confidence {confidence:.2f}")
+            raw = _predict(session, photo, alone=alone)
         with stages.stage("cutout"):
             rgb, alpha = plan.at_output_scale(photo, raw)
             mask = stretch(raw) if session.model.stretch else raw
             refiner = Refiner(options, self._memory.left)
-            cutout = cut_out(rgb, alpha, mask, refiner)
+            cutout = cut_out(rgb, alpha, mask, keep if photo.is_cut_out else refiner)
+            confidence = confidence_of(raw)
+            if confidence >= SUBJECT and not cutout.subject.width:  # nothing of the subject is visible
+                confidence = 0.0
+            if options.require_foreground and confidence < SUBJECT:
+                raise UnknownForeground(details=f"confidence {confidence:.2f}")
             picture = plan.finish(cutout, photo, background)
         with stages.stage("encode"):
             output = plan.format(picture)
@@ -141,6 +149,16 @@ class Pipeline:
             error.message = f"background: {error.message}"
             raise
         return _opaque(background, request.options.background or WHITE)
+
+
+def _predict(session: Session, photo: Photo, *, alone: bool) -> NDArray[np.float32]:
+    """Return the probabilities of a photo's visible part; the model does not run if it is already cut out."""
+    if photo.alpha is None:
+        return session.predict(photo.rgb, alone=alone)
+    visible = visible_cells(photo.alpha, session.model.size)
+    if photo.is_cut_out:
+        return visible
+    return visible * session.predict(on_neutral_ground(photo.rgb, photo.alpha), alone=alone)
 
 
 def _growth(header: Header, data: bytes, options: RemovalOptions, side: int, held: int) -> int:

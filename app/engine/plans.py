@@ -219,5 +219,9 @@ class CanvasPlan:
 def _scaled_down(photo: Photo, size: Size) -> Layers:
     if size == photo.size or size[0] > photo.size[0] or size[1] > photo.size[1]:
         return photo.rgb, photo.alpha
-    rgb = photo.rgb.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return rgb, photo.alpha.resize(size, Image.Resampling.LANCZOS) if photo.alpha else None
+    if photo.alpha is None:
+        return photo.rgb.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0), None
+    image = photo.rgb.copy()
+    image.putalpha(photo.alpha)  # as one image, so that hidden colours have no weight
+    scaled = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return scaled.convert("RGB"), scaled.getchannel("A")

@@ -58,7 +58,7 @@ class Session:
 
     def preprocess(self, image: Image.Image) -> NDArray[np.float32]:
         """Return the model's input, float32, shape (1, 3, size, size): rembg's `normalize` in single precision."""
-        planes = shrink_to_square(image, self.model.size)
+        planes = shrink_to_square(image, self.model.size, self.model.gap)
         brightest = max(float(planes.max()), 1e-6)
         for plane, mean, std in zip(planes, self.model.mean, self.model.std, strict=True):
             plane *= np.float32(1 / (brightest * std))

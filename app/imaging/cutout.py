@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.imaging.geometry import Size, cover_box, fit_within, grow_box, scale_box
+from app.imaging.own_alpha import without_hidden_colours
 from app.imaging.subject import raw_box, visible_box
 from app.removal import RGBA, Box, RemovalOptions
 
@@ -46,9 +47,10 @@ def cut_out(
     """Cut the subject out of an RGB image of any size.
 
     `probabilities` is the model's output, float32 in 0..1 on its grid; `refine` returns colours and alpha of the
-    photo's size from the photo and the probabilities. The photo's `own_alpha` (L, same size) is multiplied in.
+    photo's size from the photo and the probabilities. The photo's `own_alpha` (L, same size) is multiplied in; colours
+    under its alpha 0 are not used.
     """
-    photo = np.asarray(rgb)
+    photo = np.asarray(without_hidden_colours(rgb, own_alpha) if own_alpha else rgb)
     colours, alpha = refine(photo, probabilities)
     if own_alpha is not None:
         alpha = np.asarray(cv2.multiply(alpha, np.asarray(own_alpha), scale=1 / 255), np.uint8)

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from app.errors import CorruptImage, TooManyPixels, UnsupportedFormat
-from app.imaging import colour, exif
+from app.imaging import code_points, colour, exif, tiff
 from app.imaging.formats import sniff, webp_canvas
 from app.imaging.geometry import Size, fit_within
 from app.imaging.jpeg import count_scans, is_arithmetic
+from app.imaging.own_alpha import is_cut_out
 
 __all__ = ["Header", "Photo", "PixelLimits", "decode", "measure"]
 
@@ -49,6 +50,9 @@ MAX_SCANS = 100
 # megapixels. Arithmetic coding takes 7 times as long, even for empty scans, and is hardly used.
 MAX_SCAN_MEGAPIXELS, MAX_ARITHMETIC_SCAN_MEGAPIXELS = 2500, 350
 
+# Advice for valid files in an unsupported variant of a format.
+RESAVE = "Save the image as JPEG or 8-bit PNG."
+
 
 @dataclass(frozen=True, slots=True)
 class PixelLimits:
@@ -77,12 +81,16 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A decoded image: `rgb` in sRGB, its own `alpha` (mode L, same size) or None, and its upright full size."""
+    """A decoded image: `rgb` in sRGB, its own `alpha` (mode L, same size) or None, and its upright full size.
+
+    `is_cut_out` means that the alpha is that of a subject without its background.
+    """
 
     rgb: Image.Image
     alpha: Image.Image | None
     full_size: Size
     format: str
+    is_cut_out: bool = False
 
     @property
     def size(self) -> Size:
@@ -111,7 +119,8 @@ def decode(
     rgb, alpha = colour.to_srgb(scaled)
     if orientation in _SIDEWAYS:
         full_size = full_size[::-1]
-    return Photo(_upright(rgb, orientation), _upright(alpha, orientation) if alpha else None, full_size, name)
+    alpha = _upright(alpha, orientation) if alpha else None
+    return Photo(_upright(rgb, orientation), alpha, full_size, name, alpha is not None and is_cut_out(alpha))
 
 
 def measure(data: bytes, limits: PixelLimits) -> Header:
@@ -138,7 +147,9 @@ def _load(
         _check_pixels(image, min_side, limits.decoded)
         approve(_header(image, name, full_size))
         image.load()
-        return image, full_size, _orientation(image)
+        if profile := code_points.profile_beside_icc(data, name, image.info):
+            image.info["icc_profile"] = profile
+        return _without_unused_alpha(image, name), full_size, _orientation(image)
 
 
 def _approve_webp(data: bytes, limits: PixelLimits, approve: Callable[[Header], None]) -> None:
@@ -155,6 +166,8 @@ def _format_of(data: bytes) -> str:
     name = sniff(data)
     if name is None or not _can_read(name):
         raise UnsupportedFormat()
+    if name == "TIFF" and (reason := tiff.refusal(data)):
+        raise UnsupportedFormat(f"This kind of TIFF is not supported: {reason}.", solution=RESAVE)
     return name
 
 
@@ -237,6 +250,12 @@ def _too_many(max_pixels: int, message: str = "") -> TooManyPixels:
 def _shrink(image: Image.Image, longest_side: int) -> Image.Image:
     size = fit_within(image.size, longest_side, longest_side)
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def _without_unused_alpha(image: Image.Image, name: str) -> Image.Image:
+    """Return a bitmap as RGB if its alpha is 0 everywhere: most programs leave it empty and ignore it."""
+    unused = name == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0)
+    return image.convert("RGB") if unused else image
 
 
 def _orientation(image: Image.Image) -> int:

@@ -137,7 +137,7 @@ PARAMETERS = by_name(
         values.boolean,
         "bool",
         "false",
-        "Answer 422 UNKNOWN_FOREGROUND if the model finds no subject.",
+        "Answer 422 UNKNOWN_FOREGROUND if the model finds no subject, or it is not visible.",
     ),
     Parameter(
         "save", values.boolean, "bool", "false", "Also store the result in OUTPUT_DIR, under the name in X-Saved-As."
