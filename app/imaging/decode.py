@@ -199,7 +199,7 @@ def _open(data: bytes, name: str) -> Image.Image:
     if name == "JPEG":
         _check_jpeg(data)
     if name == "HEIF":
-        import pillow_heif  # optional, and takes memory
+        import pillow_heif  # takes memory, and the service runs without it
 
         pillow_heif.register_heif_opener(thumbnails=False)
     if name == "PNG":
