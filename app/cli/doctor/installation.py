@@ -73,7 +73,7 @@ def check_rembg(settings: Settings, requirements: Path) -> Finding:
 
 
 def check_decoders() -> Finding:
-    """Check the optional decoder."""
+    """Check the decoder that the service can run without."""
     if importlib.util.find_spec("pillow_heif") is None:
         return Finding(Level.OK, "decoders", "HEIC is not supported (415)", "To support it: pip install pillow-heif")
     return Finding(Level.OK, "decoders", "HEIC is supported")
