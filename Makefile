@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 TRAINING := .venv-training
 
-.PHONY: setup run test lint train bench bench-load bench-formats soak hostile fuzz clean
+.PHONY: setup run test lint lint-page train bench bench-load bench-formats soak hostile fuzz clean
 
 setup: $(VENV)/.runtime
 
@@ -39,6 +39,14 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory lint-page; else echo "npm is missing: the scripts of the web page are not checked"; fi
+
+lint-page: node_modules/.stamp
+	npm run --silent lint
+
+node_modules/.stamp: package.json package-lock.json
+	npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 # torch is large: without REQUIRE_INTEGRATION=1, it is not installed and the tests that need it are skipped.
 ifeq ($(REQUIRE_INTEGRATION),1)
@@ -76,5 +84,5 @@ fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz.fuzz_bodies
 
 clean:
-	rm -rf $(VENV) .venv-rembg $(TRAINING) bench.json .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) node_modules .venv-rembg $(TRAINING) bench.json .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,9 +1,10 @@
 /** The page: connects its parts. */
-
+import { initAccess } from "./access.js";
 import { canvasFrom, composed, cropBox, drawn, encoded, subjectBox, writesWebp } from "./canvas.js";
 import { Cards } from "./cards.js";
 import { applyPreset, backdrop, output, uncheckSwatches, usePicture } from "./choices.js";
 import { block, button, element, input, radios, select } from "./dom.js";
+import { initIntake } from "./intake.js";
 import { Picture, Queue } from "./pictures.js";
 import { Service } from "./service.js";
 import { TouchUp } from "./touchup.js";
@@ -13,7 +14,6 @@ import { distinct, zipped } from "./zip.js";
 
 /** @typedef {{models: {name: string, label: string}[], model: string, presets: Record<string, import("./choices.js").Preset>, urls: boolean, key: boolean}} Config */
 
-const KEY_NAME = "background-remover-key";
 /** Time that a canvas from another picture is awaited before its size is computed, ms. */
 const SETTLE_MS = 250;
 
@@ -31,11 +31,6 @@ let downloadUrl = "";
 
 // ---- pictures in ----
 
-/** @param {Iterable<File>} files */
-function addFiles(files) {
-	for (const file of files) add(file);
-}
-
 /** @param {File | string} source */
 function add(source) {
 	const picture = new Picture(source, { model: select("model").value || config.model, refine: select("refine").value });
@@ -44,46 +39,7 @@ function add(source) {
 	if (!current) open(picture);
 }
 
-input("files").addEventListener("change", () => takeFrom(input("files")));
-input("camera").addEventListener("change", () => takeFrom(input("camera")));
-
-/** @param {HTMLInputElement} field */
-function takeFrom(field) {
-	addFiles(field.files ?? []);
-	field.value = ""; // the same file may be chosen again
-}
-
-button("sample").addEventListener("click", async () => {
-	const address = /** @type {HTMLImageElement} */ (button("sample").querySelector("img")).src;
-	const blob = await (await fetch(address)).blob();
-	add(new File([blob], "sample.jpg", { type: blob.type }));
-});
-
-block("address").addEventListener("submit", (event) => {
-	event.preventDefault();
-	add(input("address-field").value);
-	input("address-field").value = "";
-});
-
-let dragDepth = 0;
-addEventListener("dragenter", (event) => {
-	if (!event.dataTransfer?.types.includes("Files")) return;
-	event.preventDefault();
-	dragDepth++;
-	block("veil").hidden = false;
-});
-addEventListener("dragover", (event) => event.preventDefault());
-addEventListener("dragleave", () => {
-	dragDepth = Math.max(0, dragDepth - 1);
-	block("veil").hidden = dragDepth === 0;
-});
-addEventListener("drop", (event) => {
-	event.preventDefault();
-	dragDepth = 0;
-	block("veil").hidden = true;
-	addFiles(event.dataTransfer?.files ?? []);
-});
-addEventListener("paste", (event) => addFiles(event.clipboardData?.files ?? []));
+initIntake(add);
 
 // ---- the list ----
 
@@ -411,43 +367,13 @@ input("backdrop").addEventListener("change", async () => {
 	recompose();
 });
 
-// ---- key, limit, notices ----
+// ---- notices ----
 
 /** @param {string} message */
 function notify(message) {
 	block("notice").hidden = !message;
 	block("notice").textContent = message;
 }
-
-service.addEventListener("allowance", () => {
-	const { remaining, limit, reset } = /** @type {import("./service.js").Allowance} */ (service.allowance);
-	const time = new Date(reset * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-	block("limit").hidden = false;
-	block("limit").textContent = `${remaining} of ${limit} left until ${time}`;
-});
-
-const dialog = element("key-dialog", HTMLDialogElement);
-queue.addEventListener("key", (event) =>
-	askForKey(/** @type {CustomEvent<import("./service.js").Failure>} */ (event).detail.code === "AUTH_FAILED"),
-);
-button("key-button").addEventListener("click", () => askForKey(false));
-
-/** @param {boolean} wrong */
-function askForKey(wrong) {
-	block("key-problem").hidden = !wrong;
-	block("key-problem").textContent = wrong ? "The key was not accepted." : "";
-	button("key-button").hidden = false;
-	if (!dialog.open) dialog.showModal();
-}
-
-dialog.addEventListener("close", () => {
-	if (dialog.returnValue !== "save") return;
-	service.key = input("key-field").value.trim();
-	if (input("key-keep").checked) localStorage.setItem(KEY_NAME, service.key);
-	else localStorage.removeItem(KEY_NAME);
-	input("key-field").value = "";
-	queue.resume();
-});
 
 addEventListener("offline", () => notify("You are offline. Pictures are sent when the connection is back."));
 addEventListener("online", () => notify(""));
@@ -458,8 +384,7 @@ addEventListener("beforeunload", (event) => {
 // ---- start ----
 
 function start() {
-	service.key = localStorage.getItem(KEY_NAME) ?? "";
-	button("key-button").hidden = !config.key;
+	initAccess(service, queue, config.key);
 	block("address").hidden = !config.urls;
 	for (const { name, label } of config.models)
 		select("model").add(new Option(label, name, name === config.model, name === config.model));
