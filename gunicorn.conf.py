@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.glogging import Logger
 
-from app.capacity import web_threads
+from app.capacity import max_buffered_bytes, web_threads
 from app.engine.allocator import keep_heap_small
 from app.http import request_log
 from app.keys import check_keys
@@ -56,7 +56,7 @@ class ServiceWorker(ConnectionWorker):
     """Worker with the limits of the settings."""
 
     max_body = _settings.max_content_length
-    max_buffered = _settings.max_concurrent_uploads * _settings.max_content_length
+    max_buffered = max_buffered_bytes(_settings)
     request_timeout = _settings.request_timeout
 
 

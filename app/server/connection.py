@@ -26,6 +26,8 @@ __all__ = ["Connection", "Host"]
 
 # Seconds for a whole head, and for the client to hang up after the last answer.
 HEAD_SECONDS, LINGER_SECONDS = 10.0, 2.0
+# Bytes of a head that are read at once: what comes with it of a body takes memory without waiting for room.
+HEAD_PIECE = 4_096
 # Bytes that are read at once, and the pause between them when they are thrown away: 25 MB a second at most.
 PIECE, DISCARD_PAUSE = 65_536, 0.01
 # Seconds for which a request counts as starting: one that takes longer waits for an engine or another server.
@@ -119,7 +121,7 @@ class Connection:
             if len(self._received) >= MAX_HEAD:
                 return self._take_head(len(self._received))
             searched = len(self._received)
-            if not await self._receive(deadline - time.monotonic()):
+            if not await self._receive(deadline - time.monotonic(), HEAD_PIECE):
                 raise Gone
             if self.idle:
                 self.idle = False
@@ -177,11 +179,11 @@ class Connection:
         except TimeoutError:
             raise DeadlineExceeded(details="The deadline passed before the image could be read.") from None
 
-    async def _receive(self, seconds: float) -> int:
+    async def _receive(self, seconds: float, size: int = PIECE) -> int:
         """Receive what has come, at most `seconds` from now; return 0 at the end."""
         while True:
             try:
-                data = self.socket.recv(PIECE)
+                data = self.socket.recv(size)
             except BlockingIOError:
                 await self._readable(seconds)
             else:
