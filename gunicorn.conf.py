@@ -75,8 +75,8 @@ logger_class = ServerLog
 
 
 def on_starting(server: Any) -> None:
-    """Make the folder in which workers count, and refuse a reload with bad settings: it would end the service."""
-    reload = server.handle_hup
+    """Make the folder in which workers count, and refuse signals that would end or overload the service."""
+    reload, add_worker = server.handle_hup, server.handle_ttin
 
     def reload_good_settings() -> None:
         try:
@@ -86,7 +86,14 @@ def on_starting(server: Any) -> None:
         else:
             reload()
 
-    server.handle_hup = reload_good_settings
+    def add_planned_worker() -> None:
+        """Undo a SIGTTOU only: the memory is divided among WEB_CONCURRENCY workers."""
+        if server.num_workers < server.cfg.workers:
+            add_worker()
+        else:
+            log.warning("workers.at_maximum WEB_CONCURRENCY=%d", server.cfg.workers)
+
+    server.handle_hup, server.handle_ttin = reload_good_settings, add_planned_worker
     multiproc.prepare()
 
 
