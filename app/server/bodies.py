@@ -72,8 +72,6 @@ class ChunkedBody:
                 break
             at = after
         del received[:at]
-        if self._data > self.limit:
-            raise OversizedBody
         return pieces
 
     def _step(self, received: bytearray, at: int, pieces: list[bytes]) -> int:
