@@ -10,7 +10,7 @@ from app.engine.messages import EngineConfig
 from app.engine.models import MIN_HEADROOM_MB, REGISTRY
 from app.settings import Settings
 
-__all__ = ["Capacity", "max_memory_mb", "plan_capacity", "web_threads"]
+__all__ = ["Capacity", "max_buffered_bytes", "max_memory_mb", "plan_capacity", "web_threads"]
 
 # MB of gunicorn and one web worker, and copies of a body in memory while it is read and parsed.
 WEB_MB, BODY_COPIES = 70, 2.5
@@ -80,8 +80,13 @@ def max_memory_mb(settings: Settings, capacity: Capacity) -> int:
 
 
 def _max_web_mb(settings: Settings) -> float:
-    uploads = settings.max_concurrent_uploads * settings.max_content_length * BODY_COPIES / MEGABYTE
-    return WEB_MB + uploads + (settings.cache_max_mb if settings.cache_in_memory else 0)
+    bodies = max_buffered_bytes(settings) * BODY_COPIES / MEGABYTE
+    return WEB_MB + bodies + (settings.cache_max_mb if settings.cache_in_memory else 0)
+
+
+def max_buffered_bytes(settings: Settings) -> int:
+    """Return the bytes of bodies and unread answers that a web worker holds at most: at least one, and another one."""
+    return max(2, settings.max_concurrent_uploads) * settings.max_content_length
 
 
 def web_threads(settings: Settings) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app import capacity
-from app.capacity import max_memory_mb, plan_capacity, web_threads
+from app.capacity import BODY_COPIES, WEB_MB, max_buffered_bytes, max_memory_mb, plan_capacity, web_threads
 from app.engine.container import MEGABYTE
 from app.settings import Settings
 
@@ -114,6 +114,15 @@ def test_a_cache_in_memory_counts_for_each_worker(url: str | None, more: int) ->
     settings = Settings(web_concurrency=2, engine_engines=1, engine_memory_mb=500, cache_url=url, cache_max_mb=300)
     engines = plan_capacity(plain)
     assert max_memory_mb(settings, engines) - max_memory_mb(plain, engines) == more
+
+
+@pytest.mark.parametrize(("uploads", "bodies"), [(1, 2), (2, 2), (16, 16)])
+def test_memory_is_reserved_for_all_that_connections_hold(uploads: int, bodies: int) -> None:
+    settings = Settings(max_concurrent_uploads=uploads, max_content_length=10 * MEGABYTE)
+    assert max_buffered_bytes(settings) == bodies * 10 * MEGABYTE
+    engines = plan_capacity(settings)
+    web = max_memory_mb(settings, engines) - engines.engines * engines.config.memory_mb
+    assert web == WEB_MB + bodies * 10 * BODY_COPIES
 
 
 def test_engines_leave_memory_for_the_cache(machine: Machine) -> None:

@@ -33,7 +33,7 @@ from app.removal import RGBA, Blur, RemovalOptions, RemovalRequest, RemovalResul
 
 __all__ = ["Pipeline"]
 
-# CPU seconds for decoding a photo and its background; the slowest regular files of 25 megapixels take 3.
+# CPU seconds for decoding a photo and its background; the slowest files that pass all bounds take 1 to 2.
 DECODE_SECONDS = 10.0
 
 # Bytes per pixel of a decoded photo, held while its background is decoded.
