@@ -29,6 +29,7 @@
     ├── UnsupportedFormat 415     UNSUPPORTED_FORMAT
     ├── Unprocessable 422
     │   ├── CorruptImage          CORRUPT_IMAGE
+    │   ├── TransparentImage      TRANSPARENT_IMAGE
     │   ├── ImageRefused          IMAGE_REFUSED
     │   └── UnknownForeground     UNKNOWN_FOREGROUND
     ├── RateLimited 429           RATE_LIMITED
@@ -267,7 +268,7 @@ class UnsupportedFormat(ServiceError):
     code = "UNSUPPORTED_FORMAT"
     title = "Unsupported format"
     default_message = "The data is not an image in a supported format."
-    solution = "Send JPEG, PNG, WEBP, GIF, BMP or TIFF."
+    solution = "Send JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF or HEIC."
 
 
 class Unprocessable(ServiceError):
@@ -279,6 +280,13 @@ class CorruptImage(Unprocessable):
     title = "Corrupt image"
     default_message = "The image is damaged or truncated and cannot be decoded."
     solution = "Save the image again with an image editor and send the complete file."
+
+
+class TransparentImage(Unprocessable):
+    code = "TRANSPARENT_IMAGE"
+    title = "Transparent image"
+    default_message = "The image is fully transparent."
+    solution = "Send an image with visible pixels, or save it without an alpha channel."
 
 
 class ImageRefused(Unprocessable):

@@ -49,6 +49,7 @@ REASONS: dict[int | None, RestartReason] = {
     EXIT_TASKS: RestartReason.TASKS,
     EXIT_MEMORY: RestartReason.MEMORY,
     -signal.SIGKILL: RestartReason.KILLED,
+    -signal.SIGPROF: RestartReason.DEADLINE,
 }
 
 
@@ -221,6 +222,10 @@ class Keeper:
             job.fail(ShuttingDown())
         elif death.killed and job.may_retry():
             self._queue.retry(job)
+        elif death.decoded_too_long:
+            job.fail(
+                DeadlineExceeded("The image takes too long to decode.", solution="Save the image as a baseline JPEG.")
+            )
         elif death.aborted:
             job.fail(OutOfMemory(details="The engine's memory cap was reached."))
         else:

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from PIL import Image
 
-from app.engine.cascade import predict
+from app.engine.cascade import Prediction, predict
 from app.engine.container import MEGABYTE
 from app.engine.memory import MemoryGuard, predict_growth
 from app.engine.messages import EngineConfig
 from app.engine.models import REGISTRY, ModelSpec
-from app.engine.plans import CanvasPlan, PhotoPlan, Plan
+from app.engine.plans import CanvasPlan, PhotoPlan, Plan, needed_side
 from app.engine.session import Session, SessionCache
 from app.engine.sizing import largest_side
-from app.errors import ServiceError, UnknownForeground
+from app.errors import OutOfMemory, ServiceError, TransparentImage, UnknownForeground
+from app.imaging.backdrop import blurred
 from app.imaging.canvas import max_answer_pixels
 from app.imaging.cutout import WHITE, cut_out
 from app.imaging.decode import Header, Photo, PixelLimits, decode, measure
 from app.imaging.encode import MIMETYPES, encode
 from app.imaging.geometry import fit_within
-from app.imaging.refine import Refiner
-from app.imaging.subject import SUBJECT
-from app.removal import RGBA, RemovalOptions, RemovalRequest, RemovalResult
+from app.imaging.own_alpha import is_visible, on_neutral_ground, visible_cells
+from app.imaging.refine import Refiner, keep
+from app.imaging.specks import clean
+from app.imaging.subject import SUBJECT, confidence_of
+from app.removal import RGBA, Blur, RemovalOptions, RemovalRequest, RemovalResult
 
 __all__ = ["Pipeline"]
 
+# CPU seconds for decoding a photo and its background; the slowest regular files of 25 megapixels take 3.
+DECODE_SECONDS = 10.0
+
 # Bytes per pixel of a decoded photo, held while its background is decoded.
 HELD_BYTES = 5
+ONE_PIXEL = Header("PNG", "RGB", (1, 1), (1, 1))
 
 
 class Stages:
@@ -49,6 +58,16 @@ class Stages:
         self.mb[name] = self._memory.watch(name)
 
 
+@contextmanager
+def _decode_deadline() -> Iterator[None]:
+    """End the process with SIGPROF, also in native code, when the block takes more CPU time than DECODE_SECONDS."""
+    signal.setitimer(signal.ITIMER_PROF, DECODE_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
 class Pipeline:
     """Turn requests into results."""
 
@@ -65,17 +84,27 @@ class Pipeline:
         """
         options, stages = request.options, Stages(self._memory)
         sessions = self._load(REGISTRY[options.model])
-        with stages.stage("decode"):
+        with stages.stage("decode"), _decode_deadline():
             plan = self._plan(request, sessions[0].model)
-            photo = plan.part(self._decode(request.image, options, plan.side, min_side=plan.min_side))
+            photo = self._decode(request.image, options, plan.side, min_side=plan.min_side)
+            if photo.alpha is not None and not is_visible(photo.alpha):
+                raise TransparentImage()
+            photo = plan.part(photo)
             background = self._background(request, photo, plan)
-        prediction = predict(sessions, photo.rgb, stages, alone=alone, fast=fast)
-        if options.require_foreground and prediction.confidence < SUBJECT:
-            raise UnknownForeground(details=f"confidence {prediction.confidence:.2f}")
+        prediction = _predict(sessions, photo, stages, alone=alone, fast=fast)
         with stages.stage("cutout"):
-            rgb, alpha = plan.at_output_scale(photo, prediction.raw)
+            mask = clean(prediction.mask) if options.clean_mask and not photo.is_cut_out else prediction.mask
+            rgb, alpha = plan.at_output_scale(photo, mask)
             refiner = Refiner(options, self._memory.left)
-            cutout = cut_out(rgb, alpha, prediction.mask, refiner)
+            refine = keep if photo.is_cut_out else refiner
+            cutout = cut_out(rgb, alpha, mask, refine, portrait=options.portrait and options.crop)
+            confidence = prediction.confidence
+            if confidence >= SUBJECT and not cutout.subject.width:  # nothing of the subject is visible
+                confidence = 0.0
+            if options.require_foreground and confidence < SUBJECT:
+                raise UnknownForeground(details=f"confidence {confidence:.2f}")
+            if isinstance(options.backdrop, Blur) and background is None:
+                background = blurred(rgb, cutout.image.getchannel("A"), options.backdrop.strength)
             picture = plan.finish(cutout, photo, background)
         with stages.stage("encode"):
             output = plan.format(picture)
@@ -87,13 +116,14 @@ class Pipeline:
             width=width,
             height=height,
             foreground=picture.subject,
-            confidence=round(prediction.confidence, 3),
+            confidence=round(confidence, 3),
             model=prediction.model,
             under_load=prediction.under_load,
             stages_ms=stages.ms,
             stages_mb=stages.mb,
             input_size=photo.full_size,
             max_size=plan.max_size(cutout, photo),
+            scaled_down=plan.is_limited(picture, cutout, photo),
             matting_scale=refiner.matting_scale,
         )
 
@@ -118,18 +148,29 @@ class Pipeline:
 
     def _plan(self, request: RemovalRequest, model: ModelSpec) -> Plan:
         options, canvas = request.options, request.options.canvas
-        if canvas is None:
+        if canvas is None and not options.full_size:
             return PhotoPlan(options, model)
         header = measure(request.image, self._limits)
+        if _growth(ONE_PIXEL, b"", options, 1, 0) > self._memory.room:
+            raise OutOfMemory(solution="Choose a smaller canvas.")
+        best = self._best_side(request, header, model)
+        if not options.full_size:
+            best = min(best, options.longest_side)
+        if canvas is None:
+            longest_side = min(best, needed_side(header.full_size, options, model))
+            return PhotoPlan(replace(options, longest_side=longest_side), model)
+        return CanvasPlan(options, canvas, model, header.full_size, best, bool(request.background_image))
+
+    def _best_side(self, request: RemovalRequest, header: Header, model: ModelSpec) -> int:
+        """Return the largest side of the photo that is predicted to fit into memory."""
 
         def fits(header: Header, side: int) -> bool:
             width, height = fit_within(header.full_size, side, side)
             held = HELD_BYTES * width * height if request.background_image else 0
-            growth = _growth(header, request.image, options, side, held)
+            growth = _growth(header, request.image, request.options, side, held)
             return growth <= self._memory.room and header.size[0] * header.size[1] <= self._limits.decoded
 
-        best = largest_side(header, 2 * model.size, fits)
-        return CanvasPlan(options, canvas, model, header.full_size, best, bool(request.background_image))
+        return largest_side(header, 2 * model.size, fits)
 
     def _background(self, request: RemovalRequest, photo: Photo, plan: Plan) -> Image.Image | None:
         if not request.background_image or request.options.mask_only:
@@ -143,11 +184,24 @@ class Pipeline:
         return _opaque(background, request.options.background or WHITE)
 
 
+def _predict(sessions: Sequence[Session], photo: Photo, stages: Stages, *, alone: bool, fast: bool) -> Prediction:
+    """Return the mask of a photo's visible part; the model does not run if it is already cut out."""
+    if photo.alpha is None:
+        return predict(sessions, photo.rgb, stages, alone=alone, fast=fast)
+    model = sessions[0].model
+    visible = visible_cells(photo.alpha, model.size)
+    if photo.is_cut_out:
+        with stages.stage("infer"):
+            return Prediction(visible, visible, 1.0, model.name)
+    found = predict(sessions, on_neutral_ground(photo.rgb, photo.alpha), stages, alone=alone, fast=fast)
+    raw = visible * found.raw
+    return replace(found, raw=raw, mask=visible * found.mask, confidence=confidence_of(raw))
+
+
 def _growth(header: Header, data: bytes, options: RemovalOptions, side: int, held: int) -> int:
     """Return the predicted memory, in bytes, of an image that is processed at this side."""
     answer_pixels = max_answer_pixels(header.full_size, options, min(1.0, side / max(header.full_size)))
-    webp = options.format == "WEBP"
-    return predict_growth(header, len(data), side, held=held, webp=webp, answer_pixels=answer_pixels)
+    return predict_growth(header, len(data), side, held=held, output=options.format, answer_pixels=answer_pixels)
 
 
 def _opaque(photo: Photo, colour: RGBA) -> Image.Image:

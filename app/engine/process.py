@@ -46,7 +46,12 @@ class EngineDied(Exception):
     @property
     def caused_by_work(self) -> bool:
         """Return whether the work was the cause, not a kill from outside."""
-        return self.code in {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS}
+        return self.code in {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGPROF}
+
+    @property
+    def decoded_too_long(self) -> bool:
+        """Return whether decoding the image took too much CPU time."""
+        return self.code == -signal.SIGPROF
 
     @property
     def killed(self) -> bool:

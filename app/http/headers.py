@@ -68,6 +68,12 @@ PICTURE = (
     ResponseHeader("X-Width", _COUNT, "Width of the answer, px.", lambda result: str(result.width)),
     ResponseHeader("X-Height", _COUNT, "Height of the answer, px.", lambda result: str(result.height)),
     ResponseHeader(
+        "X-Scaled-From",
+        {"type": "string", "pattern": "^[0-9]+x[0-9]+$"},
+        "Upright size of the photo, if the answer is smaller for another reason than the caller's bounds.",
+        lambda result: "{}x{}".format(*result.input_size) if result.scaled_down else "",
+    ),
+    ResponseHeader(
         "X-Foreground-Top",
         _COUNT,
         "Top of the subject's bounding box in the answer, px; all four are 0 without a subject.",

@@ -20,6 +20,9 @@ MAX_PROFILE_BYTES = 4 << 20
 TAG_COUNT, TAG_TABLE, TAG_ENTRY = 128, 132, struct.Struct(">4sII")
 MAX_TAGS = 100  # of LittleCMS
 
+# Maximum difference, of 255, between versions of sRGB.
+ROUNDING = 3
+
 SCALABLE_MODES = {"L", "RGB", "RGBA", "CMYK", "YCbCr", "LAB"}
 
 
@@ -30,19 +33,20 @@ def to_scalable(image: Image.Image) -> Image.Image:
     if image.mode == "La":  # grey with premultiplied alpha, from a TIFF: Pillow has only this conversion
         image = image.convert("LA")
     if image.has_transparency_data:
-        return image if image.mode == "RGBA" else _with_alpha(image)
+        return image if image.mode in {"LA", "RGBA"} else _with_alpha(image)
     if image.mode in SCALABLE_MODES:
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
 def _with_alpha(image: Image.Image) -> Image.Image:
-    """Return the image as RGBA; ignore transparency declared for another mode, as in a PNG with two headers."""
+    """Return the image with alpha; ignore transparency declared for another mode, as in a PNG with two headers."""
+    mode = "LA" if image.mode in {"1", "L"} else "RGBA"
     try:
-        return image.convert("RGBA")
+        return image.convert(mode)
     except (TypeError, ValueError):
         image.info.pop("transparency", None)
-        return image.convert("RGBA")
+        return image.convert(mode)
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
@@ -55,9 +59,12 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     whole = max(peak, 1.0 if image.mode == "F" else 65535.0)
     np.clip(values, 0, whole, out=values)
     np.nan_to_num(values, copy=False)
+    key = image.info.get("transparency")
     scaled = Image.fromarray((values * (255 / whole) + 0.5).astype(np.uint8), "L")
-    # The transparent value refers to values before scaling.
-    scaled.info = {key: value for key, value in image.info.items() if key != "transparency"}
+    if isinstance(key, int):
+        alpha = (np.array(image) != key).astype(np.uint8) * np.uint8(255)
+        scaled = Image.merge("LA", (scaled, Image.fromarray(alpha)))
+    scaled.info = {name: value for name, value in image.info.items() if name != "transparency"}
     return scaled
 
 
@@ -66,15 +73,16 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 
     The embedded ICC profile is applied; an unreadable one is ignored, as in browsers.
     """
-    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    alpha = image.getchannel("A") if image.mode in {"LA", "RGBA"} else None
     if alpha is not None and alpha.getextrema() == (255, 255):
         alpha = None
-    colours = image.convert("RGB") if image.mode == "RGBA" else image
+    colours = image.convert(image.mode.removesuffix("A")) if image.mode in {"LA", "RGBA"} else image
     colours = _apply_profile(colours, image.info.get("icc_profile"))
     return colours if colours.mode == "RGB" else colours.convert("RGB"), alpha
 
 
 def _apply_profile(image: Image.Image, icc: object) -> Image.Image:
+    """Return the image in sRGB; a profile of another colour model than the image's can't be applied."""
     if not isinstance(icc, bytes) or not icc or image.mode == "YCbCr":
         return image
     if not _is_plain(icc):
@@ -82,7 +90,7 @@ def _apply_profile(image: Image.Image, icc: object) -> Image.Image:
         return image
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        if _is_srgb(profile):
+        if image.mode == "RGB" and _is_srgb(profile):
             return image
         converted = ImageCms.profileToProfile(image, profile, _srgb(), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
@@ -105,7 +113,18 @@ def _is_plain(icc: bytes) -> bool:
 
 
 def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
-    return "srgb" in ImageCms.getProfileDescription(profile).casefold()
+    """Return whether a profile, of any name, leaves sample colours as they are."""
+    # Optimising a transform takes 4 ms, and is done for a whole image only.
+    transform = ImageCms.buildTransform(profile, _srgb(), "RGB", "RGB", flags=ImageCms.Flags.NOOPTIMIZE)
+    converted = np.asarray(ImageCms.applyTransform(_samples(), transform), np.int16)
+    return bool(np.abs(converted - np.asarray(_samples(), np.int16)).max() <= ROUNDING)
+
+
+@cache
+def _samples() -> Image.Image:
+    """Return the 729 colours of nine levels per channel."""
+    levels = np.linspace(0, 255, 9).astype(np.uint8)
+    return Image.fromarray(np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(27, 27, 3), "RGB")
 
 
 @cache

@@ -10,7 +10,7 @@ from app.imaging import matte, matting
 from app.imaging.foreground import enlarge_alpha, subject_colours
 from app.removal import RemovalOptions
 
-__all__ = ["Refiner", "smooth_mask"]
+__all__ = ["Refiner", "keep", "smooth_mask"]
 
 Plane = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -60,6 +60,11 @@ class Refiner:
         )
         alpha = enlarge_alpha(photo, matting.solve_alpha(small_photo, matting.scale_trimap(known, size), small_mask))
         return np.where(known == matting.UNKNOWN, alpha, known)
+
+
+def keep(photo: Bytes, probabilities: Plane) -> tuple[Bytes, Bytes]:
+    """Return the photo's own colours and an opaque alpha: the refiner of images that are already cut out."""
+    return photo, np.full(photo.shape[:2], 255, np.uint8)
 
 
 def smooth_mask(mask: Bytes) -> Bytes:

@@ -19,6 +19,7 @@ from app.cache.results import Lookup
 from app.engine.models import AUTO
 from app.engine.observer import EngineObserver, RestartReason
 from app.observability import multiproc
+from app.observability.disk import DiskSpace
 from app.removal import RemovalRequest, RemovalResult
 from app.settings import Settings
 
@@ -95,6 +96,14 @@ METRICS = (
         ("result",),
         "Look-ups in the result cache: hit, miss, or error if Redis was unavailable.",
     ),
+    Metric("cpu_seconds_total", "counter", (), "CPU seconds of the web workers and their engines."),
+    Metric(
+        "disk_free_ratio",
+        "gauge",
+        (),
+        "Free share of the fullest disk that the service writes to, 0 to 1.",
+        workers="livemin",
+    ),
     Metric(
         "auto_photos_total",
         "counter",
@@ -142,9 +151,9 @@ class Metrics(EngineObserver):
             self._counters["cache_requests_total"].labels(lookup.value)
         for outcome in OUTCOMES if AUTO in settings.allowed_models else ():
             self._counters["auto_photos_total"].labels(outcome)
-        self._gauges["ratelimit_storage_up"].set(
-            1
-        )  # until the first sample, since 0 would raise an alarm at every start
+        # Until the first sample, since 0 would raise an alarm at every start.
+        self._gauges["ratelimit_storage_up"].set(1)
+        self._gauges["disk_free_ratio"].set(1)
 
     def _define(self) -> None:
         registry = None if self._folder else self._registry
@@ -172,6 +181,13 @@ class Metrics(EngineObserver):
         """Set the gauges of the current state."""
         self._gauges["queue_depth"].set(queue_depth)
         self._gauges["ratelimit_storage_up"].set(storage_up)
+
+    @_harmless
+    def set_machine(self, cpu_seconds: float, disk: DiskSpace | None) -> None:
+        """Add CPU seconds, and set the free share of the disk if it is known."""
+        self._counters["cpu_seconds_total"].inc(cpu_seconds)
+        if disk is not None:
+            self._gauges["disk_free_ratio"].set(disk.share)
 
     @_harmless
     def set_model(self, name: str, sha256: str, provider: str) -> None:

@@ -172,6 +172,7 @@ def started(idle: Setup) -> Setup:
 DEATHS = [
     (died(-signal.SIGSEGV), EngineCrashed, RestartReason.CRASHED),
     (died(-signal.SIGABRT), OutOfMemory, RestartReason.CRASHED),
+    (died(-signal.SIGPROF), DeadlineExceeded, RestartReason.DEADLINE),
     (died(1), EngineCrashed, RestartReason.CRASHED),
     (TimeoutError(), DeadlineExceeded, RestartReason.DEADLINE),
     (RuntimeError("a bug"), EngineCrashed, RestartReason.CRASHED),
@@ -279,6 +280,7 @@ def test_a_job_that_no_engine_accepts_fails(started: Setup) -> None:
         (died(-signal.SIGSEGV), EngineCrashed, True),
         (died(-signal.SIGBUS), EngineCrashed, True),
         (died(-signal.SIGABRT), OutOfMemory, True),
+        (died(-signal.SIGPROF), DeadlineExceeded, True),
         (TimeoutError(), DeadlineExceeded, True),
         (died(-signal.SIGKILL), EngineCrashed, False),
         (died(1), EngineCrashed, False),

@@ -195,7 +195,7 @@ def test_an_example_of_removebg_equals_the_answer(
 
 
 # Codes of remove.bg that several native errors share.
-SHARED = {"failed_to_read_image", "rate_limit_exceeded", "auth_failed"}
+SHARED = {"failed_to_read_image", "unknown_foreground", "rate_limit_exceeded", "auth_failed"}
 # Errors of other paths, or of unknown paths.
 NOT_OF_REMOVEBG = {
     "FORBIDDEN",

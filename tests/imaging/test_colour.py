@@ -182,6 +182,25 @@ def test_an_srgb_profile_changes_nothing() -> None:
     assert read(encoded(image, "PNG", icc_profile=srgb_profile())).rgb.getpixel((0, 0)) == (200, 40, 60)
 
 
+def test_a_profile_is_judged_by_its_content_not_by_its_name() -> None:
+    data = encoded(quarters(), "PNG", icc_profile=swapped_profile(name="sRGB"))
+    assert corners(read(data).rgb) == "GRBW"
+
+
+@pytest.mark.parametrize("alpha", [255, 120])
+@pytest.mark.parametrize("longest_side", [100, 4])
+def test_a_grey_profile_is_applied_with_alpha(longest_side: int, alpha: int) -> None:
+    photo = read(encoded(plain("LA", (128, alpha)), "PNG", icc_profile=linear_grey_profile()), longest_side)
+    assert pixels(photo)[0] == pytest.approx(188, abs=2)
+    assert (photo.alpha.getextrema() if photo.alpha else (255, 255)) == (alpha, alpha)
+
+
+def test_a_profile_left_from_another_mode_is_ignored() -> None:
+    grey, colour = plain("L", 90), plain("RGB", (90, 90, 90))
+    assert pixels(read(encoded(grey, "PNG", icc_profile=swapped_profile())))[0] == 90
+    assert pixels(read(encoded(colour, "PNG", icc_profile=linear_grey_profile())))[0] == 90
+
+
 @pytest.mark.parametrize(
     "icc",
     [

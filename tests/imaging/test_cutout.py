@@ -99,6 +99,17 @@ def test_the_images_own_alpha_is_multiplied_in(refine: Any) -> None:
 
 
 @pytest.mark.parametrize("refine", ["none", "edges", "matting"])
+@pytest.mark.parametrize("hidden", ["black", "white", "red"])
+def test_colours_under_an_own_alpha_of_0_have_no_influence(hidden: str, refine: Any) -> None:
+    photo, mask = photo_and_mask()
+    own = Image.new("L", SIZE, 0)
+    own.paste(255, (0, 0, 200, 300))
+    expected = cut_out(photo, own, mask, refiner(refine)).image
+    other = Image.composite(photo, Image.new("RGB", SIZE, hidden), own)
+    assert cut_out(other, own, mask, refiner(refine)).image.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("refine", ["none", "edges", "matting"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 2048), (2048, 1), (4, 1), (1, 4)])
 def test_thin_images_are_cut_out(size: Size, refine: Any) -> None:
     cutout = cut_out(noise(size), Image.new("L", size, 255), np.ones((320, 320), np.float32), refiner(refine))

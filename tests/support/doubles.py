@@ -67,6 +67,7 @@ class FakePool(EnginePool):
             {"queue": 0.1, "infer": 2.0},
             input_size=self.input_size,
             max_size=(300, 200),
+            scaled_down=True,
             under_load=self.under_load,
         )
 

@@ -71,12 +71,12 @@ def tiled(side: int) -> bytes:
     return _tiff(tags, pixels)
 
 
-def swapped_profile() -> bytes:
-    """Return an sRGB profile with red and green exchanged, under another name."""
+def swapped_profile(name: str = "Swap") -> bytes:
+    """Return an sRGB profile with red and green exchanged, under another name of four letters."""
     icc = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     red, green = icc.index(b"rXYZ"), icc.index(b"gXYZ")
     icc[red : red + 4], icc[green : green + 4] = b"gXYZ", b"rXYZ"
-    return bytes(icc).replace("sRGB".encode("utf-16-be"), "Swap".encode("utf-16-be"))
+    return bytes(icc).replace("sRGB".encode("utf-16-be"), name.encode("utf-16-be"))
 
 
 def srgb_profile() -> bytes:

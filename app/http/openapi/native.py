@@ -60,6 +60,7 @@ WORK = (
     errors.OutOfMemory,
     errors.UnsupportedFormat,
     errors.CorruptImage,
+    errors.TransparentImage,
     errors.ImageRefused,
     errors.QueueFull,
     errors.EngineCrashed,

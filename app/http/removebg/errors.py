@@ -21,6 +21,7 @@ CODES = {
     "INVALID_BASE64": (400, "failed_to_read_image"),
     "UNSUPPORTED_FORMAT": (400, "failed_to_read_image"),
     "CORRUPT_IMAGE": (400, "failed_to_read_image"),
+    "TRANSPARENT_IMAGE": (400, "unknown_foreground"),
     "IMAGE_REFUSED": (400, "failed_to_read_image"),
     "TOO_MANY_PIXELS": (400, "resolution_too_high"),
     "FILE_TOO_LARGE": (400, "file_too_large"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from app.cli.doctor import configuration
 from app.cli.doctor.findings import Level
 from app.engine.container import MEGABYTE
 from app.settings import Settings
+from tests.support.configuration import ROOT
 
 Machine = Callable[[int, int], None]
 OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
@@ -35,7 +37,10 @@ def test_a_typing_error_in_the_env_file_is_reported(tmp_path: Path) -> None:
     env = tmp_path / ".env"
     env.write_text("PORT=7000\nMAX_PIXLES=5\n")
     finding = configuration.check_settings(str(env))
-    assert finding.level is WARN and finding.found.endswith("unknown settings: MAX_PIXLES")
+    assert finding.level is FAIL and finding.found.endswith("misspelt settings: MAX_PIXLES (MAX_PIXELS?)")
+    env.write_text("PORT=7000\nCOLOUR=red\nmax_pixels=5\n")
+    finding = configuration.check_settings(str(env))
+    assert finding.level is WARN and finding.found.endswith("unknown settings: COLOUR")
     env.write_text("PORT=7000\n")
     assert configuration.check_settings(str(env)).level is OK
     assert configuration.check_settings(str(tmp_path / "none")).found == "valid"
@@ -74,6 +79,25 @@ def test_memory(memory_mb: int, settings: dict[str, Any], level: Level, found: s
     chosen = Settings(**settings)
     finding = configuration.check_memory(chosen, capacity.plan_capacity(chosen))
     assert finding.level is level and found in finding.found and bool(finding.advice) == (level is not OK)
+
+
+def test_variables_of_compose_are_known(tmp_path: Path) -> None:
+    compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    assert {*re.findall(r"\$\{(\w+)", compose), "COMPOSE_PROFILES"} == configuration.COMPOSE_VARIABLES
+    (tmp_path / ".env").write_text("".join(f"{name}=x\n" for name in configuration.COMPOSE_VARIABLES))
+    assert configuration.check_settings(str(tmp_path / ".env")).level is OK
+
+
+def test_damaged_weights(tmp_path: Path) -> None:
+    folder = tmp_path / "models/u2net"
+    folder.mkdir(parents=True)
+    (folder / "u2net.onnx").write_bytes(b"truncated")
+    (folder / "u2net.onnx.sha256").write_text(f"{'0' * 64}  u2net.onnx\n")
+    home = str(tmp_path)
+    default = configuration.check_default_model(Settings(model_name="u2net", rembg_home=home))
+    other = configuration.check_other_models(Settings(models_allowed=("u2net",), rembg_home=home))
+    assert (default.level, default.name, other.level, other.name) == (FAIL, "model", FAIL, "models")
+    assert "damaged" in default.found and "models pull u2net" in other.advice
 
 
 def test_models(tmp_path: Path) -> None:
