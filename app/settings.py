@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.engine import models
 from app.engine.container import MEGABYTE, memory_limit
+from app.engine.providers import CPU, parse_providers
 from app.urls import parse_host_rule
 
 __all__ = ["SettingProblem", "Settings", "SettingsError", "load_settings"]
@@ -115,6 +116,10 @@ class Settings(BaseSettings):
     model_name: str = Field("lite", description="Default model of requests.")
     models_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Comma-separated models that requests may use. Default: MODEL_NAME."
+    )
+    execution_providers: Annotated[tuple[str, ...], NoDecode] = Field(
+        (CPU,),
+        description="Comma-separated onnxruntime providers, or cpu, cuda, openvino, coreml, directml; best first.",
     )
     rembg_home: str = Field("", description="Folder of downloaded weights. Default: that of rembg, ~/.rembg.")
     model_checksum_disabled: bool = Field(False, description="Accept downloaded weights with any checksum.")
@@ -256,6 +261,11 @@ class Settings(BaseSettings):
     @classmethod
     def _known_models(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(cls._known_model(name) for name in names)
+
+    @field_validator("execution_providers", mode="before")
+    @classmethod
+    def _providers(cls, value: object) -> object:
+        return parse_providers(value) if isinstance(value, str) else value
 
     @field_validator("log_level", mode="before")
     @classmethod
