@@ -53,6 +53,7 @@ def plan_capacity(settings: Settings) -> Capacity:
         model=settings.model_name,
         threads=settings.engine_threads or threads,
         threads_alone=settings.engine_threads or min(cores, MAX_THREADS_ALONE),
+        fast_under_load=settings.auto_under_load == "fast",
         max_pixels=settings.max_pixels,
         max_pixels_hard=settings.max_pixels_hard,
         memory_mb=cap,

@@ -23,6 +23,9 @@ from tests.support.documentation import API, METRICS_PAGE, table_below
 
 SETTINGS = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+# A command in a code block, a diff or a text: options or an address follow; `curl -k` alone is an option's name.
+CURL = re.compile(r"\bcurl (?=-(?!k`)|localhost|https?:|')[^\n]*")
+WITH_COMMANDS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "deploy/install.sh"]
 
 
 def test_env_sample_is_the_settings_table() -> None:
@@ -127,10 +130,24 @@ def test_the_picture_of_the_readme_is_small() -> None:
 def test_the_readme_names_every_package_that_the_tests_install() -> None:
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")]
     calls = [call for source in sources for call in re.findall(r'\bbinary\("([\w-]+)"(?:, "([\w-]+)")?\)', source)]
-    packages = {package or name for name, package in calls} - {"curl"}
+    packages = {package or name for name, package in calls} - {"curl", "git"}
     (named,) = re.findall(r"the programs that they need \(([^)]+)\)", README)
     assert {*packages, "nodejs", "npm"} == {name.strip() for name in named.replace("\n", " ").split(",")}
 
 
 def test_every_curl_line_of_the_readme_fails_visibly() -> None:
     assert [line for line in README.splitlines() if "curl -" in line and "--fail-with-body" not in line] == []
+
+
+def curl_commands() -> list[tuple[str, str]]:
+    return [
+        (document.name, command)
+        for document in WITH_COMMANDS
+        for command in CURL.findall(document.read_text(encoding="utf-8"))
+    ]
+
+
+def test_no_documented_curl_command_writes_an_error_into_a_picture() -> None:
+    commands = curl_commands()
+    assert len(commands) > 20
+    assert [command for command in commands if "--fail-with-body" not in command[1]] == []

@@ -30,9 +30,10 @@ START_SECONDS = 60
 LIST = "import onnxruntime; print(*onnxruntime.get_available_providers())"
 
 
-def parse_providers(text: str) -> tuple[str, ...]:
-    """Return onnxruntime's names of comma-separated providers; raise ValueError."""
-    return tuple(dict.fromkeys(_full_name(name) for name in map(str.strip, text.split(",")) if name)) or (CPU,)
+def parse_providers(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Return onnxruntime's names of providers, which may be comma-separated; raise ValueError."""
+    parts = names.split(",") if isinstance(names, str) else names
+    return tuple(dict.fromkeys(_full_name(name) for name in map(str.strip, parts) if name)) or (CPU,)
 
 
 def _full_name(name: str) -> str:
