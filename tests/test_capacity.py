@@ -136,3 +136,13 @@ def test_engines_leave_memory_for_the_cache(machine: Machine) -> None:
 def test_engines_get_format_and_file_of_the_log(tmp_path: Path) -> None:
     config = plan_capacity(Settings(log_format="json", log_file=tmp_path / "log")).config
     assert (config.log_format, config.log_file) == ("json", str(tmp_path / "log"))
+
+
+def test_drivers_of_a_provider_get_memory(machine: Machine) -> None:
+    machine(1, 16_000)
+    plain, gpu = (
+        plan_capacity(Settings(execution_providers=names)).config
+        for names in (("CPUExecutionProvider",), ("CUDAExecutionProvider",))
+    )
+    assert gpu.memory_mb == plain.memory_mb + 1500
+    assert gpu.providers == ("CUDAExecutionProvider",)
