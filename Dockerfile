@@ -21,7 +21,7 @@ COPY gunicorn.conf.py ./
 COPY app app
 # Compiled here, because the running container can't write.
 RUN /opt/venv/bin/python -m compileall -q app gunicorn.conf.py
-# Models to include beside the embedded one, by rembg's names: --build-arg MODELS="u2net silueta"
+# Models to include beside the embedded ones, by rembg's names: --build-arg MODELS="u2net silueta"
 ARG MODELS=""
 ENV REMBG_HOME=/models
 RUN mkdir -p /models \
@@ -33,7 +33,7 @@ ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Background Remover API" \
       org.opencontainers.image.description="Removes the background of a photo over HTTP" \
-      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.licenses="MIT AND Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="docker.io/library/python:3.11.15-slim-bookworm"

@@ -15,11 +15,10 @@ from gunicorn.glogging import Logger
 from app.capacity import web_threads
 from app.engine.allocator import keep_heap_small
 from app.http import request_log
-from app.keys import check_keys
 from app.observability import multiproc
-from app.options.presets import load_presets
 from app.server.worker import ConnectionWorker
-from app.settings import Settings, SettingsError, load_settings
+from app.settings import SettingsError
+from app.startup import checked_settings
 
 if TYPE_CHECKING:
     from app.http.services import Services
@@ -27,16 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("app.server")
 
 
-def _good_settings() -> Settings:
-    """Return the settings; raise SettingsError for a mistake in them, or in a file that they name."""
-    settings = load_settings()
-    load_presets(settings.presets_file)
-    check_keys(settings.api_keys, settings.api_keys_file)
-    return settings
-
-
 try:
-    _settings = _good_settings()
+    _settings = checked_settings()
     request_log.configure(_settings)
 except SettingsError as error:
     sys.exit(str(error))
@@ -80,7 +71,7 @@ def on_starting(server: Any) -> None:
 
     def reload_good_settings() -> None:
         try:
-            _good_settings()
+            checked_settings()
         except SettingsError as error:
             log.error("reload.refused %s", " ".join(str(error).split()))
         else:

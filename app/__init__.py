@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 __all__ = ["create_app"]
 
 
+def __getattr__(name: str) -> Flask:
+    """Build `app`, for servers that are started with `app:app`, when it is first read."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = application = create_app()
+    return application
+
+
 def create_app(settings: Settings | None = None) -> Flask:
     """Build the web application; settings come from the environment and .env unless given. Raise SettingsError."""
     from app.http.factory import build_app

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 from app.engine.container import MEGABYTE, choose_processes, choose_threads, cpu_quota, memory_limit
 from app.engine.messages import EngineConfig
-from app.engine.models import REGISTRY
+from app.engine.models import MIN_HEADROOM_MB, REGISTRY
 from app.settings import Settings
 
 __all__ = ["Capacity", "max_memory_mb", "plan_capacity", "web_threads"]
 
 # MB of gunicorn and one web worker, and copies of a body in memory while it is read and parsed.
 WEB_MB, BODY_COPIES = 70, 2.5
-# MB that an engine needs at least on top of its model.
-MIN_HEADROOM_MB = 64
 WARN_SHARE = 0.8
 # An inference of 320 x 320 px does not get faster with more threads.
 MAX_THREADS_ALONE = 8
@@ -53,6 +51,7 @@ def plan_capacity(settings: Settings) -> Capacity:
         model=settings.model_name,
         threads=settings.engine_threads or threads,
         threads_alone=settings.engine_threads or min(cores, MAX_THREADS_ALONE),
+        fast_under_load=settings.auto_under_load == "fast",
         max_pixels=settings.max_pixels,
         max_pixels_hard=settings.max_pixels_hard,
         memory_mb=cap,

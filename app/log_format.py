@@ -10,8 +10,10 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
+from pathlib import Path
 from typing import Any
 
 __all__ = ["configure"]
@@ -51,7 +53,13 @@ class _RequestId(logging.Filter):
 
 
 def configure(level: str, form: str, file: str = "", request_id: Callable[[], str] = lambda: "-") -> None:
-    """Write the log lines of this process, as `text` or `json`, to a file or to standard error; raise OSError."""
+    """Write the log lines of this process, as `text` or `json`, to a file or to standard error; raise OSError.
+
+    The folder of the file is created if it is missing.
+    """
+    if file:
+        with suppress(FileExistsError):  # a file in the place of the folder: opening it has the clearer error
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
     handler = WatchedFileHandler(file, encoding="utf-8") if file else logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if form == "json" else logging.Formatter(TEXT))
     handler.addFilter(_RequestId(request_id))

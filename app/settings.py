@@ -22,7 +22,7 @@ from app.engine import models
 from app.engine.container import MEGABYTE, memory_limit
 from app.urls import parse_host_rule
 
-__all__ = ["SettingProblem", "Settings", "SettingsError", "env_sample", "load_settings", "setting_rows"]
+__all__ = ["SettingProblem", "Settings", "SettingsError", "load_settings"]
 
 
 def package_version() -> str:
@@ -30,8 +30,13 @@ def package_version() -> str:
     return resources.files("app").joinpath("VERSION").read_text(encoding="ascii").strip()
 
 
+def _default_log_level(settings: dict[str, Any]) -> Literal["DEBUG", "INFO"]:
+    return "DEBUG" if settings.get("debug") or settings.get("flask_env", "").lower() == "development" else "INFO"
+
+
 # Defaults of MEMORY_PROFILE=low, for machines or containers with 512 MB in total.
 LOW_PROFILE: dict[str, Any] = {
+    "model_name": "lite",
     "engine_processes": 1,
     "queue_size": 8,
     "max_concurrent_uploads": 2,
@@ -100,10 +105,23 @@ class Settings(BaseSettings):
         le=1000,
         description="Threads per web worker. Default: engines + QUEUE_SIZE + 16.",
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Minimum level of log lines.")
-    model_name: str = Field("lite", description="Default model of requests.")
+    debug: bool = Field(False, description="LOG_LEVEL=DEBUG by default. Never opens a debugger.")
+    flask_env: str = Field(
+        "production", description="development: the same as DEBUG=true; other values have no effect."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default_factory=_default_log_level,
+        description="Minimum level of log lines. Default: INFO; DEBUG with DEBUG=true.",
+    )
+    model_name: str = Field("auto", description="Default model of requests. Low profile: lite.")
     models_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Comma-separated models that requests may use. Default: MODEL_NAME."
+        (),
+        description="Comma-separated models that requests may use. Default: MODEL_NAME; if it is one of auto, lite and "
+        "u2netp, all three, but not in the low profile.",
+    )
+    auto_under_load: Literal["fast", "same"] = Field(
+        "fast",
+        description="Model auto while more than half of the queue is taken; fast: lite alone; same: as always.",
     )
     rembg_home: str = Field("", description="Folder of downloaded weights. Default: that of rembg, ~/.rembg.")
     model_checksum_disabled: bool = Field(False, description="Accept downloaded weights with any checksum.")
@@ -145,11 +163,17 @@ class Settings(BaseSettings):
     )
     max_pixels_hard: int = Field(100_000_000, ge=1, description="Maximum pixels of any image.")
     max_dimension: int = Field(
-        2048, ge=100, le=16_000, description="Maximum longer side of the working and output size, px. Low profile: 800."
+        2048,
+        ge=100,
+        le=16_000,
+        description="Maximum longer side of the working and output size, px, without full_size. Low profile: 800.",
     )
     output_dir: Path = Field(Path("outputs"), description="Folder for results of save=true.")
     cleanup_max_age_hours: float = Field(
         24, gt=0, le=87_600, description="Hours after which results in OUTPUT_DIR are deleted."
+    )
+    cleanup_uploads: bool = Field(
+        False, description="Delete files in UPLOAD_DIR as well, of any name, after CLEANUP_MAX_AGE_HOURS."
     )
     upload_dir: Path = Field(Path("uploads"), description="Folder that /read-file reads from, besides OUTPUT_DIR.")
     rate_limit_storage: Literal["memory", "redis"] = Field(
@@ -209,7 +233,12 @@ class Settings(BaseSettings):
     def _profile_defaults(cls, data: dict[str, Any]) -> dict[str, Any]:
         return (LOW_PROFILE if _is_low(str(data.get("memory_profile") or "auto").lower()) else {}) | data
 
-    @field_validator("memory_profile", "rate_limit_storage", "log_format", mode="before")
+    @field_validator("host")
+    @classmethod
+    def _without_brackets(cls, host: str) -> str:
+        return host.strip("[]")  # of an IPv6 address
+
+    @field_validator("memory_profile", "rate_limit_storage", "log_format", "auto_under_load", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -289,9 +318,21 @@ class Settings(BaseSettings):
         return self.cache_url is not None and self.cache_url.get_secret_value() == MEMORY_CACHE
 
     @property
+    def written_folders(self) -> tuple[Path, ...]:
+        """Return the folders that the service writes to; their disk space is part of /health."""
+        return (self.output_dir, *([self.log_file.parent] if self.log_file else []))
+
+    @property
+    def swept_uploads(self) -> tuple[Path, ...]:
+        """Return the folders in which files of any name are deleted when they are old."""
+        return (self.upload_dir,) if self.cleanup_uploads else ()
+
+    @property
     def allowed_models(self) -> tuple[str, ...]:
         """Return the models that requests may use, the default first."""
-        return tuple(dict.fromkeys((self.model_name, *self.models_allowed)))
+        embedded = self.model_name in models.EMBEDDED and not self.low_memory
+        others = self.models_allowed or (models.EMBEDDED if embedded else ())
+        return tuple(dict.fromkeys((self.model_name, *others)))
 
 
 def _origin(text: str) -> str:
@@ -327,7 +368,9 @@ def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Set
     try:
         return Settings(_env_file=env_file, **overrides)
     except ValidationError as error:
-        raise SettingsError(*map(_problem, error.errors())) from None
+        # A default that depends on an invalid setting is no problem of its own.
+        errors = [details for details in error.errors() if details["type"] != "default_factory_not_called"]
+        raise SettingsError(*map(_problem, errors)) from None
 
 
 def _check_env_file(file: Path) -> None:
@@ -350,29 +393,3 @@ def _problem(details: Mapping[str, Any]) -> SettingProblem:
     if not details["loc"]:
         return SettingProblem("", "", reason)
     return SettingProblem.of(str(details["loc"][0]).upper(), details["input"], reason)
-
-
-def setting_rows() -> list[tuple[str, str, str]]:
-    """Return (NAME, default in the notation of .env, help) of every setting, in order."""
-    return [
-        (name.upper(), _default_text(field), field.description or "") for name, field in Settings.model_fields.items()
-    ]
-
-
-def env_sample() -> str:
-    """Return the text of .env.sample: every setting with its help and default, commented out."""
-    lines = ["# All settings with their defaults. Copy this file to .env and uncomment the lines to change."]
-    for name, default, help_text in setting_rows():
-        lines += ["", f"# {help_text}", f"# {name}={default}"]
-    return "\n".join(lines) + "\n"
-
-
-def _default_text(field: Any) -> str:
-    default = field.default
-    if field.default_factory is not None or default is None or default == ():
-        return ""
-    if isinstance(default, SecretStr):
-        return default.get_secret_value()
-    if isinstance(default, tuple):
-        return ",".join(map(str, default))
-    return str(default).lower() if isinstance(default, bool) else str(default)

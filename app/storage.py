@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -12,11 +13,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["Sweeper", "save", "sweep"]
+__all__ = ["Sweeper", "save", "sweep", "write_problem"]
 
 log = logging.getLogger(__name__)
 
-# Only files with such names are deleted, never an operator's photos.
+# Only files with such names are deleted, never an operator's photos, except in folders of `uploads`.
 RESULT_NAME = re.compile(r"background-removed-[0-9a-f]{32}\.(?:png|jpg|webp|zip)(?:\.part)?", re.ASCII)
 HOUR = 3600.0
 
@@ -36,10 +37,29 @@ def save(data: bytes, extension: str, folder: Path) -> str:
     return name
 
 
-def sweep(folders: Sequence[Path], max_age_seconds: float) -> int:
-    """Delete results older than `max_age_seconds`, incomplete ones included, and return their number."""
+def write_problem(file: Path) -> str:
+    """Return why this process cannot write a file, empty if it can; creates nothing.
+
+    Missing folders count as writable if the nearest existing one above them is.
+    """
+    path = next(path for path in (file.absolute(), *file.absolute().parents) if os.path.exists(path))
+    if path == file.absolute():
+        code = errno.EISDIR if path.is_dir() else 0 if os.access(path, os.W_OK) else errno.EACCES
+    else:
+        code = errno.ENOTDIR if not path.is_dir() else 0 if os.access(path, os.W_OK | os.X_OK) else errno.EACCES
+    return os.strerror(code) if code else ""
+
+
+def sweep(results: Sequence[Path], max_age_seconds: float, uploads: Sequence[Path] = ()) -> int:
+    """Delete old files and return their number.
+
+    In folders of `results`: saved results, incomplete ones included. In folders of `uploads` and below: every file
+    except hidden ones, whatever its name. Links and folders stay.
+    """
     oldest = time.time() - max_age_seconds
-    return sum(_delete_if_old(path, oldest) for folder in folders for path in _results_in(folder))
+    paths = [path for folder in results for path in _results_in(folder)]
+    paths += [path for folder in uploads for path in _files_below(folder)]
+    return sum(_delete_if_old(path, oldest) for path in paths)
 
 
 def _results_in(folder: Path) -> list[Path]:
@@ -47,6 +67,10 @@ def _results_in(folder: Path) -> list[Path]:
         return [Path(entry) for entry in os.scandir(folder) if RESULT_NAME.fullmatch(entry.name)]
     except OSError:  # the folder does not exist yet
         return []
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return [Path(parent, name) for parent, _, names in os.walk(folder) for name in names if not name.startswith(".")]
 
 
 def _delete_if_old(path: Path, oldest: float) -> bool:
@@ -63,8 +87,8 @@ def _delete_if_old(path: Path, oldest: float) -> bool:
 class Sweeper:
     """Thread that sweeps at start and every hour."""
 
-    def __init__(self, folders: Sequence[Path], max_age_seconds: float) -> None:
-        self._folders = folders
+    def __init__(self, results: Sequence[Path], max_age_seconds: float, uploads: Sequence[Path] = ()) -> None:
+        self._results, self._uploads = results, uploads
         self._max_age = max_age_seconds
         self._stopped = threading.Event()
 
@@ -78,6 +102,6 @@ class Sweeper:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            if count := sweep(self._folders, self._max_age):
+            if count := sweep(self._results, self._max_age, self._uploads):
                 log.info("cleanup.swept files=%d", count)
             self._stopped.wait(HOUR)

@@ -22,9 +22,8 @@ from benchmarks.server import HOST, ROOT, Service, free_port, running_server, ru
 __all__ = ["REMBG", "Contender", "Model", "embedded_model", "install_rembg", "model_from", "our_server", "rembg_server"]
 
 REMBG = "rembg"
-EMBEDDED = "lite"
 # One of rembg's model names, for a graph with the inputs and outputs of U2-Net in our service.
-STAND_IN = "u2netp"
+STAND_IN = "silueta"
 # Name of rembg's session for custom files, and of its folder below REMBG_HOME.
 CUSTOM = "u2net_custom"
 REMBG_FOLDER = ROOT / ".venv-rembg"
@@ -49,16 +48,17 @@ class Contender:
     post: Callable[[bytes, Model], Post]
 
 
-def embedded_model(home: Path) -> Model:
-    """Copy the embedded model to the folder that rembg expects."""
-    source = find(REGISTRY[EMBEDDED])
+def embedded_model(name: str, home: Path) -> Model:
+    """Copy an embedded model to the folder that rembg expects."""
+    source = find(REGISTRY[name])
     assert source is not None  # noqa: S101  # included in the service
-    return Model(EMBEDDED, _copy(source, home, CUSTOM), home, {"MODEL_NAME": EMBEDDED})
+    return Model(name, _copy(source, home, CUSTOM), home, {"MODEL_NAME": name, "MODELS_ALLOWED": name})
 
 
 def model_from(source: Path, home: Path) -> Model:
     """Copy a graph with the inputs and outputs of U2-Net to the folder that both servers expect."""
-    settings = {"MODEL_NAME": STAND_IN, "MODEL_CHECKSUM_DISABLED": "true", "REMBG_HOME": str(home)}
+    settings = {"MODEL_NAME": STAND_IN, "MODELS_ALLOWED": STAND_IN, "REMBG_HOME": str(home)}
+    settings["MODEL_CHECKSUM_DISABLED"] = "true"
     return Model(source.stem, _copy(source, home, STAND_IN), home, settings)
 
 
@@ -80,7 +80,7 @@ def our_server(settings: Mapping[str, str], name: str = "ours", root: Path = ROO
 
 def _our_post(photo: bytes, model: Model) -> Post:
     """Return a request with refined edges, as by default, but not for random weights, whose mask is all edges."""
-    fields = {} if model.name == EMBEDDED else {"refine": "none"}
+    fields = {} if model.name in REGISTRY else {"refine": "none"}
     return Post.of_photo(photo, fields=fields)
 
 

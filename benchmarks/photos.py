@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageChops, ImageOps
 
-__all__ = ["Photo", "make_mix", "original_photos", "photo_of", "sample_photo"]
+__all__ = ["Photo", "make_mix", "original_photos", "photo_of", "png_bomb", "sample_photo"]
 
 Size = tuple[int, int]
 Finish = Callable[[Image.Image, Random], Image.Image]
@@ -199,11 +199,12 @@ def _bad_ones(folder: Path, photos: Sequence[Photo]) -> Iterator[Photo]:
     truncated, bomb = folder / "truncated", folder / "bomb"
     truncated.write_bytes(whole.path.read_bytes()[: whole.path.stat().st_size // 2])
     yield Photo("truncated JPEG", truncated, "image/jpeg", whole.size, 1, refusal=422)
-    bomb.write_bytes(_png_bomb())
+    bomb.write_bytes(png_bomb())
     yield Photo("PNG bomb", bomb, "image/png", (BOMB_SIDE, BOMB_SIDE), 1, refusal=413)
 
 
-def _png_bomb() -> bytes:
+def png_bomb() -> bytes:
+    """Make a small PNG that claims to be huge."""
     header = struct.pack("!IIBBBBB", BOMB_SIDE, BOMB_SIDE, 8, 2, 0, 0, 0)
     pixels = zlib.compress(bytes(BOMB_BYTES), 9)
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")

@@ -31,7 +31,7 @@ from benchmarks.memory import MemoryFiles
 from benchmarks.photos import Photo, make_mix
 from benchmarks.server import Service, running_service
 from benchmarks.soak_client import Soak, run_soak
-from benchmarks.soak_figures import Health, Kind, Memory, Report, make_report
+from benchmarks.soak_figures import Health, Kind, Memory, Report, Verdict, make_report
 from benchmarks.watch import HealthWatch, MemoryWatch, Watch
 
 PROFILE = "low"
@@ -99,12 +99,17 @@ def _print_start(photos: Sequence[Photo], arguments: argparse.Namespace) -> None
 def _print_report(report: Report) -> None:
     _print_kinds(report.kinds)
     _print_answers(report)
-    _print_memory(report.memory)
+    print_memory(report.memory)
     _print_service(report)
+    print_verdicts(report.verdicts)
+
+
+def print_verdicts(verdicts: Sequence[Verdict]) -> None:
+    """Print requirements and their results."""
     print("\nVerdict")
     print_table(
         ["requirement", "result", ""],
-        [[each.requirement, each.result, "PASS" if each.passed else "FAIL"] for each in report.verdicts],
+        [[each.requirement, each.result, "PASS" if each.passed else "FAIL"] for each in verdicts],
     )
 
 
@@ -146,14 +151,15 @@ def _print_answers(report: Report) -> None:
         print(f"failed: {count} × {failure}")
 
 
-def _print_memory(memory: Memory) -> None:
+def print_memory(memory: Memory) -> None:
+    """Print the figures of the memory, and what it consists of at its maximum."""
     print(f"\nMemory in MB, sampled every {SAMPLE_SECONDS:g} s: PSS, and files in memory outside of any PSS")
     print_table(
         ["figure", "value"],
         [
             ["maximum", f"{megabytes(memory.peak.bytes)} at {memory.peak_second:.0f} s"],
-            [f"mean of {memory.window:.0f} s after the first {memory.window:.0f} s", megabytes(memory.early_mean)],
-            [f"mean of the last {memory.window:.0f} s", megabytes(memory.late_mean)],
+            [f"mean of {memory.window:g} s after the first {memory.window:g} s", megabytes(memory.early_mean)],
+            [f"mean of the last {memory.window:g} s", megabytes(memory.late_mean)],
             ["ratio", f"{memory.ratio:.3f}"],
         ],
     )

@@ -24,9 +24,10 @@ RETRY_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Outcome:
-    """Outcome of one photo: the status of each try, 0 without an answer."""
+    """Outcome of one photo, posted at a time of `time.monotonic()`: the status of each try, 0 without an answer."""
 
     photo: Photo
+    posted: float = field(default_factory=time.monotonic)
     statuses: list[int] = field(default_factory=list)
     transport_errors: list[str] = field(default_factory=list)
     latency_ms: float = 0.0

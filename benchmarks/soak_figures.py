@@ -13,7 +13,20 @@ from benchmarks.console import counts, megabytes
 from benchmarks.soak_client import TRIES, Outcome, Soak
 from benchmarks.watch import MemorySample, MemoryWatch
 
-__all__ = ["Answers", "Health", "Kind", "Memory", "Report", "Retries", "Verdict", "make_report"]
+__all__ = [
+    "Answers",
+    "Health",
+    "Kind",
+    "Memory",
+    "Report",
+    "Retries",
+    "Verdict",
+    "make_report",
+    "memory_of",
+    "memory_verdicts",
+    "orphan_verdict",
+    "tally",
+]
 
 # The second minute is compared with the last; a run of less than three minutes is divided into thirds.
 WINDOW_SECONDS = 60.0
@@ -107,7 +120,7 @@ class Report:
 
 def make_report(soak: Soak, watch: MemoryWatch, health: Health, orphans: list[str]) -> Report:
     """Return all figures of a run whose service has ended."""
-    answers, retries, memory = _answers(soak.outcomes), _retries(soak.outcomes), _memory(soak, watch)
+    answers, retries, memory = _answers(soak.outcomes), _retries(soak.outcomes), memory_of(soak, watch, WINDOW_SECONDS)
     processes = [process for sample in watch.samples for process in sample.processes]
     return Report(
         seconds=soak.until_idle,
@@ -131,7 +144,7 @@ def _kind(name: str, outcomes: Sequence[Outcome]) -> Kind:
     return Kind(
         name=name,
         photos=len(outcomes),
-        answers=_tally(status for outcome in outcomes for status in outcome.statuses if status),
+        answers=tally(status for outcome in outcomes for status in outcome.statuses if status),
         transport_errors=sum(len(outcome.transport_errors) for outcome in outcomes),
         median_ms=median([outcome.latency_ms for outcome in outcomes if outcome.succeeded]),
     )
@@ -146,10 +159,10 @@ def _answers(outcomes: Sequence[Outcome]) -> Answers:
     judged = len(answers) - len(expected)
     return Answers(
         photos=len(outcomes),
-        allowed=_tally(allowed),
-        expected=_tally(expected),
-        unexpected=_tally(status for photo, status in others if status != photo.refusal),
-        transport_errors=_tally(error for outcome in outcomes for error in outcome.transport_errors),
+        allowed=tally(allowed),
+        expected=tally(expected),
+        unexpected=tally(status for photo, status in others if status != photo.refusal),
+        transport_errors=tally(error for outcome in outcomes for error in outcome.transport_errors),
         share_of_200=allowed.count(200) / judged if judged else 0.0,
         median_ms=median(latencies),
         p95_ms=p95(latencies),
@@ -163,7 +176,7 @@ def _retries(outcomes: Sequence[Outcome]) -> Retries:
     return Retries(
         photos=len(ordinary),
         by_try=[tries[number] for number in range(1, TRIES + 1)],
-        failed=_tally(
+        failed=tally(
             f"{outcome.photo.kind}: {', '.join(str(status or 'no answer') for status in outcome.statuses)}"
             for outcome in ordinary
             if not outcome.succeeded
@@ -171,9 +184,10 @@ def _retries(outcomes: Sequence[Outcome]) -> Retries:
     )
 
 
-def _memory(soak: Soak, watch: MemoryWatch) -> Memory:
+def memory_of(soak: Soak, watch: MemoryWatch, window: float) -> Memory:
+    """Return the memory of a run, with means over `window` seconds: the second window and the last one."""
     timeline = [(sample.at - soak.started, sample.bytes) for sample in watch.samples]
-    window = min(WINDOW_SECONDS, soak.seconds / 3)
+    window = min(window, soak.seconds / 3)
     early, late = _mean(timeline, window, 2 * window), _mean(timeline, soak.seconds - window, soak.seconds)
     return Memory(
         window=window,
@@ -191,7 +205,8 @@ def _mean(timeline: Sequence[tuple[float, int]], start: float, end: float) -> fl
     return statistics.fmean(held) if held else float("nan")
 
 
-def _tally(names: Iterable[object]) -> dict[str, int]:
+def tally(names: Iterable[object]) -> dict[str, int]:
+    """Count names."""
     return dict(Counter(map(str, names)))
 
 
@@ -213,15 +228,27 @@ def _verdicts_on_answers(answers: Answers, retries: Retries) -> list[Verdict]:
 
 
 def _verdicts_on_service(memory: Memory, health: Health, orphans: list[str]) -> list[Verdict]:
-    peak = memory.peak.bytes
     return [
-        Verdict(f"memory <= {MAX_MEGABYTES} MB", f"{megabytes(peak)} MB", peak <= MAX_MEGABYTES * MEGABYTE),
-        Verdict(f"memory stays within {MAX_DRIFT:.0%}", f"{memory.ratio - 1:+.1%}", abs(memory.ratio - 1) <= MAX_DRIFT),
+        *memory_verdicts(memory),
         Verdict(
             "/health answers 200 or 503 in time",
             f"otherwise: {counts(health.failures)}",
             bool(health.statuses) and not health.failures,
         ),
         Verdict("/health works at the end", health.final, health.final in ("healthy", "degraded")),
-        Verdict("no orphans", f"{len(orphans)}", not orphans),
+        orphan_verdict(orphans),
     ]
+
+
+def memory_verdicts(memory: Memory) -> list[Verdict]:
+    """Return the requirements of the low profile."""
+    peak = memory.peak.bytes
+    return [
+        Verdict(f"memory <= {MAX_MEGABYTES} MB", f"{megabytes(peak)} MB", peak <= MAX_MEGABYTES * MEGABYTE),
+        Verdict(f"memory stays within {MAX_DRIFT:.0%}", f"{memory.ratio - 1:+.1%}", abs(memory.ratio - 1) <= MAX_DRIFT),
+    ]
+
+
+def orphan_verdict(orphans: list[str]) -> Verdict:
+    """Return whether a process outlived the service."""
+    return Verdict("no orphans", f"{len(orphans)}", not orphans)

@@ -32,6 +32,7 @@ PARTS = ("servers", "baseline", "layouts", "cold-start")
 PHOTOS = ("0.3", "0.7", "2", "12")
 # Photo of measurements with one photo only.
 USUAL_PHOTO = "0.7"
+EMBEDDED = ("lite", "u2netp")
 BARE_SECONDS = 4.0
 # Default of MAX_DIMENSION, px.
 DEFAULT_SIDE = 2048
@@ -69,7 +70,7 @@ def _arguments() -> argparse.Namespace:
         metavar="ONNX",
         help="more graphs like U2-Net's, to measure their times",
     )
-    add("--no-lite", action="store_true", help="leave out the embedded model")
+    add("--embedded", nargs="*", default=EMBEDDED, choices=EMBEDDED, help="embedded models (default: lite u2netp)")
     add("--ours", type=Path, metavar="PATH", help="another checkout of this service to measure")
     add("--parts", nargs="+", choices=PARTS, default=PARTS, help="parts to measure (default: all)")
     add("--json", type=Path, metavar="FILE", help="file for the figures")
@@ -83,8 +84,8 @@ def _empty_figures(plan: Plan, arguments: argparse.Namespace) -> Figures:
 
 
 def _models(arguments: argparse.Namespace, home: Path) -> Iterator[Model]:
-    if not arguments.no_lite:
-        yield embedded_model(home / "lite")
+    for name in arguments.embedded:
+        yield embedded_model(name, home / name)
     for path in arguments.model:
         yield model_from(path, home / path.stem)
 

@@ -1,11 +1,13 @@
 #!/bin/sh
 # Install or update the service on a bare Debian (12 or newer) machine with systemd. Run it as root, from a checkout. A
-# repeated run updates the installation and keeps the settings in /etc/background-remover/env.
+# repeated run updates the installation and keeps what you have changed: the settings in /etc/background-remover/env, and
+# drop-ins (systemctl edit, /etc/nginx/background-remover.d, /etc/redis/background-remover.d). Files that it writes say so
+# in their first line; before it replaces one that has been changed, it copies it to /etc/background-remover/backup/DATE.
 #
 #   deploy/install.sh [--instances N] [--nginx] [--redis]
 #
 #   --instances N  N instances, on ports 5001, 5002, …; cores and memory are divided among them (default: 1)
-#   --nginx        nginx with TLS in front; replaces /etc/nginx/nginx.conf, with a backup beside it
+#   --nginx        nginx with TLS in front; replaces /etc/nginx/nginx.conf
 #   --redis        Redis for rate limits; shares the counts of several instances
 #
 # With DESTDIR=/some/folder all files are installed below it, without packages, user or services.
@@ -17,7 +19,10 @@ HOME_DIR=/opt/$NAME
 CONFIG_DIR=/etc/$NAME
 STATE_DIR=/var/lib/$NAME
 FIRST_PORT=5001
+CODE="app docs gunicorn.conf.py requirements.txt requirements-rembg.txt .env.sample LICENSE"
+MARK="# Written by install.sh of $NAME, whose next run replaces this file."
 DESTDIR=${DESTDIR:-}
+BACKUP=$DESTDIR$CONFIG_DIR/backup/$(date +%Y-%m-%d-%H%M%S)
 SOURCE=$(cd "$(dirname "$0")/.." && pwd)
 
 instances=1 nginx=no redis=no
@@ -96,7 +101,8 @@ install_code() {
     pip="$home/.venv/bin/pip --disable-pip-version-check --quiet install"
     $pip -r "$SOURCE/requirements.txt"
     $pip --no-deps -r "$SOURCE/requirements-rembg.txt"
-    for item in app docs gunicorn.conf.py requirements.txt requirements-rembg.txt .env.sample LICENSE; do
+    back_up_changed_code
+    for item in $CODE; do
         rm -rf "$home/$item.new"
         cp -R "$SOURCE/$item" "$home/$item.new"
         rm -rf "${home:?}/$item"
@@ -104,7 +110,21 @@ install_code() {
     done
     "$home/.venv/bin/python" -m compileall -q "$home/app"
     chmod -R u=rwX,go=rX "$home"
+    (cd "$home" && list_code >.installed)
     ln -sfn $CONFIG_DIR/env "$home/.env"
+}
+
+# Print the SHA-256 and the name of each installed file.
+list_code() {
+    # shellcheck disable=SC2086 # a list of names
+    find $CODE -type f ! -name '*.pyc' -exec sha256sum {} +
+}
+
+back_up_changed_code() {
+    [ -f "$home/.installed" ] || return 0
+    (cd "$home" && list_code 2>/dev/null) | grep -vxFf "$home/.installed" | cut -c67- | while read -r changed; do
+        back_up "$home/$changed"
+    done
 }
 
 install_settings() {
@@ -135,40 +155,60 @@ setting() {
 
 install_units() {
     units=$DESTDIR/etc/systemd/system
-    mkdir -p "$units/$NAME@.service.d" "$DESTDIR/etc/logrotate.d"
-    cp "$SOURCE"/deploy/systemd/$NAME* "$units/"
-    cp "$SOURCE/deploy/logrotate/$NAME" "$DESTDIR/etc/logrotate.d/$NAME"
-    share="$units/$NAME@.service.d/share.conf"
-    rm -f "$share"
-    [ "$instances" = 1 ] || instance_limits >"$share"
+    for unit in "$SOURCE/deploy/systemd/$NAME"*; do
+        generate "$units/${unit##*/}" "systemctl edit" <"$unit"
+    done
+    generate "$DESTDIR/etc/logrotate.d/$NAME" "another file in this folder" <"$SOURCE/deploy/logrotate/$NAME"
+    share="$units/$NAME@.service.d/10-share.conf" # before override.conf, which `systemctl edit` writes and which wins
+    rm -f "$units/$NAME@.service.d/share.conf" # of earlier versions
+    if [ "$instances" = 1 ]; then
+        rm -f "$share"
+    else
+        instance_limits | generate "$share" "systemctl edit"
+    fi
 }
 
 # The service reads these limits and derives its engines from them.
 instance_limits() {
-    echo "# Written by install.sh: the share of one of $instances instances."
+    echo "# The share of one of $instances instances."
     echo "[Service]"
     echo "CPUQuota=$((100 * $(nproc) / instances))%"
     echo "MemoryMax=$((80 / instances))%"
 }
 
 install_redis() {
-    mkdir -p "$DESTDIR/etc/redis"
-    back_up "$DESTDIR/etc/redis/redis.conf"
-    cp "$SOURCE/deploy/redis.conf" "$DESTDIR/etc/redis/redis.conf"
-    chmod 644 "$DESTDIR/etc/redis/redis.conf"
+    mkdir -p "$DESTDIR/etc/redis/$NAME.d"
+    generate "$DESTDIR/etc/redis/redis.conf" "/etc/redis/$NAME.d/*.conf" <"$SOURCE/deploy/redis.conf"
 }
 
 install_nginx() {
-    conf=$DESTDIR/etc/nginx/nginx.conf
-    mkdir -p "$DESTDIR/etc/nginx/tls" "$DESTDIR/var/www/acme"
-    back_up "$conf"
-    with_instances <"$SOURCE/nginx.conf" >"$conf"
+    mkdir -p "$DESTDIR/etc/nginx/tls" "$DESTDIR/etc/nginx/$NAME.d" "$DESTDIR/var/www/acme"
+    with_instances <"$SOURCE/nginx.conf" | generate "$DESTDIR/etc/nginx/nginx.conf" "/etc/nginx/$NAME.d"
     [ -e "$DESTDIR/etc/nginx/tls/fullchain.pem" ] || create_certificate "$DESTDIR/etc/nginx/tls"
 }
 
-# Back up a configuration that this script did not write, once.
+# Write standard input to a file, after a mark with the place of changes and the SHA-256; back up what is lost by that.
+generate() {
+    mkdir -p "${1%/*}"
+    cat >"$1.content"
+    { echo "$MARK Changes: $2. sha256=$(sha256_of <"$1.content")"; cat "$1.content"; } >"$1.new"
+    rm "$1.content"
+    [ ! -f "$1" ] || is_unchanged "$1" || back_up "$1"
+    mv "$1.new" "$1"
+}
+
+sha256_of() { sha256sum | cut -c1-64; }
+
+# Return whether a file is as this script wrote it.
+is_unchanged() {
+    [ "$(sed -n '1s/.* sha256=//p' "$1")" = "$(tail -n +2 "$1" | sha256_of)" ]
+}
+
 back_up() {
-    [ ! -f "$1" ] || [ -f "$1.before-$NAME" ] || cp "$1" "$1.before-$NAME"
+    copy=$BACKUP${1#"$DESTDIR"}
+    mkdir -p "${copy%/*}"
+    cp -p "$1" "$copy"
+    echo "${1#"$DESTDIR"} was changed since the last run; the copy is ${copy#"$DESTDIR"}"
 }
 
 # Replace the `server` lines with one for each instance.
@@ -245,7 +285,7 @@ reload_nginx() {
 print_next_steps() {
     where=http://127.0.0.1:$FIRST_PORT
     [ $nginx = no ] || where=https://$(hostname)
-    echo "Installed: curl -k -F file=@photo.jpg $where/remove-background -o out.png"
+    echo "Installed: curl --fail-with-body -k -F file=@photo.jpg $where/remove-background -o out.png"
     echo "Settings: $CONFIG_DIR/env, then systemctl restart '$NAME@*'. Log: journalctl -u '$NAME@*'."
     [ $nginx = no ] || echo "The certificate in /etc/nginx/tls is self-signed; docs/deployment.md describes how to get a trusted one."
 }

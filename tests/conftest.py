@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -105,11 +105,11 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
     """Start services with given settings; whatever they leave is ended."""
     running: list[Service] = []
 
-    def start(application: str = "app:create_app()", **settings: object) -> Service:
+    def start(application: str = "app:create_app()", wrap: Sequence[str] = (), **settings: object) -> Service:
         port = free_port()
         log = tmp_path_factory.mktemp("service") / "log"
         environment = {"HOST": "127.0.0.1", "PORT": str(port)} | {key: str(value) for key, value in settings.items()}
-        service = Service(port, log, gunicorn(environment, log, application))
+        service = Service(port, log, gunicorn(environment, log, application, wrap))
         running.append(service)
         wait_until(lambda: service.ready() or service.process.poll() is not None)
         assert service.process.poll() is None, log.read_text()

@@ -16,7 +16,7 @@ LAYERS = (
     ("app",),
     ("app.http",),
     ("app.cli",),
-    ("app.cache", "app.observability", "app.fetch", "app.server"),
+    ("app.startup", "app.cache", "app.observability", "app.fetch", "app.server"),
     (
         "app.options",
         "app.capacity",
@@ -27,7 +27,7 @@ LAYERS = (
         "app.storage",
         "app.jail",
     ),
-    ("app.settings",),
+    ("app.settings", "app.settings_table"),
     ("app.engine",),
     ("app.imaging",),
     ("app.removal", "app.errors", "app.urls", "app.log_format", "app.healthcheck"),
@@ -88,6 +88,13 @@ def test_only_http_imports_flask(module: str) -> None:
 def test_engine_and_imaging_name_no_dialect(module: str) -> None:
     text = MODULES[module].read_text().lower()
     assert [word for word in ("remove.bg", "removebg", "dialect", "rembg's server") if word in text] == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_service_imports_nothing_of_its_workshop(module: str) -> None:
+    """Training, tools, benchmarks and tests are not part of an installation."""
+    found = {name.partition(".")[0] for name in imports(module)}
+    assert found & {"training", "torch", "onnx", "tools", "benchmarks", "tests"} == set()
 
 
 TESTS = [path for path in sorted((ROOT / "tests").rglob("*.py")) if not path.is_relative_to(ROOT / "tests/fuzz")]

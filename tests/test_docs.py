@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -15,12 +17,15 @@ from app.http.security import SECURITY_HEADERS
 from app.observability.metrics import METRICS, PREFIX
 from app.options.parameters import PARAMETERS
 from app.options.presets import BUILT_IN
-from app.settings import env_sample, setting_rows
+from app.settings_table import env_sample, setting_rows
 from tests.support.configuration import ROOT
 from tests.support.documentation import API, METRICS_PAGE, table_below
 
 SETTINGS = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+# A command in a code block, a diff or a text: options or an address follow; `curl -k` alone is an option's name.
+CURL = re.compile(r"\bcurl (?=-(?!k`)|localhost|https?:|')[^\n]*")
+WITH_COMMANDS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "deploy/install.sh"]
 
 
 def test_env_sample_is_the_settings_table() -> None:
@@ -28,8 +33,8 @@ def test_env_sample_is_the_settings_table() -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    documented = {row[0].strip("`"): (row[1].strip("`"), row[2]) for row in table_below("| name", SETTINGS)}
-    assert documented == {name: (default, help_text) for name, default, help_text in setting_rows()}
+    documented = [[row[0].strip("`"), row[1].strip("`"), *row[2:]] for row in table_below("| name", SETTINGS)]
+    assert documented == [list(row) for row in setting_rows()]
 
 
 def test_every_parameter_is_documented() -> None:
@@ -110,6 +115,39 @@ def test_the_changelog_has_this_version() -> None:
     assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-def test_the_embedded_model_has_a_model_card() -> None:
-    card = (ROOT / "app/engine/weights/lite.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("weights", sorted((ROOT / "app/engine/weights").glob("*.onnx")), ids=lambda path: path.stem)
+def test_every_embedded_model_has_a_model_card(weights: Path) -> None:
+    card = weights.with_suffix(".md").read_text(encoding="utf-8")
     assert all(word in card for word in ("Input", "Output", "Trained on", "Licence", "Weak"))
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() in card
+
+
+def test_the_picture_of_the_readme_is_small() -> None:
+    (picture,) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
+    assert 10_000 < (ROOT / picture).stat().st_size < 150_000
+
+
+def test_the_readme_names_every_package_that_the_tests_install() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")]
+    calls = [call for source in sources for call in re.findall(r'\bbinary\("([\w-]+)"(?:, "([\w-]+)")?\)', source)]
+    packages = {package or name for name, package in calls} - {"curl", "git"}
+    (named,) = re.findall(r"the programs that they need \(([^)]+)\)", README)
+    assert {*packages, "nodejs", "npm"} == {name.strip() for name in named.replace("\n", " ").split(",")}
+
+
+def test_every_curl_line_of_the_readme_fails_visibly() -> None:
+    assert [line for line in README.splitlines() if "curl -" in line and "--fail-with-body" not in line] == []
+
+
+def curl_commands() -> list[tuple[str, str]]:
+    return [
+        (document.name, command)
+        for document in WITH_COMMANDS
+        for command in CURL.findall(document.read_text(encoding="utf-8"))
+    ]
+
+
+def test_no_documented_curl_command_writes_an_error_into_a_picture() -> None:
+    commands = curl_commands()
+    assert len(commands) > 20
+    assert [command for command in commands if "--fail-with-body" not in command[1]] == []

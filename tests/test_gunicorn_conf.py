@@ -59,3 +59,7 @@ def test_settings_reach_gunicorn() -> None:
         "threads": "5",
     }
     assert "[::1]:5999" in printed["bind"]
+
+
+def test_an_ipv6_address_may_have_brackets() -> None:
+    assert "'[::1]:5001'" in gunicorn_settings(HOST="[::1]", PORT="5001")["bind"]

@@ -55,6 +55,14 @@ def test_without_a_file_lines_go_to_standard_error(log_file: Path, capsys: pytes
     assert "a message" in capsys.readouterr().err
 
 
+def test_a_missing_folder_is_created(log_file: Path) -> None:
+    file = log_file.parent / "var/log/service.log"
+    log_format.configure("INFO", "text", str(file))
+    logging.getLogger("test").info("a message")
+    assert "a message" in file.read_text()
+
+
 def test_a_file_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No such file"):
-        log_format.configure("INFO", "text", str(tmp_path / "missing" / "log"))
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="Not a directory"):
+        log_format.configure("INFO", "text", str(tmp_path / "file" / "log"))

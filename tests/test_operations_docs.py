@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import error_codes
-from app.settings import setting_rows
+from app.settings_table import setting_rows
 from tests.support.documentation import table_below
 
 ROOT = Path(__file__).parent.parent
@@ -21,7 +21,7 @@ SOURCE = "".join(
 EVENT = r"[a-z]+\.[a-z_]+"
 # Lines that are no events by name, but that operators search for.
 PHRASES = {"engine lost", "fetching weights failed", "engine N started"}
-SETTINGS = {name for name, _, _ in setting_rows()}
+SETTINGS = {row.name for row in setting_rows()}
 LIMITS = {name for name in SETTINGS if re.match(r"(MAX|ENGINE|MEMORY|QUEUE|REQUEST|SHUTDOWN|WEB)_", name)}
 # What a caller alone can mend.
 CALLERS_OWN = {400, 404, 405, 422, 501}

@@ -16,8 +16,7 @@ from tests.support.configuration import ENGINE
 from tests.support.photos import encoded, opened, photo
 
 MASKS = Path(__file__).parent / "data"
-# The embedded model loses part of the saucer of the coffee, red on reddish wood.
-MIN_IOU = {"astronaut": 0.9, "cat": 0.9, "coffee": 0.8}
+MIN_IOU = {"astronaut": 0.9, "cat": 0.9, "coffee": 0.95}
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from app.settings import Settings, SettingsError, load_settings, setting_rows
+from app.settings import Settings, SettingsError, load_settings
+from app.settings_table import setting_rows
 from tests.support.loaded_modules import modules_after
 
 ALL_BAD = {
@@ -24,7 +25,7 @@ ALL_BAD = {
 
 def test_defaults_need_no_environment() -> None:
     settings = load_settings(env_file=None)
-    assert (settings.host, settings.port, settings.model_name) == ("0.0.0.0", 5001, "lite")
+    assert (settings.host, settings.port, settings.model_name) == ("0.0.0.0", 5001, "auto")
 
 
 def test_the_environment_overrides_the_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,6 +34,38 @@ def test_the_environment_overrides_the_env_file(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("PORT", "7002")
     settings = load_settings(env)
     assert (settings.port, settings.queue_size) == (7002, 3)
+
+
+@pytest.mark.parametrize(
+    ("environment", "level"),
+    [
+        ({}, "INFO"),
+        ({"DEBUG": "true"}, "DEBUG"),
+        ({"DEBUG": "false", "FLASK_ENV": "production"}, "INFO"),
+        ({"FLASK_ENV": "development"}, "DEBUG"),
+        ({"FLASK_ENV": "staging"}, "INFO"),
+        ({"DEBUG": "1", "LOG_LEVEL": "warning"}, "WARNING"),
+    ],
+)
+def test_debug_and_flask_env_change_the_default_log_level(
+    environment: dict[str, str], level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings(env_file=None).log_level == level
+
+
+def test_the_allowed_values_of_a_setting() -> None:
+    allowed = {row.name: row.allowed for row in setting_rows()}
+    names = ("PORT", "ENGINE_MEMORY_MB", "REQUEST_TIMEOUT", "LOG_FORMAT", "ALLOW_URL_FETCH", "HOST")
+    assert [allowed[name] for name in names] == [
+        "1 to 65535",
+        "64 or more",
+        "over 0 to 3600",
+        "text, json",
+        "true, false",
+        "",
+    ]
 
 
 def test_an_empty_value_means_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +159,7 @@ def test_settings_are_frozen() -> None:
 
 @pytest.mark.parametrize(
     ("named", "allowed"),
-    [("", ("lite",)), ("u2net", ("lite", "u2net")), (" u2netp , lite ", ("lite", "u2netp"))],
+    [("", ("auto", "lite", "u2netp")), ("u2net", ("auto", "u2net")), (" u2netp , auto ", ("auto", "u2netp"))],
 )
 def test_default_model_is_always_allowed_and_first(
     named: str, allowed: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
@@ -136,7 +169,7 @@ def test_default_model_is_always_allowed_and_first(
 
 
 def test_every_setting_has_a_help() -> None:
-    assert [name for name, _, help_text in setting_rows() if not help_text] == []
+    assert [row.name for row in setting_rows() if not row.help] == []
 
 
 @pytest.mark.parametrize("url", ["localhost:6379", "http://localhost", "redis://user:sesame@host:sesame/0"])

@@ -6,13 +6,15 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from flask.testing import FlaskClient
 
 from app.cli.main import main
-from app.storage import RESULT_NAME, Sweeper, save, sweep
+from app.settings import Settings
+from app.storage import RESULT_NAME, Sweeper, save, sweep, write_problem
 from tests.support.photos import jpeg
 from tests.support.waiting import wait_until
 
@@ -30,6 +32,19 @@ def test_a_result_is_saved_under_a_generated_name(tmp_path: Path) -> None:
     name = save(b"data", "png", tmp_path / "new")
     assert RESULT_NAME.fullmatch(name)
     assert [(path.name, path.read_bytes()) for path in (tmp_path / "new").iterdir()] == [(name, b"data")]
+
+
+def test_a_writable_file_has_no_problem(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert [write_problem(tmp_path / name) for name in ("file", "new", "a/b/new")] == ["", "", ""]
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_what_prevents_writing_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    assert [write_problem(tmp_path / name) for name in (".", "file/new")] == ["Is a directory", "Not a directory"]
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    assert [write_problem(tmp_path / name) for name in ("file", "new")] == ["Permission denied"] * 2
 
 
 def test_a_failure_leaves_no_incomplete_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,6 +90,40 @@ def test_the_command_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("OUTPUT_DIR", str(tmp_path))
     aged(tmp_path / f"{NAME}.png", 25)
     assert CliRunner().invoke(main, ["cleanup"]).output == f"1 files deleted from {tmp_path}\n"
+
+
+def test_the_command_sweeps_uploads_on_request_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUTPUT_DIR", str(tmp_path / "outputs"))
+    monkeypatch.setenv("UPLOAD_DIR", str(tmp_path))
+    old, young = aged(tmp_path / "old.jpg", 25), aged(tmp_path / "young.jpg", 23)
+    CliRunner().invoke(main, ["cleanup"])
+    assert old.exists()
+    monkeypatch.setenv("CLEANUP_UPLOADS", "true")
+    assert CliRunner().invoke(main, ["cleanup"]).output.startswith("1 files deleted from")
+    assert not old.exists() and young.exists()
+
+
+def test_uploads_are_swept_with_sub_folders_and_without_links_and_hidden_files(tmp_path: Path) -> None:
+    outside = aged(tmp_path / "outside.jpg", 25)
+    uploads = tmp_path / "uploads"
+    (uploads / "shop").mkdir(parents=True)
+    old, hidden = aged(uploads / "shop/photo.jpg", 25), aged(uploads / ".gitkeep", 25)
+    (uploads / "link.jpg").symlink_to(outside)
+    (uploads / "folder").symlink_to(tmp_path)
+    assert sweep([], 24 * 3600, [uploads, tmp_path / "missing"]) == 1
+    assert not old.exists()
+    assert outside.exists() and hidden.exists() and (uploads / "link.jpg").is_symlink() and (uploads / "shop").is_dir()
+
+
+def test_the_service_sweeps_uploads_on_request_only(tmp_path: Path) -> None:
+    folders: dict[str, Any] = {"output_dir": tmp_path / "outputs", "upload_dir": tmp_path}
+    for cleanup_uploads, expected in ((False, ()), (True, (tmp_path,))):
+        assert Settings(cleanup_uploads=cleanup_uploads, **folders).swept_uploads == expected
+    old = aged(tmp_path / "photo.jpg", 25)
+    sweeper = Sweeper([], 24 * 3600, Settings(cleanup_uploads=True, **folders).swept_uploads)
+    sweeper.start()
+    wait_until(lambda: not old.exists())
+    sweeper.stop()
 
 
 def test_the_response_names_the_saved_file(make_client: Callable[..., FlaskClient], tmp_path: Path) -> None:

@@ -21,6 +21,11 @@ def test_the_web_process_imports_no_pixels() -> None:
     assert modules_after("import app; app.create_app()") & (PIXELS | HEAVY) == set()
 
 
+def test_the_package_imports_no_web_framework_until_the_application_is_read() -> None:
+    assert modules_after("import app; dir(app); hasattr(app, 'application')") & WEB == set()
+    assert "flask" in modules_after("from app import app; import app as package; assert package.app is app")
+
+
 def test_the_http_room_imports_no_pixels() -> None:
     assert modules_after(every_module("app/http")) & (PIXELS | HEAVY) == set()
 

@@ -76,7 +76,7 @@ class RedisStore:
         self._keep = self._redis.register_script(KEEP)
         self._max_bytes = max_bytes
         self._ttl_ms = ttl * 1000
-        self._circuit = Circuit("cache", self._redis, self._probe, RedisError)
+        self._circuit = Circuit("cache", self._redis, self.probe, RedisError)
 
     def get(self, key: str) -> RemovalResult | None:
         """Return the result of a key, None if there is none or it cannot be read; raise StoreDown."""
@@ -111,8 +111,8 @@ class RedisStore:
         except CircuitOpen as error:
             raise StoreDown from error
 
-    def _probe(self) -> None:
-        # A write, since a Redis that is full, or a replica, still answers a ping.
+    def probe(self) -> None:
+        """Write, since a Redis that is full, or a replica, still answers a ping; raise RedisError."""
         self._redis.set(PROBE, 1, ex=PROBE_LIFE)
 
 

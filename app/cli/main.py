@@ -29,10 +29,10 @@ def main(context: click.Context) -> None:
 
 @main.command()
 def cleanup() -> None:
-    """Delete the service's files in OUTPUT_DIR that are older than CLEANUP_MAX_AGE_HOURS."""
+    """Delete old results in OUTPUT_DIR, and with CLEANUP_UPLOADS=true old files in UPLOAD_DIR."""
     settings = load_settings()
-    count = sweep([settings.output_dir], settings.cleanup_max_age_hours * 3600)
-    click.echo(f"{count} files deleted from {settings.output_dir}")
+    count = sweep([settings.output_dir], settings.cleanup_max_age_hours * 3600, settings.swept_uploads)
+    click.echo(f"{count} files deleted from {', '.join(map(str, (settings.output_dir, *settings.swept_uploads)))}")
 
 
 def export_rembg_settings() -> None:

@@ -18,11 +18,11 @@ def models() -> None:
 
 @models.command("list")
 def list_models() -> None:
-    """Print every model: name, size, installed or not, licence."""
+    """Print every model: name, size, installed (yes, no, or embedded in the service), licence."""
     width = max(map(len, REGISTRY))
     click.echo(f"{'NAME':{width}}  {'SIZE':>8}  {'INSTALLED':9}  LICENCE")
     for model in REGISTRY.values():
-        installed = "yes" if weights.find(model) else "no"
+        installed = "embedded" if model.embedded else "yes" if weights.find(model) else "no"
         click.echo(f"{model.name:{width}}  {model.download_mb:5g} MB  {installed:9}  {model.licence}")
 
 

@@ -29,8 +29,10 @@ STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 DECODER = {"WEBP": 11.0, "AVIF": 3.5, "HEIF": 2.5}
 # Bytes per pixel of floats, mask and 8-bit copy while 16-bit and float images are converted to 8 bits.
 TO_8_BIT = 12.0
-# Bytes per pixel at working size of photo, colours, alpha, cut-out and encoder; WEBP's encoder has more planes.
-FINISHING, WEBP_ENCODER = 21.0, 9.0
+# Bytes per pixel at working size of photo, colours, alpha, cut-out and encoder; some encoders have more planes.
+FINISHING, ENCODER = 21.0, {"WEBP": 9.0, "AVIF": 11.0}
+# Bytes per pixel of an answer on a canvas, with the placed cut-out, and per working pixel of the cut-out meanwhile.
+PLACING, CUTOUT = 14.0, 5.0
 # Grids of the guided filter, lite's arena and allocator slack, independent of the photo's size.
 FIXED = 60 * MEGABYTE
 MARGIN = 1.15
@@ -38,16 +40,18 @@ PAGE = resource.getpagesize()
 
 
 def predict_growth(
-    header: Header, data_bytes: int, longest_side: int, *, held: int = 0, webp: bool = False, answer_pixels: int = 0
+    header: Header, data_bytes: int, longest_side: int, *, held: int = 0, output: str = "PNG", answer_pixels: int = 0
 ) -> int:
     """Return the peak memory of a photo in bytes, in addition to the idle engine's.
 
     `longest_side` is the working size in px, `data_bytes` the encoded size, `held` the bytes of other decoded images,
-    `webp` whether the answer is WEBP, `answer_pixels` its number of pixels where it may exceed the photo's.
+    `output` the answer's format, `answer_pixels` its number of pixels where it may exceed the photo's.
     """
     width, height = fit_within(header.full_size, longest_side, longest_side)
-    finishing = max(width * height, answer_pixels) * (FINISHING + (WEBP_ENCODER if webp else 0))
-    return int(data_bytes + held + FIXED + MARGIN * max(_decoding(header, (width, height)), finishing))
+    encoder = ENCODER.get(output, 0.0)
+    cutting_out = width * height * (FINISHING + encoder)
+    placing = answer_pixels * (PLACING + encoder) + width * height * CUTOUT if answer_pixels else 0
+    return int(data_bytes + held + FIXED + MARGIN * max(_decoding(header, (width, height)), cutting_out, placing))
 
 
 def _decoding(header: Header, working: tuple[int, int]) -> float:
@@ -127,9 +131,7 @@ class MemoryGuard:
         """Raise OutOfMemory, with the size that would fit, when a photo's predicted growth is too large."""
         room = self.room
         if growth <= room:
-            if self.armed and growth > self.cap - resident_bytes():
-                self.give_back()
-                self.limit_growth()
+            self.make_room(growth)
             return
         pixels = header.full_size[0] * header.full_size[1]
         fitting = max(0.1, 0.9 * pixels * (room - FIXED) / (growth - FIXED) / 1e6)
@@ -137,6 +139,12 @@ class MemoryGuard:
             details=f"needs about {growth // MEGABYTE} MB, {room // MEGABYTE} MB are free for one image",
             solution=f"Send an image of at most {fitting:.1f} megapixels.",
         )
+
+    def make_room(self, growth: int) -> None:
+        """Give back the memory of the last inference if the growth would exceed the cap in addition to it."""
+        if self.armed and growth > self.cap - resident_bytes():
+            self.give_back()
+            self.limit_growth()
 
     def retained_bytes(self) -> int:
         """Return the resident memory; above the warning threshold, measured after freed memory was given back."""

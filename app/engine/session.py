@@ -16,7 +16,7 @@ from PIL import Image
 
 from app.engine import weights
 from app.engine.arena import PROVIDERS, share_arena, shrink_arena
-from app.engine.models import REGISTRY, ModelSpec
+from app.engine.models import REGISTRY, ModelSpec, affinity
 from app.errors import ModelUnavailable
 from app.imaging.lanczos import shrink_to_square
 
@@ -58,7 +58,7 @@ class Session:
 
     def preprocess(self, image: Image.Image) -> NDArray[np.float32]:
         """Return the model's input, float32, shape (1, 3, size, size): rembg's `normalize` in single precision."""
-        planes = shrink_to_square(image, self.model.size)
+        planes = shrink_to_square(image, self.model.size, self.model.gap)
         brightest = max(float(planes.max()), 1e-6)
         for plane, mean, std in zip(planes, self.model.mean, self.model.std, strict=True):
             plane *= np.float32(1 / (brightest * std))
@@ -107,7 +107,7 @@ def _session_options(threads: int) -> ort.SessionOptions:
 
 
 class SessionCache:
-    """Cache of one session; a failed load is cached for RETRY_SECONDS."""
+    """Cache of the sessions of all light models, or of one heavy model; failed loads are cached for RETRY_SECONDS."""
 
     def __init__(
         self,
@@ -120,27 +120,29 @@ class SessionCache:
         self._load = load
         self._require = require
         self._clock = clock
-        self._session: Session | None = None
+        self.loads = 0
+        self._sessions: dict[str, Session] = {}
         self._failures: dict[str, tuple[float, ModelUnavailable]] = {}
 
     def get(self, name: str) -> Session:
-        """Return the session of a model; load it in place of the current session if necessary.
+        """Return the session of a model; load it if necessary, in place of the others unless all are light.
 
         Raise ModelUnavailable when the weights are missing, or the load failed now or in the last RETRY_SECONDS.
         """
-        if self._session is not None and self._session.model.name == name:
-            return self._session
+        if name in self._sessions:
+            return self._sessions[name]
         failed_at, failure = self._failures.get(name, (0.0, None))
         if failure is not None and self._clock() - failed_at < RETRY_SECONDS:
             raise failure.with_traceback(None)
         self._require(REGISTRY[name])
-        if self._session is not None:  # freed first: two models may not fit into memory
-            self._session = None
+        if any(affinity(loaded) != affinity(name) for loaded in self._sessions):
+            self._sessions.clear()  # freed first: two models may not fit into memory
             shrink_arena()
         try:
-            self._session = self._load(REGISTRY[name], self._threads)
+            session = self._sessions[name] = self._load(REGISTRY[name], self._threads)
         except ModelUnavailable as error:
             self._failures[name] = (self._clock(), error)
             raise
         self._failures.pop(name, None)
-        return self._session
+        self.loads += 1
+        return session

@@ -149,6 +149,14 @@ class Memory(JsonModel):
     level: Literal["OK", "WARNING", "CRITICAL"]
 
 
+class Disk(JsonModel):
+    """Free space of the fullest disk that the service writes to."""
+
+    free_mb: Count
+    free_percent: Count
+    level: Literal["OK", "WARNING", "CRITICAL"]
+
+
 class Queue(JsonModel):
     """Requests that wait for an engine."""
 
@@ -163,6 +171,7 @@ class Health(JsonModel):
     reason: str | None
     checks: Checks
     memory: Memory
+    disk: Disk | None
     model: str
     provider: str | None
     queue: Queue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 
@@ -40,10 +40,17 @@ __all__ = [
 SOURCES = ("file", "image")
 BACKGROUND = "background_file"
 PIECE = 65_536
+NO_CONTENT_TYPE = "Omit the header Content-Type: the HTTP client writes it, with the boundary."
 PADDING = "=" + string.whitespace
-WHITESPACE = {ord("\r"): None, ord("\n"): None, ord("\t"): None, ord(" "): "+"}
+WHITESPACE = dict.fromkeys(map(ord, "\r\n\t "))
+# In a urlencoded form, a space is a "+" that the client did not escape.
+FORM_WHITESPACE = WHITESPACE | {ord(" "): "+"}
+MAX_NAMES = 10
+MAX_NAME_LENGTH = 100
 _OBJECT = re.compile(rb"\s*+\{")
 _SPACE = re.compile(r"\s*+")
+# PHP and some JavaScript libraries name a list of files so, also if it has one.
+_INDEX = re.compile(r"\[[0-9]{0,4}\]\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +65,25 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Contents of a body: texts that are not empty, files by field, or `raw`."""
+    """Contents of a body: texts that are not empty, files by field, or `raw`; `urlencoded` texts are of such a form."""
 
     texts: dict[str, str] = field(default_factory=dict)
     files: list[tuple[str, FileStorage]] = field(default_factory=list)
     raw: bytes = field(default=b"", repr=False)
+    urlencoded: bool = False
+
+    def received_fields(self) -> str:
+        """Return the names of the received fields in words, for the error of a missing one; empty without any."""
+        names = [name[:MAX_NAME_LENGTH] for name in dict.fromkeys([*self.texts, *(name for name, _ in self.files)])]
+        more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+        return f"received fields: {', '.join(map(repr, names[:MAX_NAMES]))}{more}" if names else ""
 
 
 def read_parts(request: Request) -> Parts:
     """Parse a multipart form, JSON, a urlencoded form or a raw body; the bytes decide before Content-Type does.
 
-    Raises FileTooLarge, TooManyParts, InvalidJson, InvalidBase64 and InvalidParameter (a repeated field).
+    Raises MissingImage (a malformed multipart form), FileTooLarge, TooManyParts, InvalidJson, InvalidBase64 and
+    InvalidParameter (a repeated field).
     """
     try:
         return _from_multipart(request) if request.mimetype == "multipart/form-data" else _from_body(request)
@@ -86,10 +101,10 @@ def read_upload(request: Request, max_image_bytes: int) -> Upload:
     texts = dict(parts.texts)
     images = [part.stream.read() for name, part in parts.files if name in SOURCES]
     if encoded := texts.pop("image", None):
-        images.append(decode_base64(encoded, "image"))
+        images.append(decode_base64(encoded, "image", urlencoded=parts.urlencoded))
     images += [parts.raw] if parts.raw else []
     if not images:
-        raise _nothing(request, texts)
+        raise _nothing(request, parts)
     image, background = _only(images), _background(parts)
     check_image(image, max_image_bytes)
     if background:
@@ -112,12 +127,16 @@ def too_large(request: Request) -> FileTooLarge:
 
 
 def _from_multipart(request: Request) -> Parts:
+    boundary = request.mimetype_params.get("boundary", "")
+    if not boundary:
+        raise MissingImage("The Content-Type 'multipart/form-data' has no boundary.", solution=NO_CONTENT_TYPE)
     form = Multipart()
     try:
-        form.read(request.stream, request.mimetype_params.get("boundary", ""))
+        form.read(request.stream, boundary)
     except ValueError:
-        return Parts()
-    files = [(name, part) for name, part in form.files if part.filename or _size(part)]
+        message = "The body is not a complete multipart form with the boundary in Content-Type."
+        raise MissingImage(message, solution=NO_CONTENT_TYPE) from None
+    files = [(_INDEX.sub("", name), part) for name, part in form.files if part.filename or _size(part)]
     return Parts(_joined(form.texts), files)
 
 
@@ -125,23 +144,27 @@ def _from_body(request: Request) -> Parts:
     body = _whole_body(request)
     if sniff(body):
         return Parts(raw=body)
+    urlencoded = False
     if request.is_json or _OBJECT.match(body):
         pairs = parse_json(body) if body else []
     elif request.mimetype == "application/x-www-form-urlencoded":
-        pairs = parse_urlencoded(body)
+        pairs, urlencoded = parse_urlencoded(body), True
     else:
         return Parts(raw=body)
     del body  # before the pieces of its texts are joined
-    return Parts(_joined(pairs))
+    return Parts(_joined(pairs), urlencoded=urlencoded)
 
 
-def _nothing(request: Request, texts: dict[str, str]) -> MissingImage | EmptyFile:
+def _nothing(request: Request, parts: Parts) -> MissingImage | EmptyFile:
     """Return the error for a request without an image."""
-    if "file" in texts:
+    if "file" in parts.texts:
         return MissingImage(
             "The field 'file' holds text, not a file.", solution="With curl, write -F file=@photo.jpg (with the @)."
         )
-    return EmptyFile() if request.mimetype.startswith("image/") else MissingImage()
+    if request.mimetype.startswith("image/"):
+        return EmptyFile()
+    received = parts.received_fields()
+    return MissingImage("The request has no field 'file' or 'image'." if received else "", details=received)
 
 
 def _background(parts: Parts) -> bytes:
@@ -204,10 +227,10 @@ def _present(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {name: text for name, text in fields.items() if text}
 
 
-def decode_base64(text: str, name: str) -> bytes:
-    """Decode standard base64, with or without data URI prefix, line breaks and padding; raise InvalidBase64.
+def decode_base64(text: str, name: str, *, urlencoded: bool = False) -> bytes:
+    """Decode standard base64, with or without data URI prefix, white space and padding; raise InvalidBase64.
 
-    A space is a '+' that a client did not escape in a form. `name` is the name of the field, for the error.
+    In a urlencoded form, a space is a '+' that the client did not escape. `name` is the field's, for the error.
     """
     start, end = _end_of_space(text, 0), len(text.rstrip(PADDING))
     if text[start : start + 5].lower() == "data:":
@@ -216,7 +239,7 @@ def decode_base64(text: str, name: str) -> bytes:
             raise InvalidBase64(f"The data URI in {name!r} is not base64.")
         start = _end_of_space(text, comma + 1)
     try:
-        return _decoded(text, start, end)
+        return _decoded(text, start, end, FORM_WHITESPACE if urlencoded else WHITESPACE)
     except ValueError:  # binascii.Error is one
         raise InvalidBase64(f"The field {name!r} is not valid base64.") from None
 
@@ -226,11 +249,11 @@ def _end_of_space(text: str, start: int) -> int:
     return match.end() if match else start
 
 
-def _decoded(text: str, start: int, end: int) -> bytes:
-    """Decode piece by piece, since the text without line breaks would be another copy; the padding is cut off."""
+def _decoded(text: str, start: int, end: int, whitespace: Mapping[int, str | None]) -> bytes:
+    """Decode piece by piece, since the text without white space would be another copy; the padding is cut off."""
     decoded, rest = BytesIO(), ""
     for at in range(start, end, PIECE):
-        rest += text[at : min(at + PIECE, end)].translate(WHITESPACE)
+        rest += text[at : min(at + PIECE, end)].translate(whitespace)
         if "=" in rest:
             raise ValueError("padding before the end")
         whole = len(rest) - len(rest) % 4

@@ -21,15 +21,22 @@ from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Event, Field, File, MultipartDecoder, NeedData, State
 
 from app.errors import InvalidBase64, InvalidJson, InvalidParameter, TooManyParts
+from app.imaging.formats import sniff
 
 __all__ = ["MAX_FIELDS", "MAX_FIELD_BYTES", "MAX_TEXT_BYTES", "Multipart", "Pair", "parse_json", "parse_urlencoded"]
 
 MAX_FIELDS = 1000
 MAX_FIELD_BYTES = 262_144
 MAX_PART_HEADER_BYTES = 32_768
+TOO_LONG = {
+    State.PREAMBLE: "The form does not begin with the boundary in Content-Type.",
+    State.PART: "A part of the form has too many headers.",
+}
 # Longer texts must be ASCII: one emoji makes each character take four bytes.
 MAX_TEXT_BYTES = 65_536
 PIECE = 65_536
+# `sniff` needs at most the first 256 bytes.
+HEAD_BYTES = 256
 
 Text = list[str]
 Pair = tuple[str, Text]
@@ -53,6 +60,7 @@ def _hex_escapes(prefix: bytes, characters: bytes) -> dict[bytes, bytes]:
 _JSON = _Escapes(b"\\", 6, {rb"\/": b"/", rb"\n": b"\n", rb"\r": b"\r", rb"\t": b"\t"} | _hex_escapes(rb"\u00", b"+/="))
 _FORM = _Escapes(b"%", 3, {b"+": b" "} | _hex_escapes(b"%", b"+/=:;, \r\n\t"))
 # Possessive quantifiers: no memory per repetition.
+_PRINTABLE = re.compile(rb"[\t\n\r -~]*+")
 _JSON_STRING = re.compile(rb'"[^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+"')
 
 
@@ -118,6 +126,8 @@ def _json_text(name: str, value: object, long_texts: Mapping[str, Text]) -> Text
         return [str(value).lower()]
     if isinstance(value, str) and value in long_texts:
         return long_texts[value]
+    if isinstance(value, float) and value.is_integer():  # languages without whole numbers write 85.0
+        value = int(value)
     if isinstance(value, str | int | float):
         return [_encodable(str(value))]
     raise InvalidParameter(f"Field {name[:100]!r} must be a text, a number or a bool.", parameter=name)
@@ -239,8 +249,8 @@ class Multipart:
             decoder.receive_data(piece or None)
             while not isinstance(event := decoder.next_event(), NeedData):
                 self._take(event)
-            if decoder.state in {State.PREAMBLE, State.PART} and len(decoder.buffer) > MAX_PART_HEADER_BYTES:
-                raise TooManyParts("A part of the form has too many headers.")
+            if len(decoder.buffer) > MAX_PART_HEADER_BYTES and decoder.state in TOO_LONG:
+                raise TooManyParts(TOO_LONG[decoder.state])
         while stream.read(PIECE):  # so that the connection can be used again
             pass
 
@@ -255,16 +265,23 @@ class Multipart:
 
     def _end_part(self, part: Field | File) -> None:
         name = part.name or ""
-        if isinstance(part, File):
+        if isinstance(part, File) or self._is_image(part):
             # Without free space behind it: `read` returns these bytes without a copy.
             stream = BytesIO(self._data.getvalue())
-            self.files.append((name, FileStorage(stream, part.filename, name, headers=part.headers)))
+            filename = part.filename if isinstance(part, File) else None
+            self.files.append((name, FileStorage(stream, filename, name, headers=part.headers)))
         elif (size := self._data.tell()) > MAX_TEXT_BYTES:
             self.texts.append((name, [_ascii(self._data.getbuffer())]))
         else:
             self._budget.take(size)
             self.texts.append((name, [self._data.getvalue().decode(_charset(part.headers), "replace")]))
         self._data = BytesIO()
+
+    def _is_image(self, part: Field) -> bool:
+        """Return whether a part without a file name is an image, as some HTTP clients send it."""
+        declared = parse_options_header(part.headers.get("content-type"))[0].startswith("image/")
+        head = bytes(self._data.getbuffer()[:HEAD_BYTES])
+        return declared or (sniff(head) is not None and not _PRINTABLE.fullmatch(head))
 
 
 def _charset(headers: Headers) -> str:

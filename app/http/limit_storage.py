@@ -13,7 +13,8 @@ from flask_limiter import Limiter
 from limits.errors import StorageError
 from limits.storage import MemoryStorage, RedisStorage, Storage
 
-from app.redis_link import MAX_WAIT, PROBE_LIFE, Circuit, CircuitOpen
+from app.limits import probe_of
+from app.redis_link import MAX_WAIT, Circuit, CircuitOpen
 from app.settings import Settings
 
 __all__ = ["GuardedLimiter"]
@@ -53,9 +54,7 @@ class GuardedLimiter(Limiter):
 
 
 def _guard_redis(storage: RedisStorage, on_recovery: Callable[[], None]) -> Circuit:
-    # The probe writes, as counting does: a Redis that is full or a replica would answer a ping.
-    probe = partial(storage.incr, "probe", PROBE_LIFE)
-    circuit = Circuit("limits", storage.get_connection(), probe, StorageError, on_recovery)
+    circuit = Circuit("limits", storage.get_connection(), probe_of(storage), StorageError, on_recovery)
     _wrap_operations(storage, partial(_within_max_wait, circuit))
     vars(storage)["check"] = circuit.up
     return circuit

@@ -170,7 +170,10 @@ def _read_upload() -> tuple[bytes, Fields, list[str]]:
     if len(files) > 1:
         raise MultipleSources(solution="Send exactly one 'file'.")
     if not files:
-        raise MissingImage(solution="Send the image as multipart field 'file': with curl, -F file=@photo.jpg.")
+        raise MissingImage(
+            details=parts.received_fields(),
+            solution="Send the image as multipart field 'file': with curl, -F file=@photo.jpg.",
+        )
     return files[0], query | parts.texts, [name for name, _ in parts.files if name != "file"]
 
 

@@ -58,8 +58,13 @@ def _start() -> None:
 def _log_request(response: Response) -> Response:
     fields = _fields(response)
     text = " ".join(f"{name}={_text(value)}" for name, value in fields.items())
-    log.info("%s", text, extra={"fields": {"message": "request", **fields}})
+    log.log(_level(response), "%s", text, extra={"fields": {"message": "request", **fields}})
     return response
+
+
+def _level(response: Response) -> int:
+    """Return DEBUG for a successful health probe, else INFO."""
+    return logging.DEBUG if request.blueprint == "health" and response.status_code == 200 else logging.INFO
 
 
 def _fields(response: Response) -> dict[str, Any]:

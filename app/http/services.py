@@ -94,7 +94,7 @@ def build_services(settings: Settings, make_pool: PoolFactory = EnginePool) -> S
         sampler=MetricsSampler(metrics, settings, pool, limits.storage_up),
         url_fetcher=UrlFetcher(settings),
         weights_fetcher=WeightsFetcher(settings.allowed_models, settings.rembg_home),
-        sweeper=Sweeper([settings.output_dir], settings.cleanup_max_age_hours * 3600),
+        sweeper=Sweeper([settings.output_dir], settings.cleanup_max_age_hours * 3600, settings.swept_uploads),
     )
 
 

@@ -17,6 +17,7 @@ MIMETYPES: dict[OutputFormat, str] = {
     "PNG": "image/png",
     "JPEG": "image/jpeg",
     "WEBP": "image/webp",
+    "AVIF": "image/avif",
     "ZIP": "application/zip",
 }
 # Below this quality a PNG has a palette of 256 colours.
@@ -31,6 +32,9 @@ PNG_LEVELS = ((95, 9), (90, 6), (85, 3), (0, 1))
 WEBP_METHODS = ((4.0, 2), (float("inf"), 0))
 # At 90, alpha is off by at most 1 of 255, and takes half the time of 100.
 WEBP_ALPHA_QUALITY = 90
+# Speed 9 takes as long as WEBP's method 2 for a better picture: 274 ms at 2.8 megapixels, 8 takes 512 ms and 6 1897 ms
+# for files up to 6 % smaller. Threads of its own would take the other engines' cores.
+AVIF_SPEED, AVIF_THREADS = 9, 1
 # Metadata that Pillow otherwise takes from `Image.info`.
 NO_METADATA = {"icc_profile": None, "transparency": None, "comment": None}
 # Palette entries of at least this alpha stand for opaque pixels: an octree averages alpha in steps of 32.
@@ -45,6 +49,8 @@ def encode(image: Image.Image, output: OutputFormat, quality: int) -> bytes:
         return _jpeg(_opaque(image), quality)
     if output == "WEBP":
         return _webp(image, quality)
+    if output == "AVIF":
+        return _save(image, "AVIF", quality=quality, speed=AVIF_SPEED, max_threads=AVIF_THREADS)
     return _zip(image, quality)
 
 

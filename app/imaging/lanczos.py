@@ -24,17 +24,17 @@ LOBES = 3
 # Rows or columns of the result in a block, and rows of the photo processed at once.
 BLOCK, STRIP = 32, 64
 # A photo of more than GAP times the square is first averaged over whole pixels, as with Pillow's `reducing_gap`: masks
-# stay the same, and a large photo takes half the time.
+# of lite stay the same, and a large photo takes half the time.
 GAP = 3
 
 
-def shrink_to_square(image: Image.Image, side: int) -> Plane:
-    """Return the result of `image.resize((side, side), LANCZOS, reducing_gap=3)` for RGB as float32 (3, side, side).
+def shrink_to_square(image: Image.Image, side: int, gap: int = GAP) -> Plane:
+    """Return the result of `image.resize((side, side), LANCZOS, reducing_gap=gap)` for RGB as float32 (3, side, side).
 
     Values are integers in 0..255; one in several thousand is off by one.
     """
     width, height = image.size
-    factor = max(1, int(width / side / GAP)), max(1, int(height / side / GAP))
+    factor = max(1, int(width / side / gap)), max(1, int(height / side / gap))
     if factor != (1, 1):
         image = image.reduce(factor)  # its last pixels may represent a part of a block
     span = width / factor[0], height / factor[1]

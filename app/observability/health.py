@@ -12,6 +12,7 @@ import psutil
 
 from app.engine.container import MEGABYTE, memory_limit
 from app.engine.pool import EnginePool, PoolStatus
+from app.observability.disk import DiskSpace, least_space
 from app.settings import Settings
 
 __all__ = ["HealthMonitor", "MemoryUse"]
@@ -35,7 +36,7 @@ class MemoryUse:
 
 
 class HealthMonitor:
-    """Monitor of the engine pool and the memory of its processes."""
+    """Monitor of the engine pool, the memory of its processes, Redis, and disk space."""
 
     def __init__(
         self,
@@ -51,20 +52,21 @@ class HealthMonitor:
     def report(self) -> dict[str, object]:
         """Return the body of /health; its `status` is healthy, degraded or unhealthy."""
         status = self._pool.status()
-        memory = _memory_use(status.pids)
+        memory, disk = _memory_use(status.pids), least_space(self._settings.written_folders)
         checks = {
             "app": not self._pool.queue.closing,
             "engine": bool(status.pids or status.restarting),
             "model": status.ready + status.restarting > 0,
             "redis": _all_up([up() for up in self._redis_up]),
-            "disk_space": None,
+            "disk_space": None if disk is None else disk.level != "CRITICAL",
             "memory": memory.level != "CRITICAL",
         }
         return {
-            "status": _overall(status, checks),
+            "status": _overall(status, checks, disk),
             "reason": status.problem.message if status.problem else None,
             "checks": checks,
             "memory": {"rss_mb": memory.rss_mb, "limit_mb": memory.limit_mb, "level": memory.level},
+            "disk": disk and {"free_mb": disk.free_mb, "free_percent": int(disk.share * 100), "level": disk.level},
             "model": self._settings.model_name,
             "provider": status.provider or None,
             "queue": {
@@ -88,10 +90,15 @@ class HealthMonitor:
         return False, "No engine has started yet.", ""
 
 
-def _overall(status: PoolStatus, checks: dict[str, bool | None]) -> str:
-    if not (checks["app"] and checks["model"]):
+def _overall(status: PoolStatus, checks: dict[str, bool | None], disk: DiskSpace | None) -> str:
+    if not (checks["app"] and checks["model"]) or checks["disk_space"] is False:
         return "unhealthy"
-    all_well = status.ready == status.engines and checks["memory"] and checks["redis"] is not False
+    all_well = (
+        status.ready == status.engines
+        and checks["memory"]
+        and checks["redis"] is not False
+        and (disk is None or disk.level == "OK")
+    )
     return "healthy" if all_well else "degraded"
 
 

@@ -16,8 +16,10 @@ from typing import Concatenate, Literal, ParamSpec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from app.cache.results import Lookup
+from app.engine.models import AUTO
 from app.engine.observer import EngineObserver, RestartReason
 from app.observability import multiproc
+from app.observability.disk import DiskSpace
 from app.removal import RemovalRequest, RemovalResult
 from app.settings import Settings
 
@@ -94,9 +96,25 @@ METRICS = (
         ("result",),
         "Look-ups in the result cache: hit, miss, or error if Redis was unavailable.",
     ),
+    Metric("cpu_seconds_total", "counter", (), "CPU seconds of the web workers and their engines."),
+    Metric(
+        "disk_free_ratio",
+        "gauge",
+        (),
+        "Free share of the fullest disk that the service writes to, 0 to 1.",
+        workers="livemin",
+    ),
+    Metric(
+        "auto_photos_total",
+        "counter",
+        ("outcome",),
+        "Photos with model auto: sure (lite alone), unsure (u2netp as well), or load (unsure, lite alone).",
+    ),
     Metric("model_info", "gauge", ("name", "sha256", "provider"), "1 for the model in use.", workers="livemax"),
 )
 
+# Outcomes of the model auto.
+OUTCOMES = SURE, UNSURE, LOAD = ("sure", "unsure", "load")
 P = ParamSpec("P")
 
 
@@ -131,9 +149,11 @@ class Metrics(EngineObserver):
             self._counters["engine_restarts_total"].labels(reason.value)
         for lookup in Lookup if settings.cache_url else ():
             self._counters["cache_requests_total"].labels(lookup.value)
-        self._gauges["ratelimit_storage_up"].set(
-            1
-        )  # until the first sample, since 0 would raise an alarm at every start
+        for outcome in OUTCOMES if AUTO in settings.allowed_models else ():
+            self._counters["auto_photos_total"].labels(outcome)
+        # Until the first sample, since 0 would raise an alarm at every start.
+        self._gauges["ratelimit_storage_up"].set(1)
+        self._gauges["disk_free_ratio"].set(1)
 
     def _define(self) -> None:
         registry = None if self._folder else self._registry
@@ -163,6 +183,13 @@ class Metrics(EngineObserver):
         self._gauges["ratelimit_storage_up"].set(storage_up)
 
     @_harmless
+    def set_machine(self, cpu_seconds: float, disk: DiskSpace | None) -> None:
+        """Add CPU seconds, and set the free share of the disk if it is known."""
+        self._counters["cpu_seconds_total"].inc(cpu_seconds)
+        if disk is not None:
+            self._gauges["disk_free_ratio"].set(disk.share)
+
+    @_harmless
     def set_model(self, name: str, sha256: str, provider: str) -> None:
         """Publish a model in use."""
         self._gauges["model_info"].labels(name, sha256, provider).set(1)
@@ -185,6 +212,8 @@ class Metrics(EngineObserver):
         self._histograms["input_megapixels"].observe(width * height / 1e6)
         self._histograms["output_bytes"].observe(len(result.body))
         self._histograms["compression_ratio"].observe(len(request.image) / max(1, len(result.body)))
+        if request.options.model == AUTO:
+            self._counters["auto_photos_total"].labels(_outcome(result)).inc()
 
     @_harmless
     def memory_seen(self, engine: int, megabytes: int) -> None:
@@ -218,3 +247,9 @@ class Metrics(EngineObserver):
     def request_ended(self) -> None:
         """Remove a request from those in flight."""
         self._gauges["inflight"].dec()
+
+
+def _outcome(result: RemovalResult) -> str:
+    if result.under_load:
+        return LOAD
+    return UNSURE if "+" in result.model else SURE

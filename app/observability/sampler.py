@@ -9,6 +9,8 @@ from contextlib import suppress
 from app.engine import weights
 from app.engine.models import REGISTRY
 from app.engine.pool import EnginePool
+from app.observability.cpu import CpuClock
+from app.observability.disk import least_space
 from app.observability.metrics import Metrics
 from app.settings import Settings
 
@@ -19,7 +21,7 @@ SAMPLE_SECONDS = 1.0
 
 
 class MetricsSampler:
-    """Thread that samples the queue, the storage of the rate limits and the engines."""
+    """Thread that samples the queue, the storage of the rate limits, the engines, CPU time and disk space."""
 
     def __init__(
         self,
@@ -34,6 +36,7 @@ class MetricsSampler:
         self._storage_up = storage_up
         self._stopped = threading.Event()
         self._provider = ""
+        self._cpu = CpuClock()
 
     def start(self) -> None:
         """Start the thread."""
@@ -46,6 +49,9 @@ class MetricsSampler:
     def sample(self) -> None:
         """Set the gauges of the current state."""
         self._metrics.set_state(self._pool.queue.depth, storage_up=self._storage_up() is not False)
+        self._metrics.set_machine(
+            self._cpu.advance(self._pool.status().pids), least_space(self._settings.written_folders)
+        )
 
     def _run(self) -> None:
         while not self._stopped.wait(SAMPLE_SECONDS):
@@ -53,12 +59,13 @@ class MetricsSampler:
             self._publish_model()
 
     def _publish_model(self) -> None:
-        """Publish the model once an engine has run it, once per provider."""
+        """Publish the default model, each member of a cascade, once an engine has run it, once per provider."""
         provider = self._pool.status().provider
         if not provider or provider == self._provider:
             return
         model = REGISTRY[self._settings.model_name]
-        if path := weights.find(model, self._settings.rembg_home):
+        if paths := weights.find_all(model, self._settings.rembg_home):
             with suppress(OSError):  # retried with the next sample
-                self._metrics.set_model(model.name, weights.sha256(path), provider)
+                for part, path in zip(model.parts, paths, strict=True):
+                    self._metrics.set_model(part.name, weights.sha256(path), provider)
                 self._provider = provider

@@ -10,6 +10,8 @@ from app.server.pace import Pace
 __all__ = ["Budget", "Holder"]
 
 PAUSE_SECONDS = 0.1
+# Bytes released since the maximum after which freed memory is worth giving back to the system.
+MIN_FALL = 4 << 20
 
 
 class Holder(Protocol):
@@ -34,6 +36,7 @@ class Budget:
     def __init__(self, limit: int, margin: int) -> None:
         self.limit, self.margin = limit, margin
         self.used = 0
+        self._peak = 0
         self._waiting: dict[Holder, int] = {}
         self._senders: set[Holder] = set()
 
@@ -41,6 +44,7 @@ class Budget:
         """Count bytes that a connection now holds."""
         holder.held += size
         self.used += size
+        self._peak = max(self._peak, self.used)
 
     def charge_answer(self, holder: Holder, size: int) -> None:
         """Count a piece of an answer, and close the connections of slow readers while there is no room."""
@@ -56,6 +60,13 @@ class Budget:
         self.used -= size
         if not holder.held:
             self._senders.discard(holder)
+
+    def has_fallen(self) -> bool:
+        """Return whether much has been released since the last time that this was true."""
+        if self._peak - self.used < MIN_FALL:
+            return False
+        self._peak = self.used
+        return True
 
     async def room(self, holder: Holder, remaining: int) -> None:
         """Wait until this connection may read on; `remaining` bytes of its body are still to come."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from gunicorn.workers.base import Worker
 
+from app.engine.allocator import give_back_freed_memory
 from app.server.budget import Budget
 from app.server.connection import Connection
 from app.server.reply import ThreadPool
@@ -94,6 +95,8 @@ class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             self.notify()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), HEARTBEAT_SECONDS)
+            if self.budget.has_fallen():
+                give_back_freed_memory()  # pieces of bodies are small, so their pages stay between others in the heap
         self._close_listeners()
         await self._finish()
 

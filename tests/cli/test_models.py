@@ -30,12 +30,14 @@ def test_list_shows_name_size_licence_and_installed_models(home: Path) -> None:
     write_model(REGISTRY["u2net"], home)
     rows = {line.split()[0]: line for line in run("models", "list")[1].splitlines()[1:]}
     assert set(rows) == set(REGISTRY)
-    assert ("yes" in rows["lite"], "yes" in rows["u2net"], "no" in rows["u2netp"].split()) == (True, True, True)
+    installed = {name: rows[name].split()[3] for name in ("lite", "u2netp", "u2net", "silueta")}
+    assert installed == {"lite": "embedded", "u2netp": "embedded", "u2net": "yes", "silueta": "no"}
     assert "176 MB" in rows["u2net"] and "Apache-2.0" in rows["u2net"]
 
 
-def test_pulling_the_embedded_model_does_nothing() -> None:
-    assert run("models", "pull", "lite") == (0, "lite is part of the service: nothing to download.\n")
+@pytest.mark.parametrize("name", ["lite", "u2netp"])
+def test_pulling_an_embedded_model_does_nothing(name: str) -> None:
+    assert run("models", "pull", name) == (0, f"{name} is part of the service: nothing to download.\n")
 
 
 def test_pulling_an_unknown_model_is_refused() -> None:
@@ -45,15 +47,15 @@ def test_pulling_an_unknown_model_is_refused() -> None:
 
 def test_pulling_downloads(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        session_class(REGISTRY["u2netp"]), "download_models", lambda: write_model(REGISTRY["u2netp"], home)
+        session_class(REGISTRY["silueta"]), "download_models", lambda: write_model(REGISTRY["silueta"], home)
     )
-    assert run("models", "pull", "u2netp")[0] == 0
-    assert (home / "models/u2netp/u2netp.onnx").is_file()
+    assert run("models", "pull", "silueta")[0] == 0
+    assert (home / "models/silueta/silueta.onnx").is_file()
 
 
 def test_a_failed_download_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise OSError("network is unreachable")
 
-    monkeypatch.setattr(session_class(REGISTRY["u2netp"]), "download_models", refuse)
-    assert run("models", "pull", "u2netp") == (1, "Error: u2netp could not be downloaded: network is unreachable\n")
+    monkeypatch.setattr(session_class(REGISTRY["silueta"]), "download_models", refuse)
+    assert run("models", "pull", "silueta") == (1, "Error: silueta could not be downloaded: network is unreachable\n")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import urllib.error
+import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +17,8 @@ from app.settings import Settings
 from tests.support.configuration import ROOT
 from tests.support.deploy_files import in_mb, in_seconds, redis_configuration, run, venv_program, yaml_of
 from tests.support.dockerfile import stages
+from tests.support.servers import NginxServer
+from tests.support.service import free_port
 
 SERVICES: dict[str, dict[str, Any]] = yaml_of("docker-compose.yml")["services"]
 APP = SERVICES["app"]
@@ -43,6 +49,7 @@ def test_a_service_is_hardened_and_has_limits(name: str) -> None:
 def test_only_nginx_is_published() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published.pop("nginx") == ["80:80", "443:443"]
+    assert published.pop("http") == ["${HTTP_ADDRESS:-127.0.0.1}:5001:5001"]
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
     assert {"redis", "app"} & set(published) == set()
     assert SERVICES["redis"]["networks"] == APP["networks"] == ["inside"]
@@ -50,13 +57,21 @@ def test_only_nginx_is_published() -> None:
 
 
 def test_services_start_when_their_dependencies_are_healthy() -> None:
-    for name, needed in {"nginx": "app", "app": "redis", "grafana": "prometheus"}.items():
+    for name, needed in {"nginx": "app", "http": "app", "app": "redis", "grafana": "prometheus"}.items():
         assert SERVICES[name]["depends_on"] == {needed: {"condition": "service_healthy"}}
         assert "healthcheck" in SERVICES[needed]
 
 
-def test_monitoring_is_optional() -> None:
-    assert {name for name, service in SERVICES.items() if "profiles" in service} == {"prometheus", "grafana"}
+def test_tls_and_monitoring_are_optional() -> None:
+    profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
+    assert profiles == {"nginx": ["tls"], "prometheus": ["monitoring"], "grafana": ["monitoring"]}
+
+
+def test_a_trial_needs_no_file_that_is_missing_in_a_clone() -> None:
+    mounts = [mount for name in ("http", "app", "redis") for mount in SERVICES[name]["volumes"]]
+    files = [mount.split(":")[0].removeprefix("./") for mount in mounts if mount.startswith((".", "/", "$"))]
+    assert sorted(files) == ["deploy/redis.conf", "nginx.conf"]
+    assert APP["env_file"] == [{"path": ".env", "required": False}]
 
 
 def test_images_are_pinned() -> None:
@@ -75,7 +90,7 @@ def test_settings_are_valid() -> None:
 
 
 def test_grace_period_is_longer_than_that_of_the_service() -> None:
-    for service in (APP, SERVICES["nginx"]):
+    for service in (APP, SERVICES["nginx"], SERVICES["http"]):
         assert in_seconds(service["stop_grace_period"]) > settings().shutdown_grace
 
 
@@ -116,19 +131,34 @@ def test_every_mounted_file_exists() -> None:
     assert [file for file in files if not (ROOT / file).exists()] == []
 
 
-def nginx_configuration() -> str:
-    """Return nginx.conf as changed by the container's command."""
-    shell, option, script = SERVICES["nginx"]["command"]
+def nginx_configuration(name: str) -> str:
+    """Return nginx.conf as changed by the command of a container."""
+    shell, option, script = SERVICES[name]["command"]
     assert (shell, option) == ("sh", "-c")
     change, start = script.split(" > /tmp/nginx.conf && ")
     assert start == "exec nginx -c /tmp/nginx.conf -g 'daemon off;'"
     return run("sh", "-c", change.replace("/etc/nginx/nginx.conf", "nginx.conf"))
 
 
-def test_nginx_forwards_to_the_application_container() -> None:
-    servers = re.findall(r"^ +server ([^\s;{]+)[^{\n]*;", nginx_configuration(), re.MULTILINE)
+@pytest.mark.parametrize("name", ["nginx", "http"])
+def test_nginx_forwards_to_the_application_container(name: str) -> None:
+    servers = re.findall(r"^ +server ([^\s;{]+)[^{\n]*;", nginx_configuration(name), re.MULTILINE)
     assert servers == [f"app:{settings().port}"]
-    assert "127.0.0.1" not in nginx_configuration()
+    assert "127.0.0.1" not in nginx_configuration(name)
+
+
+def test_the_trial_answers_plain_http_without_a_certificate(tmp_path: Path) -> None:
+    server = NginxServer(tmp_path, free_port(), port := free_port(), (free_port(),))
+    text = nginx_configuration("http").replace("server app:5001 ", "server 127.0.0.1:5001 ")
+    server.start_with(text.replace("listen 5001 ", "listen 443 ") + "\n# server 127.0.0.1:5002 max_fails\n")
+    try:
+        with pytest.raises(urllib.error.HTTPError, match="502") as caught:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health")
+        with caught.value as answer:
+            assert json.loads(answer.read())["code"] == "BAD_GATEWAY"
+            assert "Strict-Transport-Security" not in answer.headers
+    finally:
+        server.stop()
 
 
 def test_redis_accepts_its_configuration() -> None:

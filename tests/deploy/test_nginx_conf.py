@@ -47,8 +47,30 @@ def test_nginx_accepts_it(tmp_path: Path) -> None:
     assert done.returncode == 0 and "warn" not in done.stderr, done.stderr
 
 
+def test_files_of_the_operator_are_included(tmp_path: Path) -> None:
+    files = {
+        "sizes.conf": "client_max_body_size 33554432; proxy_read_timeout 300s; lingering_time 300s;"
+        "set_real_ip_from 10.0.0.0/8; real_ip_header X-Forwarded-For;",
+        "more.upstream": "server 10.0.0.7:5001 max_fails=0;",
+        "shop.origins": '"https://shop.example" $http_origin;',
+    }
+    folder = tmp_path / "background-remover.d"
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    own = {"/etc/nginx/background-remover.d": str(folder)}
+    server = NginxServer(tmp_path, free_port(), free_port(), (5001, 5002), own)
+    server.prepare()
+    done = subprocess.run([binary("nginx"), "-T", "-c", server.configuration], capture_output=True, text=True)
+    assert done.returncode == 0 and "warn" not in done.stderr, done.stderr
+    assert [
+        name for name, text in files.items() if f"# configuration file {folder / name}:\n{text}" not in done.stdout
+    ] == []
+
+
 def test_body_limit_is_that_of_the_service() -> None:
-    assert int(value("client_max_body_size")) == DEFAULTS["max_content_length"]
+    sizes = re.findall(r"^\s*client_max_body_size (\d+);", CONF, re.MULTILINE)
+    assert list(map(int, sizes)) == [DEFAULTS["max_content_length"], 0]  # 0: of nginx's own error pages
 
 
 def test_nginx_waits_longer_than_the_services_timeout() -> None:

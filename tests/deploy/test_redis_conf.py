@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from tests.support.deploy_files import redis_configuration
 from tests.support.servers import RedisServer, binary
 from tests.support.service import free_port
 from tests.support.waiting import wait_until
@@ -28,6 +29,15 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
         yield client
     process.terminate()
     process.wait(10)
+
+
+def test_files_of_the_operator_win(tmp_path: Path) -> None:
+    (tmp_path / "mine.conf").write_text("maxmemory 128mb\n")
+    text = (ROOT / "deploy/redis.conf").read_text(encoding="utf-8")
+    (tmp_path / "redis").write_text(text.replace("/etc/redis/background-remover.d", str(tmp_path)))
+    assert redis_configuration("redis-server", str(tmp_path / "redis"), "--dir", str(tmp_path))["maxmemory"] == str(
+        128 << 20
+    )
 
 
 def test_nothing_is_stored_on_disk_and_memory_is_bounded(redis: Redis) -> None:

@@ -17,7 +17,7 @@ from app.engine import weights
 from app.engine.models import REGISTRY
 from tests.support.onnx_models import write_model
 
-U2NETP = REGISTRY["u2netp"]
+SILUETA = REGISTRY["silueta"]
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
@@ -27,8 +27,8 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def served_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Serve a file instead of U2-NetP's weights, and expect its checksum."""
-    file = write_model(U2NETP, tmp_path / "served_file")
+    """Serve a file instead of Silueta's weights, and expect its checksum."""
+    file = write_model(SILUETA, tmp_path / "served_file")
     handler = functools.partial(QuietHandler, directory=str(file.parent))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -49,13 +49,13 @@ def served_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 
 def test_weights_are_downloaded_and_found(served_file: Path, tmp_path: Path) -> None:
     expected = served_file.read_bytes()
-    path = weights.fetch(U2NETP)
-    assert path == tmp_path / "home/models/u2netp/u2netp.onnx"
+    path = weights.fetch(SILUETA)
+    assert path == tmp_path / "home/models/silueta/silueta.onnx"
     assert path.read_bytes() == expected
 
 
 def test_a_wrong_checksum_leaves_nothing_behind(served_file: Path, tmp_path: Path) -> None:
     served_file.write_bytes(b"tampered")
     with pytest.raises(ValueError, match="hash"):
-        weights.fetch(U2NETP)
-    assert weights.find(U2NETP) is None
+        weights.fetch(SILUETA)
+    assert weights.find(SILUETA) is None

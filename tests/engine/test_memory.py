@@ -55,6 +55,13 @@ SIZES: list[tuple[float, dict[str, object], int | str]] = [
     (12, {"format": "PNG", "mode": "RGBA", "compress_level": 1}, "800 scale-jpeg"),
     (24, {"format": "JPEG"}, "2048 full-png"),
     (24, {"format": "JPEG"}, "2048 full-jpeg"),
+    (24, {"format": "JPEG"}, "2048 native-png"),
+    (12, {"format": "JPEG"}, "2048 native-crop-webp"),
+    (3, {"format": "JPEG"}, "2048 native-avif"),
+    (24, {"format": "JPEG"}, "2048 native-avif"),
+    (1, {"format": "JPEG"}, "2048 native-canvas"),
+    (24, {"format": "JPEG"}, "2048 native-canvas"),
+    (12, {"format": "JPEG"}, "2048 native-blur"),
 ]
 
 

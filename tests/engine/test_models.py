@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import re
 
@@ -9,12 +10,20 @@ import pytest
 
 from app.engine.models import REGISTRY, ModelSpec
 from app.engine.rembg_entry import session_class
+from app.engine.weights import find
 
-REMBG = [model for model in REGISTRY.values() if not model.embedded]
+REMBG = [model for model in REGISTRY.values() if model.module]
 
 
-def test_only_the_lite_model_is_embedded() -> None:
-    assert [model.name for model in REGISTRY.values() if model.embedded] == ["lite"]
+def test_the_weights_of_two_models_are_embedded() -> None:
+    assert [model.name for model in REGISTRY.values() if model.embedded] == ["auto", "lite", "u2netp"]
+
+
+def test_the_weights_of_u2netp_are_those_that_rembg_downloads() -> None:
+    path = find(REGISTRY["u2netp"])
+    assert path is not None
+    checksum = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    assert f'"md5:{checksum}"' in inspect.getsource(session_class(REGISTRY["u2netp"]).download_models)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_a_failed_fetch_is_tried_again(tmp_path: Path, monkeypatch: pytest.Monke
         done.set()
         return 0
 
-    WeightsFetcher(["lite", "u2netp"], str(tmp_path), pull).start()
+    WeightsFetcher(["lite", "silueta"], str(tmp_path), pull).start()
     assert done.wait(10)
     wait_until(lambda: not any(thread.name == "weights-fetcher" for thread in threading.enumerate()))
-    assert attempts == ["u2netp"] * 3
+    assert attempts == ["silueta"] * 3

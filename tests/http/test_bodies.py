@@ -38,6 +38,15 @@ GOOD = {
     "JSON data URI": {"json": {"image": f"data:image/jpeg;base64,{TEXT}"}},
     "JSON data URI in capitals": {"json": {"image": f"DATA:image/jpeg;BASE64,{TEXT}"}},
     "JSON with line breaks": {"json": {"image": "\r\n".join(TEXT[i : i + 76] for i in range(0, len(TEXT), 76))}},
+    "JSON with spaces": {"json": {"image": " ".join(TEXT[i : i + 76] for i in range(0, len(TEXT), 76)) + " "}},
+    "JSON with a whole number as a float": {"json": {"image": TEXT, "quality": 85.0}},
+    "multipart text with spaces": {
+        "data": {"image": " ".join(TEXT[i : i + 76] for i in range(0, len(TEXT), 76))},
+        "content_type": "multipart/form-data",
+    },
+    "list of one file": {"data": {"file[]": part()}},
+    "list of one file with its index": {"data": {"file[0]": part()}},
+    "list of one file named image": {"data": {"image[]": part()}},
     "JSON without padding": {"json": {"image": TEXT.rstrip("=")}},
     "JSON without a type": {"data": json.dumps({"image": TEXT})},
     "JSON with charset": {"data": json.dumps({"image": TEXT}), "content_type": "application/json; charset=utf-8"},
@@ -108,6 +117,60 @@ def test_an_invalid_body_is_one_clear_error(
     response = fast_client.post(URL, **request_)
     assert (response.status_code, response.json["code"]) == (status, code)  # type: ignore[index]
     assert fake_pool.requests == []
+
+
+def without_file_name(name: str, content_type: str = "Content-Type: image/jpeg\r\n") -> dict[str, Any]:
+    head = f'--X\r\nContent-Disposition: form-data; name="{name}"\r\n{content_type}\r\n'
+    return {"data": head.encode() + PHOTO + b"\r\n--X--\r\n", "content_type": "multipart/form-data; boundary=X"}
+
+
+@pytest.mark.parametrize("content_type", ["", "Content-Type: image/jpeg\r\n", "Content-Type: text/plain\r\n"])
+@pytest.mark.parametrize("name", ["file", "image"])
+def test_a_part_without_a_file_name_is_a_file_if_it_is_an_image(
+    name: str, content_type: str, fast_client: FlaskClient, fake_pool: FakePool
+) -> None:
+    assert fast_client.post(URL, **without_file_name(name, content_type)).status_code == 200
+    assert fake_pool.requests[0].image == PHOTO
+
+
+@pytest.mark.parametrize(("path", "name"), [("/api/remove", "file"), ("/v1.0/removebg", "image_file")])
+def test_every_dialect_reads_a_part_without_a_file_name(
+    path: str, name: str, fast_client: FlaskClient, fake_pool: FakePool
+) -> None:
+    for request in (without_file_name(name), {"data": {f"{name}[0]": part()}}):
+        assert fast_client.post(path, **request).status_code == 200
+    assert [request.image for request in fake_pool.requests] == [PHOTO] * 2
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary="])
+def test_a_missing_boundary_is_named(content_type: str, fast_client: FlaskClient) -> None:
+    body = fast_client.post(URL, data=without_file_name("file")["data"], content_type=content_type).json
+    assert body is not None and body["code"] == "MISSING_IMAGE"
+    assert body["message"] == "The Content-Type 'multipart/form-data' has no boundary."
+    assert "Omit the header Content-Type" in body["solution"]
+
+
+@pytest.mark.parametrize("body", [without_file_name("file")["data"], b"--X\r\n\r\nx\r\n--X--\r\n"])
+def test_another_boundary_is_named(body: bytes, fast_client: FlaskClient) -> None:
+    answer = fast_client.post(URL, data=body, content_type="multipart/form-data; boundary=Y").json
+    assert answer is not None and "the boundary in Content-Type" in answer["message"]
+
+
+def test_a_text_that_begins_like_an_image_is_a_text(fast_client: FlaskClient) -> None:
+    answer = fast_client.post(URL, data={"file": part(), "preset": "BMX"}).json
+    assert answer is not None and answer["message"].startswith("Parameter 'preset' must be one of")
+
+
+@pytest.mark.parametrize("path", [URL, "/api/remove", "/v1.0/removebg"])
+def test_the_error_of_a_missing_image_names_the_received_fields(path: str, fast_client: FlaskClient) -> None:
+    answer = fast_client.post(path, data={"photo": part(), "quality": "50"})
+    assert answer.status_code == 400
+    assert "received fields: 'quality', 'photo'" in answer.text
+
+
+def test_received_fields_are_named_up_to_a_limit(fast_client: FlaskClient) -> None:
+    body = fast_client.post(URL, json={f"{number:0500}": "x" for number in range(12)}).json
+    assert body is not None and body["details"].endswith(" and 2 more") and len(body["details"]) < 1200
 
 
 def test_curl_without_the_at_sign_gets_advice(fast_client: FlaskClient) -> None:

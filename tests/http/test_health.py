@@ -9,10 +9,17 @@ import pytest
 from flask.testing import FlaskClient
 
 from app.errors import ModelUnavailable
+from app.observability import health
+from app.observability.disk import DiskSpace
 from app.observability.health import MemoryUse
 from tests.support.doubles import STATUS, FakePool
 
 UNAVAILABLE = ModelUnavailable("no weights", solution="python -m app models pull u2net")
+
+
+@pytest.fixture(autouse=True)
+def disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "least_space", lambda folders: DiskSpace(50, 100))
 
 
 def show(pool: FakePool, *, closing: object = False, **change: object) -> None:
@@ -46,6 +53,7 @@ def test_health_has_the_documented_fields(make_client: Callable[..., FlaskClient
     assert set(body) >= {"status", "checks", "memory", "model", "provider", "queue", "uptime_s", "version"}
     assert set(body["checks"]) == {"app", "engine", "model", "redis", "disk_space", "memory"}
     assert set(body["memory"]) == {"rss_mb", "limit_mb", "level"}
+    assert set(body["disk"]) == {"free_mb", "free_percent", "level"}
     assert body["queue"] == {"depth": 0, "capacity": 4}
 
 

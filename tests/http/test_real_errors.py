@@ -21,13 +21,13 @@ CASES = {
     "30,000 x 30,000 in 40 kB": (png((30_000, 30_000), bytes(40_000)), "", 413, "TOO_MANY_PIXELS"),
     "over MAX_PIXELS and not scalable": (png((6_000, 6_000), bytes(40_000)), "", 413, "TOO_MANY_PIXELS"),
     "no subject": (GREY, "require_foreground=true", 422, "UNKNOWN_FOREGROUND"),
-    "model without weights": (jpeg(), "model=u2netp", 503, "MODEL_UNAVAILABLE"),
+    "model without weights": (jpeg(), "model=silueta", 503, "MODEL_UNAVAILABLE"),
 }
 
 
 @pytest.fixture(scope="module")
 def app(pool: EnginePool) -> Flask:
-    return build_app(Settings(models_allowed=("u2netp",), **NO_LIMITS), lambda *_: pool)
+    return build_app(Settings(models_allowed=("silueta",), **NO_LIMITS), lambda *_: pool)
 
 
 @pytest.mark.parametrize(("image", "query", "status", "code"), CASES.values(), ids=CASES.keys())
@@ -37,8 +37,8 @@ def test_an_engines_error_reaches_the_client(image: bytes, query: str, status: i
 
 
 def test_missing_weights_are_reported_with_the_download_command(app: Flask) -> None:
-    response = app.test_client().post("/remove-background?model=u2netp", data=jpeg())
-    assert "python -m app models pull u2netp" in response.json["solution"]  # type: ignore[index]
+    response = app.test_client().post("/remove-background?model=silueta", data=jpeg())
+    assert "python -m app models pull silueta" in response.json["solution"]  # type: ignore[index]
 
 
 def test_a_valid_photo_works_after_all_errors(client: FlaskClient) -> None:

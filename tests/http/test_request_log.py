@@ -69,8 +69,30 @@ def test_a_request_is_one_line_of_text(configured: Callable[..., FlaskClient], l
     )
 
 
+@pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
+def test_health_probes_are_logged_at_debug(
+    path: str, configured: Callable[..., FlaskClient], log_file: Path, fake_pool: FakePool
+) -> None:
+    client = configured("json")
+    client.get(path)
+    assert log_file.read_text() == ""
+    logging.getLogger().setLevel(logging.DEBUG)
+    client.get(path)
+    assert request_line(log_file)["level"] == "DEBUG"
+
+
+def test_a_failed_health_probe_is_logged_at_info(
+    configured: Callable[..., FlaskClient], log_file: Path, fake_pool: FakePool
+) -> None:
+    client = configured("json")
+    fake_pool.queue.drain()
+    client.get("/health/ready")
+    line = request_line(log_file)
+    assert (line["level"], line["status"]) == ("INFO", 503)
+
+
 def test_unknown_values_are_dashes(configured: Callable[..., FlaskClient], log_file: Path) -> None:
-    configured("text").get("/health/live")
+    configured("text").get("/docs")
     assert "bytes_in=0 bytes_out=" in log_file.read_text() and "pixels=- model=- stages=- " in log_file.read_text()
 
 
@@ -126,8 +148,8 @@ def test_each_client_has_its_own_hash(configured: Callable[..., FlaskClient], lo
     client = configured("json", api_keys=(SecretStr("a"), SecretStr("b")))
     for key in ("a", "a", "b"):
         client.post(URL, data=jpeg(), headers={"X-Api-Key": key})
-    client.get("/health/live")
-    client.get("/health/live", environ_base={"REMOTE_ADDR": "10.0.0.9"})
+    client.get("/docs")
+    client.get("/docs", environ_base={"REMOTE_ADDR": "10.0.0.9"})
     hashes = [line["client"] for line in json_lines(log_file) if line["logger"] == "app.requests"]
     assert hashes[0] == hashes[1]
     assert len(set(hashes)) == 4

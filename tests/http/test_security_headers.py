@@ -52,9 +52,12 @@ def test_a_refused_request_has_the_headers(make_client: Callable[..., FlaskClien
     assert SECURITY_HEADERS.items() <= dict(response.headers).items()
 
 
-@pytest.mark.parametrize("value", ["1", "true"])
-def test_debug_stays_off(value: str, fake_pool: FakePool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLASK_DEBUG", value)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("FLASK_DEBUG", "1"), ("FLASK_DEBUG", "true"), ("DEBUG", "true"), ("FLASK_ENV", "development")],
+)
+def test_debug_stays_off(name: str, value: str, fake_pool: FakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
     app = build_app(Settings(), fake_pool.attach)
     assert (app.debug, app.config["DEBUG"], app.testing) == (False, False, False)
 

@@ -17,7 +17,7 @@ from tests.support.synthetic_images import disc, noise, srgb_profile
 
 SIZE = (90, 60)
 MODES = ("RGBA", "RGB", "L")
-FORMATS = ("PNG", "JPEG", "WEBP")
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
 
 
 def picture(mode: str, size: tuple[int, int] = SIZE) -> Image.Image:
@@ -71,6 +71,9 @@ def test_a_file_has_the_requested_format_and_size(format: str, mode: str, size: 
         ("RGBA", "WEBP", "RGBA"),
         ("RGB", "WEBP", "RGB"),
         ("L", "WEBP", "RGB"),
+        ("RGBA", "AVIF", "RGBA"),
+        ("RGB", "AVIF", "RGB"),
+        ("L", "AVIF", "L"),
     ],
 )
 def test_a_file_has_the_mode_of_its_format(mode: str, format: str, expected: str) -> None:

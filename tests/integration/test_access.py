@@ -242,7 +242,7 @@ def test_json_goes_to_standard_error_without_a_file(start: Start) -> None:
         ({"API_KEYS_FILE": "{bad}"}, "API_KEYS_FILE='{bad}', line 1: "),
         ({"API_KEYS_FILE": "/nowhere/keys"}, "API_KEYS_FILE='/nowhere/keys': No such file"),
         ({"CORS_ORIGINS": "shop.example"}, "CORS_ORIGINS="),
-        ({"LOG_FILE": "/nowhere/log"}, "LOG_FILE='/nowhere/log': No such file"),
+        ({"LOG_FILE": "/dev/null/log"}, "LOG_FILE='/dev/null/log': Not a directory"),
         ({"API_KEYS": "top-secret", "PORT": "0"}, "PORT='0'"),
     ],
 )

@@ -7,6 +7,7 @@ import http.server
 import json
 import re
 import socket
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -24,7 +25,7 @@ import pytest
 
 from app.http.security import SECURITY_HEADERS
 from tests.support.photos import encoded, jpeg, opened, photo
-from tests.support.servers import NginxServer, RedisServer
+from tests.support.servers import NginxServer, RedisServer, binary
 from tests.support.service import Service, end, free_port, gunicorn
 from tests.support.waiting import wait_until
 
@@ -162,8 +163,8 @@ def test_every_header_comes_once(nginx: NginxServer) -> None:
 
 
 def test_a_request_id_is_the_same_everywhere(nginx: NginxServer, instances: tuple[Service, Service]) -> None:
-    assert ask(nginx, "/health/live", X_Request_ID="mine-1").headers["X-Request-ID"] == "mine-1"
-    made = ask(nginx, "/health/live", X_Request_ID="not ours").headers["X-Request-ID"]
+    assert ask(nginx, "/docs", X_Request_ID="mine-1").headers["X-Request-ID"] == "mine-1"
+    made = ask(nginx, "/docs", X_Request_ID="not ours").headers["X-Request-ID"]
     assert len(made) == 32
     for request_id in ("mine-1", made):
         wait_until(partial(is_logged, nginx, instances, request_id))  # a line is written after the answer
@@ -181,6 +182,35 @@ def test_no_query_is_in_the_log(nginx: NginxServer) -> None:
     log = nginx.folder / "access.log"
     wait_until(lambda: request_id in log.read_text())
     assert '"GET /health/live" 200' in log.read_text() and "secret-1" not in log.read_text()
+
+
+def curl(nginx: NginxServer, *options: str) -> subprocess.CompletedProcess[bytes]:
+    """Post a body by HTTP/2 and write the status and the version of HTTP after the answer."""
+    command = [
+        binary("curl"),
+        "-sk",
+        "--http2",
+        "--interface",
+        new_client(),
+        "-w",
+        "\n%{http_code} %{http_version}",
+        *options,
+    ]
+    return subprocess.run([*command, f"https://127.0.0.1:{nginx.https}{URL}"], capture_output=True, timeout=60)
+
+
+def test_a_photo_is_processed_by_http_2(nginx: NginxServer, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(jpeg())
+    answer = curl(nginx, "-F", f"file=@{tmp_path / 'photo.jpg'}")
+    picture, _, how = answer.stdout.rpartition(b"\n")
+    assert (how, opened(picture).mode) == (b"200 2", "RGBA")
+
+
+def test_a_large_upload_by_http_2_reads_its_413(nginx: NginxServer, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(TOO_MANY_BYTES))
+    answer = curl(nginx, "--data-binary", f"@{tmp_path / 'large'}")
+    body, _, how = answer.stdout.rpartition(b"\n")
+    assert (how, json.loads(body)["code"]) == (b"413 2", "FILE_TOO_LARGE")
 
 
 def test_plain_http_redirects_to_https(nginx: NginxServer) -> None:

@@ -44,6 +44,12 @@ def test_no_thread_and_no_session_crosses_a_fork(start: Start) -> None:
         assert mapped(engine, "onnxruntime")
 
 
+def test_the_application_has_a_name(start: Start) -> None:
+    service = start("app:app", ENGINE_PROCESSES=1, DEBUG="true")
+    assert service.request(URL, jpeg()).status == 200
+    wait_until(lambda: "DEBUG" in service.log.read_text())
+
+
 def test_nothing_outlives_a_master_that_is_killed(start: Start) -> None:
     service = start(WEB_CONCURRENCY=2, ENGINE_PROCESSES=1)
     tree = service.tree()

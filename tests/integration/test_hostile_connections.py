@@ -192,3 +192,13 @@ def test_a_client_that_expects_100_continue_is_told_to_go_on(service: Service) -
         assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(image)
         assert connection.recv(12) == b"HTTP/1.1 200"
+
+
+def test_memory_of_large_bodies_is_given_back(service: Service) -> None:
+    worker = service.worker()
+    assert service.request(URL, jpeg()).status == 200
+    before = worker.memory_info().rss
+    for body, kind in ((b'{"a":[' + b"{}," * 5_000_000, "json"), (b"a&" * 8_000_000, "x-www-form-urlencoded")):
+        posts = [Post(service, URL, body, {"Content-Type": f"application/{kind}"}) for _ in range(8)]
+        assert {post.result().status for post in posts} <= {400, 413}
+    wait_until(lambda: worker.memory_info().rss < before + 10_000_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,8 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import pytest
+from pydantic import SecretStr
+from redis import Redis
 
+from app.cli.doctor.runtime import check_redis
+from app.settings import Settings
 from tests.support.configuration import ROOT
+from tests.support.documentation import table_below
 from tests.support.photos import encoded, jpeg, photo
 from tests.support.servers import RedisServer
 from tests.support.service import Answer, Post, Service, free_port
@@ -99,6 +105,29 @@ def faulty(request: pytest.FixtureRequest, start: Start, redis: RedisServer) -> 
         RATE_LIMIT_REMOVE_BG_PER_HOUR=3,
         TRUSTED_PROXIES=1,
     )
+
+
+def test_the_keys_in_redis_are_documented(start: Start, redis: RedisServer) -> None:
+    service = start(
+        ENGINE_PROCESSES=1,
+        RATE_LIMIT_STORAGE="redis",
+        REDIS_URL=redis.url,
+        RATE_LIMIT_REMOVE_BG_PER_HOUR=1000,
+        CACHE_URL=redis.url,
+    )
+    assert service.request(URL, jpeg("coffee")).status == 200
+    wait_until(lambda: service.request(URL, jpeg("coffee")).headers["X-Cache"] == "hit")
+    keys = [str(key) for key in Redis.from_url(redis.url, decode_responses=True).keys("*")]
+    rows = table_below("## Keys in Redis", (ROOT / "docs/operations.md").read_text(encoding="utf-8"))
+    names = [row[0].strip("`").replace("SHA256", "[0-9a-f]{64}") for row in rows]
+    patterns = [re.sub(r"\b(CLIENT|ENDPOINT|LIMIT|UNIT)\b", "[^/]+", name) for name in names]
+    assert {key for key in keys if not any(re.fullmatch(pattern, key) for pattern in patterns)} == set()
+    assert [pattern for pattern in patterns if not any(re.fullmatch(pattern, key) for key in keys)] == []
+
+
+def test_doctor_writes_to_redis(redis: RedisServer) -> None:
+    settings = Settings(rate_limit_storage="redis", redis_url=SecretStr(redis.url), cache_url=SecretStr(redis.url))
+    assert check_redis(settings).found == "REDIS_URL, CACHE_URL: can be written to"
 
 
 def test_two_workers_let_exactly_five_of_nine_parallel_photos_through(service: Service) -> None:

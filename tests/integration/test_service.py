@@ -198,16 +198,16 @@ def test_bad_settings_stop_the_start_with_one_message(tmp_path: Path) -> None:
 
 def test_a_model_without_weights_is_503_with_the_command(tmp_path: Path) -> None:
     port = free_port()
-    environment = {"HOST": "127.0.0.1", "PORT": str(port), "MODEL_NAME": "u2netp", "REMBG_HOME": str(tmp_path)}
+    environment = {"HOST": "127.0.0.1", "PORT": str(port), "MODEL_NAME": "silueta", "REMBG_HOME": str(tmp_path)}
     # No download: the proxy is a port without a listener.
     environment |= dict.fromkeys(("HTTPS_PROXY", "https_proxy"), f"http://127.0.0.1:{free_port()}")
     service = Service(port, tmp_path / "log", gunicorn(environment, tmp_path / "log"))
     try:
         wait_until(lambda: service.answers() and "weights" in service.request("/health/ready").json.get("reason", ""))
-        assert "models pull u2netp" in service.request("/health/ready").json["solution"]
+        assert "models pull silueta" in service.request("/health/ready").json["solution"]
         answer = service.request(URL, jpeg())
         assert (answer.status, answer.json["code"]) == (503, "MODEL_UNAVAILABLE")
-        assert "python -m app models pull u2netp" in answer.json["solution"]
+        assert "python -m app models pull silueta" in answer.json["solution"]
     finally:
         service.stop()
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from app.server.budget import Budget
+from app.server.budget import MIN_FALL, Budget
 from app.server.pace import GRACE_SECONDS, MIN_RATE, Pace
 
 
@@ -82,3 +82,21 @@ def test_what_a_client_moves_extends_its_time() -> None:
     before = pace.seconds_left
     pace.moved += 10 * MIN_RATE
     assert pace.seconds_left > before + 9
+
+
+def test_freed_memory_is_given_back_once_after_large_bodies() -> None:
+    budget = Budget(100 * MIN_FALL, 50)
+    client = Client(budget)
+    budget.charge(client, MIN_FALL)
+    assert not budget.has_fallen()
+    budget.release(client)
+    assert [budget.has_fallen(), budget.has_fallen()] == [True, False]
+
+
+def test_small_bodies_stay_in_the_heap() -> None:
+    budget = Budget(100 * MIN_FALL, 50)
+    client = Client(budget)
+    for _ in range(10):
+        budget.charge(client, MIN_FALL - 1)
+        budget.release(client)
+        assert not budget.has_fallen()

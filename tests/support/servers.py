@@ -101,15 +101,19 @@ class NginxServer:
         return self.folder / "nginx.conf"
 
     def start(self) -> NginxServer:
-        self.prepare()
+        return self.start_with("")
+
+    def start_with(self, text: str) -> NginxServer:
+        """Start with a variant of nginx.conf."""
+        self.prepare(text)
         command = [binary("nginx"), "-c", str(self.configuration), "-g", "daemon off;"]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         wait_until(self.listens)
         return self
 
-    def prepare(self) -> None:
-        """Write the configuration and a self-signed certificate."""
-        text = (ROOT / "nginx.conf").read_text(encoding="utf-8")
+    def prepare(self, text: str = "") -> None:
+        """Write the configuration, by default nginx.conf, and a self-signed certificate."""
+        text = text or (ROOT / "nginx.conf").read_text(encoding="utf-8")
         for shipped, ours in (self._addresses_and_paths() | dict(self.changes)).items():
             assert shipped in text, f"nginx.conf has no {shipped!r}"
             text = text.replace(shipped, ours)

@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,11 +119,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def gunicorn(environment: dict[str, str], log: Path, application: str = "app:create_app()") -> subprocess.Popen[bytes]:
+def gunicorn(
+    environment: dict[str, str], log: Path, application: str = "app:create_app()", wrap: Sequence[str] = ()
+) -> subprocess.Popen[bytes]:
     no_limits = {name.upper(): str(value) for name, value in NO_LIMITS.items()}
     with log.open("wb") as output:
         return subprocess.Popen(
-            [Path(sys.executable).with_name("gunicorn"), application],
+            [*wrap, Path(sys.executable).with_name("gunicorn"), application],
             env=os.environ | no_limits | environment,
             cwd=ROOT,
             stdout=output,

@@ -36,7 +36,9 @@ def summary(findings: Sequence[Finding]) -> str:
     failures = sum(finding.level is Level.FAIL for finding in findings)
     warnings = sum(finding.level is Level.WARN for finding in findings)
     if failures:
-        return f"{failures} of {len(findings)} checks failed: the service does not work."
+        return (
+            f"{failures} of {len(findings)} checks failed: the service does not start, or does not work as configured."
+        )
     if warnings:
         return f"The service works; {warnings} of {len(findings)} checks have a warning."
     return f"All {len(findings)} checks passed."

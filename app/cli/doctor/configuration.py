@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from dotenv import dotenv_values
 
-from app.capacity import MIN_HEADROOM_MB, WEB_MB, Capacity, max_memory_mb
+from app.capacity import WEB_MB, Capacity, max_memory_mb
 from app.cli.doctor.findings import Finding, Level
 from app.engine import weights
 from app.engine.container import MEGABYTE, cpu_quota, memory_limit
-from app.engine.models import REGISTRY
+from app.engine.models import MIN_HEADROOM_MB, REGISTRY
+from app.errors import ModelUnavailable
 from app.settings import Settings, SettingsError
 
 __all__ = [
+    "COMPOSE_VARIABLES",
     "check_capacity",
     "check_default_model",
     "check_memory",
@@ -21,6 +25,11 @@ __all__ = [
     "check_settings",
     "invalid_settings",
 ]
+
+# Variables of docker-compose.yml, and of Docker Compose itself, which read the same .env.
+COMPOSE_VARIABLES = {"ACME_DIR", "COMPOSE_PROFILES", "GRAFANA_PASSWORD", "HTTP_ADDRESS", "MODELS", "TAG", "TLS_DIR"}
+# Minimum similarity of a misspelt name to a setting, 0 to 1: MAX_PIXLES and MAX_PIXELS have 0.9.
+SIMILARITY = 0.8
 
 
 def invalid_settings(error: SettingsError) -> Finding:
@@ -32,7 +41,13 @@ def invalid_settings(error: SettingsError) -> Finding:
 def check_settings(env_file: str) -> Finding:
     """Find unknown names in .env, such as typing errors, which the service ignores without a message."""
     names = dotenv_values(env_file, encoding="utf-8") if Path(env_file).is_file() else {}
-    unknown = [name for name in names if name.lower() not in Settings.model_fields]
+    known = [name.upper() for name in Settings.model_fields]
+    unknown = [name for name in names if name.upper() not in {*known, *COMPOSE_VARIABLES}]
+    meant = {name: match[0] for name in unknown if (match := get_close_matches(name.upper(), known, 1, SIMILARITY))}
+    if meant:
+        found = ", ".join(f"{name} ({setting}?)" for name, setting in meant.items())
+        advice = "Correct the names: these lines have no effect."
+        return Finding(Level.FAIL, "settings", f"{env_file} has misspelt settings: {found}", advice)
     if unknown:
         return Finding(
             Level.WARN,
@@ -93,16 +108,31 @@ def _memory_users(settings: Settings) -> str:
 def check_default_model(settings: Settings) -> Finding:
     """Find the weights of the default model."""
     model = REGISTRY[settings.model_name]
-    if weights.find(model, settings.rembg_home) is None:
+    if not weights.find_all(model, settings.rembg_home):
         advice = "Reinstall the service." if model.embedded else f"python -m app models pull {model.name}"
         return Finding(Level.FAIL, "model", f"the weights of {model.name} are not installed", advice)
+    if damaged := _damaged("model", settings, [model.name]):
+        return damaged
     return Finding(Level.OK, "model", f"{model.name}, licence: {model.licence}")
+
+
+def _damaged(name: str, settings: Settings, models: Sequence[str]) -> Finding | None:
+    """Return a finding about the first model whose installed weights have a wrong SHA-256."""
+    for model in map(REGISTRY.__getitem__, models):
+        try:
+            if path := weights.find(model, settings.rembg_home):
+                weights.check(model, path)
+        except ModelUnavailable as error:
+            return Finding(Level.FAIL, name, error.message, error.advice)
+    return None
 
 
 def check_other_models(settings: Settings) -> Finding:
     """Find the weights of the other models that requests may use."""
     others = settings.allowed_models[1:]
-    missing = [name for name in others if weights.find(REGISTRY[name], settings.rembg_home) is None]
+    if damaged := _damaged("models", settings, others):
+        return damaged
+    missing = [name for name in others if not weights.find_all(REGISTRY[name], settings.rembg_home)]
     if missing:
         commands = "; ".join(f"python -m app models pull {name}" for name in missing)
         return Finding(Level.WARN, "models", f"allowed, but not installed: {', '.join(missing)}", commands)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.capacity import plan_capacity
-from app.cli.doctor import configuration, installation, runtime
+from app.cli.doctor import access, configuration, installation, runtime
 from app.cli.doctor.findings import Finding
-from app.options.presets import load_presets
-from app.settings import SettingsError, load_settings
+from app.settings import SettingsError
+from app.startup import checked_settings
 
 __all__ = ["examine"]
 
@@ -21,8 +21,7 @@ def examine(env_file: str = ".env") -> Iterator[Finding]:
     yield installation.check_python()
     yield installation.check_packages(ROOT / "requirements.txt")
     try:
-        settings = load_settings(env_file)
-        load_presets(settings.presets_file)
+        settings = checked_settings(env_file)
     except SettingsError as error:
         yield configuration.invalid_settings(error)
         yield installation.check_decoders()
@@ -38,5 +37,7 @@ def examine(env_file: str = ".env") -> Iterator[Finding]:
     yield installation.check_decoders()
     yield installation.check_protections()
     yield runtime.check_output(settings.output_dir)
+    yield runtime.check_redis(settings)
     yield runtime.check_port(settings)
+    yield access.check_access(settings)
     yield runtime.check_engine(capacity.config)

@@ -67,7 +67,7 @@ def check_rembg(settings: Settings, requirements: Path) -> Finding:
     return Finding(
         Level.FAIL if needed else Level.WARN,
         "rembg",
-        f"not installed, and {'an allowed model needs it' if needed else 'only the embedded model works without it'}",
+        f"not installed, and {'an allowed model needs it' if needed else 'only the embedded models work without it'}",
         f"pip install --no-deps -r {requirements.name}",
     )
 

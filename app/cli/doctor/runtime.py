@@ -1,51 +1,82 @@
-"""Checks at run time: output folder, port, and a photo through an engine."""
+"""Checks at run time: output folder, Redis, port, and a photo through an engine."""
 
 from __future__ import annotations
 
 import errno
 import http.client
 import json
-import os
 import socket
 import struct
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
+from redis import RedisError
 
+from app.cache.redis_store import RedisStore
 from app.cli.doctor.findings import Finding, Level
 from app.engine.container import MEGABYTE
 from app.engine.keeper import START_SECONDS
 from app.engine.messages import EngineConfig
 from app.engine.process import EngineDied, EngineProcess
 from app.errors import OutOfMemory, ServiceError, from_code
+from app.limits import open_storage, probe_of
 from app.removal import RemovalOptions, RemovalRequest
 from app.settings import Settings
+from app.storage import write_problem
 
-__all__ = ["check_engine", "check_output", "check_port", "small_photo"]
+__all__ = ["check_engine", "check_output", "check_port", "check_redis", "small_photo"]
 
 HEALTH_SECONDS = 3.0
 
 
 def check_output(folder: Path) -> Finding:
     """Check that save=true can write results."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
-        return Finding(
-            Level.WARN, "output", f"save=true can't write to {folder}", "Correct OUTPUT_DIR or its permissions."
-        )
+    if problem := write_problem(folder / "file"):
+        found, advice = f"save=true can't write to {folder}: {problem}", "Correct OUTPUT_DIR or its permissions."
+        return Finding(Level.WARN, "output", found, advice)
     return Finding(Level.OK, "output", f"{folder}, for save=true")
+
+
+def check_redis(settings: Settings) -> Finding:
+    """Write to each Redis that the settings name, as the service does."""
+    uses = _redis_uses(settings)
+    if not uses:
+        return Finding(Level.OK, "redis", "not in use")
+    problems = [f"{name}: {problem}" for name, write in uses.items() if (problem := _problem_of(write))]
+    if problems:
+        advice = "Start Redis, or correct its address. Meanwhile limits are counted per worker, and results not cached."
+        return Finding(Level.FAIL, "redis", "; ".join(problems), advice)
+    return Finding(Level.OK, "redis", f"{', '.join(uses)}: can be written to")
+
+
+def _redis_uses(settings: Settings) -> dict[str, Callable[[], object]]:
+    """Return a test write for each setting that names a Redis in use."""
+    uses: dict[str, Callable[[], object]] = {}
+    if settings.rate_limit_storage == "redis":
+        uses["REDIS_URL"] = probe_of(open_storage(settings.redis_url.get_secret_value()))
+    if settings.cache_url is not None and not settings.cache_in_memory:
+        url = settings.cache_url.get_secret_value()
+        uses["CACHE_URL"] = lambda: RedisStore(url, settings.cache_max_mb * MEGABYTE, settings.cache_ttl).probe()
+    return uses
+
+
+def _problem_of(write: Callable[[], object]) -> str:
+    try:
+        write()
+    except (RedisError, OSError, ValueError) as error:  # ValueError: an invalid host name
+        return str(error)
+    return ""
 
 
 def check_port(settings: Settings) -> Finding:
     """Try to listen on the service's port; if it is in use, check whether the service itself uses it."""
     address = f"{settings.host}:{settings.port}"
     try:
-        family, kind, _, _, target = socket.getaddrinfo(
-            settings.host.strip("[]"), settings.port, type=socket.SOCK_STREAM
-        )[0]
+        family, kind, _, _, target = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(target)
@@ -59,7 +90,7 @@ def check_port(settings: Settings) -> Finding:
 
 
 def _check_listener(address: str, settings: Settings) -> Finding:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host.strip("[]"), settings.host)  # noqa: S104
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
     connection = http.client.HTTPConnection(host, settings.port, timeout=HEALTH_SECONDS)
     try:
         connection.request("GET", "/health")
@@ -70,7 +101,8 @@ def _check_listener(address: str, settings: Settings) -> Finding:
     finally:
         connection.close()
     if status != "healthy":
-        return Finding(Level.WARN, "port", f"{name} answers on {address}: {status}", "See its /health and its log.")
+        level = Level.WARN if status == "degraded" else Level.FAIL
+        return Finding(level, "port", f"{name} answers on {address}: {status}", "See its /health and its log.")
     return Finding(Level.OK, "port", f"{name} answers on {address}: healthy")
 
 
@@ -91,7 +123,10 @@ def check_engine(config: EngineConfig, seconds: float = START_SECONDS) -> Findin
 def _process_photo(config: EngineConfig, seconds: float) -> str:
     """Return model, provider, times and memory; raise ServiceError, EngineDied or OSError."""
     started = time.monotonic()
-    engine = EngineProcess(replace(config, log_level="WARNING"), on_exit=lambda: None)
+    quiet = replace(
+        config, log_level="WARNING", log_file=""
+    )  # a log file of this user could be closed to the service's
+    engine = EngineProcess(quiet, on_exit=lambda: None)
     try:
         answer = engine.warm_up(started + seconds, first=True)
         if isinstance(problem := answer.get("error"), dict):

@@ -26,6 +26,8 @@ class _Generator(GenerateJsonSchema):
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         inner = self.generate_inner(schema["schema"])
+        if "type" not in inner:  # a reference
+            return {"anyOf": [inner, {"type": "null"}]}
         return inner | {"type": [inner["type"], "null"]}
 
     def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:

@@ -9,7 +9,7 @@ from flask import Request
 from werkzeug.datastructures import FileStorage
 
 from app.errors import DownloadFailed, InvalidParameter, MissingImage, MultipleSources, UrlRefused
-from app.http.bodies import check_image, decode_base64, query_texts, read_parts
+from app.http.bodies import Parts, check_image, decode_base64, query_texts, read_parts
 from app.http.removebg.parameters import BACKGROUNDS, PARAMETERS, SOURCES
 
 __all__ = ["RemoveBgBody", "fetched", "read"]
@@ -39,8 +39,8 @@ def read(request: Request, max_image_bytes: int) -> RemoveBgBody:
     query, parts = query_texts(request), read_parts(request)
     texts = query | parts.texts
     files = _one_of_each(parts.files)
-    _check_counts(texts, files)
-    image = _image(texts, files)
+    _check_counts(texts, files, parts)
+    image = _image(texts, files, urlencoded=parts.urlencoded)
     background = files["bg_image_file"].stream.read() if "bg_image_file" in files else b""
     if "image_url" not in texts:
         check_image(image, max_image_bytes)
@@ -73,7 +73,7 @@ def _one_of_each(files: list[tuple[str, FileStorage]]) -> dict[str, FileStorage]
     return {name: part for name, part in files if name in FILES}
 
 
-def _check_counts(texts: Mapping[str, str], files: Mapping[str, FileStorage]) -> None:
+def _check_counts(texts: Mapping[str, str], files: Mapping[str, FileStorage], parts: Parts) -> None:
     sources = [name for name in SOURCES if name in files or (name in texts and name not in FILES)]
     if not sources and "image_file" in texts:
         raise MissingImage(
@@ -81,7 +81,7 @@ def _check_counts(texts: Mapping[str, str], files: Mapping[str, FileStorage]) ->
             solution="With curl, use -F image_file=@photo.jpg (with the @).",
         )
     if not sources:
-        raise MissingImage(solution=f"Send exactly one of {', '.join(SOURCES)}.")
+        raise MissingImage(details=parts.received_fields(), solution=f"Send exactly one of {', '.join(SOURCES)}.")
     if len(sources) > 1:
         raise MultipleSources(
             details=f"got {', '.join(sources)}", solution=f"Send exactly one of {', '.join(SOURCES)}."
@@ -96,10 +96,11 @@ def _check_counts(texts: Mapping[str, str], files: Mapping[str, FileStorage]) ->
         )
 
 
-def _image(texts: Mapping[str, str], files: Mapping[str, FileStorage]) -> bytes:
+def _image(texts: Mapping[str, str], files: Mapping[str, FileStorage], *, urlencoded: bool) -> bytes:
     if "image_file" in files:
         return files["image_file"].stream.read()
-    return decode_base64(texts["image_file_b64"], "image_file_b64") if "image_file_b64" in texts else b""
+    encoded = texts.get("image_file_b64")
+    return decode_base64(encoded, "image_file_b64", urlencoded=urlencoded) if encoded else b""
 
 
 def _from_url(url: str, parameter: str, fetch: Fetch, max_image_bytes: int) -> bytes:

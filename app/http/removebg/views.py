@@ -6,6 +6,7 @@ from flask import Blueprint, Response, g, request
 
 from app.errors import NotImplementedHere
 from app.http import events, responses
+from app.http.accept import accepted_types
 from app.http.answers import json_response
 from app.http.limits import count_megapixels, limited_by, limiter
 from app.http.removebg import bodies
@@ -32,7 +33,7 @@ def remove_background() -> Response:
         events.received(len(image))
         result = slot.submit(image, parsed.options, background)
     count_megapixels(result.input_size[0] * result.input_size[1])
-    response = answer(result, parsed, as_json=wants_json(request.accept_mimetypes))
+    response = answer(result, parsed, as_json=wants_json(accepted_types(request)))
     return responses.name_ignored(response, parsed.ignored | carried.unknown_files)
 
 

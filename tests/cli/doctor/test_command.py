@@ -26,9 +26,12 @@ def test_all_checks_with_a_real_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [line.split()[1] for line in lines[:-2]]
     assert code == 0, lines
     assert names == (
-        "python packages settings capacity memory model models rembg decoders protections output port engine".split()
+        (
+            "python packages settings capacity memory model models rembg decoders protections"
+            " output redis port access engine"
+        ).split()
     )
-    assert "lite on CPUExecutionProvider: ready in" in lines[-3]
+    assert "auto on CPUExecutionProvider: ready in" in lines[-3]
 
 
 def test_it_imports_no_imaging_packages() -> None:
@@ -44,10 +47,31 @@ def test_invalid_settings_are_one_line_without_a_traceback(monkeypatch: pytest.M
     assert not any("Traceback" in line or " engine " in line for line in lines)
 
 
-def test_an_invalid_presets_file_is_an_invalid_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PRESETS_FILE", "/nowhere.json")
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("PRESETS_FILE", "/nowhere.json", "No such file"),
+        ("API_KEYS_FILE", "/nowhere", "No such file"),
+        ("API_KEYS_FILE", "LICENSE", "line 1"),
+        ("LOG_FILE", "/dev/null/log", "Not a directory"),
+        ("LOG_FILE", ".", "Is a directory"),
+        ("PROMETHEUS_MULTIPROC_DIR", "/dev/null/metrics", "Not a directory"),
+    ],
+)
+def test_what_prevents_the_start_is_a_failure(
+    name: str, value: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
     code, lines = run()
-    assert code == 1 and any(line.startswith("FAIL  settings") and "PRESETS_FILE" in line for line in lines)
+    (line,) = (line for line in lines if line.startswith("FAIL"))
+    assert (code, line.split()[1], f"{name}=" in line, reason in line) == (1, "settings", True, True)
+
+
+def test_a_bad_redis_url_is_an_invalid_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATE_LIMIT_STORAGE", "redis")
+    monkeypatch.setenv("REDIS_URL", "http://localhost:6379")
+    code, lines = run()
+    assert code == 1 and any(line.startswith("FAIL  settings") and "REDIS_URL" in line for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from app.cli.doctor import runtime
 from app.cli.doctor.findings import Level
@@ -54,6 +56,7 @@ def server(body: bytes) -> Iterator[int]:
     [
         (json.dumps({"status": "healthy", "name": "Cut"}).encode(), OK, "Cut answers on"),
         (json.dumps({"status": "degraded", "name": "Cut"}).encode(), WARN, ": degraded"),
+        (json.dumps({"status": "unhealthy", "name": "Cut"}).encode(), FAIL, ": unhealthy"),
         (b"<html>", FAIL, "in use by another program"),
         (b"[]", FAIL, "in use by another program"),
     ],
@@ -70,9 +73,31 @@ def test_a_free_port_and_a_foreign_address() -> None:
     assert finding.level is FAIL and "HOST" in finding.advice
 
 
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({"rate_limit_storage": "redis", "redis_url": "redis://:sesame@127.0.0.1:{port}/0"}, "REDIS_URL: "),
+        ({"cache_url": "redis://:sesame@127.0.0.1:{port}/0"}, "CACHE_URL: "),
+    ],
+)
+def test_an_absent_redis(settings: dict[str, str], found: str) -> None:
+    chosen: dict[str, Any] = {name: value.format(port=free_port()) for name, value in settings.items()}
+    finding = runtime.check_redis(Settings(**chosen))
+    assert finding.level is FAIL and finding.found.startswith(found) and "sesame" not in finding.found
+
+
+def test_a_redis_that_is_not_in_use() -> None:
+    assert runtime.check_redis(Settings(cache_url=SecretStr("memory://"))).found == "not in use"
+
+
 def test_an_engine_without_weights(tmp_path: Path) -> None:
-    finding = runtime.check_engine(replace(ENGINE, model="u2netp", rembg_home=str(tmp_path)))
-    assert finding.level is FAIL and "MODEL_UNAVAILABLE" in finding.found and "models pull u2netp" in finding.advice
+    finding = runtime.check_engine(replace(ENGINE, model="silueta", rembg_home=str(tmp_path)))
+    assert finding.level is FAIL and "MODEL_UNAVAILABLE" in finding.found and "models pull silueta" in finding.advice
+
+
+def test_an_engine_writes_no_log_file(tmp_path: Path) -> None:
+    finding = runtime.check_engine(replace(ENGINE, log_file=str(tmp_path / "logs/service.log"), log_level="DEBUG"))
+    assert finding.level is OK and list(tmp_path.iterdir()) == []
 
 
 def test_an_engine_without_memory() -> None:

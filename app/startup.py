@@ -1,0 +1,31 @@
+"""Checks before the start, shared by gunicorn.conf.py and `python -m app doctor`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from app.keys import check_keys
+from app.observability.multiproc import FOLDER_VARIABLE
+from app.options.presets import load_presets
+from app.settings import SettingProblem, Settings, SettingsError, load_settings
+from app.storage import write_problem
+
+__all__ = ["checked_settings"]
+
+
+def checked_settings(env_file: str | Path | None = ".env") -> Settings:
+    """Return the settings; raise SettingsError for an error in them, or in a file that they name."""
+    settings = load_settings(env_file)
+    load_presets(settings.presets_file)
+    check_keys(settings.api_keys, settings.api_keys_file)
+    if settings.log_file:
+        _check_writable("LOG_FILE", settings.log_file)
+    if folder := os.environ.get(FOLDER_VARIABLE):
+        _check_writable(FOLDER_VARIABLE, Path(folder, "file"))
+    return settings
+
+
+def _check_writable(setting: str, file: Path) -> None:
+    if problem := write_problem(file):
+        raise SettingsError(SettingProblem.of(setting, str(file), problem))
