@@ -16,10 +16,12 @@ from typing import Annotated, Any, Literal
 
 from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic.functional_validators import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.engine import models
 from app.engine.container import MEGABYTE, memory_limit
+from app.engine.providers import CPU, parse_providers
 from app.urls import parse_host_rule
 
 __all__ = ["SettingProblem", "Settings", "SettingsError", "load_settings"]
@@ -122,6 +124,9 @@ class Settings(BaseSettings):
     auto_under_load: Literal["fast", "same"] = Field(
         "fast",
         description="Model auto while more than half of the queue is taken; fast: lite alone; same: as always.",
+    )
+    execution_providers: Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_providers)] = Field(
+        (CPU,), description="Comma-separated onnxruntime providers: names, or cpu, cuda, openvino, coreml, directml."
     )
     rembg_home: str = Field("", description="Folder of downloaded weights. Default: that of rembg, ~/.rembg.")
     model_checksum_disabled: bool = Field(False, description="Accept downloaded weights with any checksum.")

@@ -56,11 +56,13 @@ def main(
     control = Control()
     control.install()
 
-    import torch  # after the priority: its threads inherit it
+    import cv2  # both after the priority: their threads inherit it
+    import torch
 
     from training.pipeline import Plan, run
     from training.recipe import Recipe
 
+    cv2.setNumThreads(threads)
     torch.set_num_threads(threads)
     plan = Plan(data, folder, teacher, today, start, Recipe(**settings), workers)  # type: ignore[arg-type]
     try:

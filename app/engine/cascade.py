@@ -24,12 +24,13 @@ class Blend:
     """When the second model is used, and its weight.
 
     Photos with a confidence of the first model under `threshold` go on. A mask's weight is the model's confidence to
-    the power of `exponent`, for the second model times `second_weight`.
+    the power of `exponent`, for the second model times `second_weight`. `contrast` is that of the blended mask.
     """
 
     threshold: float
     exponent: float
     second_weight: float
+    contrast: float = 1
 
     def combine(self, first: Mask, second: Mask) -> Mask:
         """Return the mean of two masks by weight; the second is stretched as rembg does."""
@@ -38,17 +39,23 @@ class Blend:
         share = np.float32(other / max(weight + other, 1e-6))
         return first + share * (stretch(second) - first)
 
+    def sharpen(self, blended: Mask) -> Mask:
+        """Return the mask with more contrast around 0.5, so that a subject of one model only is not a ghost."""
+        inside, outside = blended**self.contrast, (1 - blended) ** self.contrast
+        sharpened: Mask = (inside / (inside + outside)).astype(np.float32)
+        return sharpened
+
 
 # Chosen by `python -m tools.choose_blend` on validation photos: docs/decisions/cascade.md.
-AUTO_BLEND = Blend(threshold=0.9, exponent=1, second_weight=0.5)
+AUTO_BLEND = Blend(threshold=0.9, exponent=1, second_weight=0.5, contrast=2)
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """Mask of a photo on the model's grid, and the models that made it.
 
-    `raw` holds probabilities, `mask` the same after rembg's stretch where the model needs it. `under_load` means that
-    the photo would have gone on to the second model.
+    `raw` holds probabilities, `mask` the same after rembg's stretch or the cascade's contrast, where they apply.
+    `under_load` means that the photo would have gone on to the second model.
     """
 
     raw: Mask
@@ -80,4 +87,4 @@ def predict(
     with stages.stage("second_infer"):
         blended = AUTO_BLEND.combine(raw, sessions[1].predict(image, alone=alone))
     models = "+".join(session.model.name for session in sessions)
-    return Prediction(blended, blended, confidence_of(blended), models)
+    return Prediction(blended, AUTO_BLEND.sharpen(blended), confidence_of(blended), models)

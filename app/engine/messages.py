@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from app.engine.providers import CPU
 from app.removal import Blur, Box, Canvas, Gradient, Length, RemovalOptions, RemovalRequest, RemovalResult, Trimap
 
 __all__ = [
@@ -30,7 +32,8 @@ class EngineConfig:
     `threads` is the number of inference threads while other engines are busy, `threads_alone` while none is (light
     models only), 0 for the same number. With `fast_under_load` a cascade uses its first model alone under load.
     `memory_mb` caps the resident memory. An engine above `memory_warn_mb` between two photos, or after `max_tasks`
-    photos, ends and is replaced. `faults` enables injected faults for tests.
+    photos, ends and is replaced. `providers` are execution providers, the preferred first. `faults` enables injected
+    faults for tests.
     """
 
     model: str
@@ -47,6 +50,7 @@ class EngineConfig:
     log_format: str = "text"
     log_file: str = ""
     faults: bool = False
+    providers: Sequence[str] = (CPU,)
 
 
 def request_header(request: RemovalRequest) -> dict[str, Any]:

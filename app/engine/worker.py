@@ -88,7 +88,8 @@ class Engine:
     def __init__(self, config: EngineConfig, sock: socket.socket) -> None:
         self._config = config
         self._sock = sock
-        self._sessions = SessionCache(config.threads, load=partial(load_session, threads_alone=config.threads_alone))
+        load = partial(load_session, threads_alone=config.threads_alone, providers=config.providers)
+        self._sessions = SessionCache(config.threads, load=load)
         cap, warn = config.memory_mb * MEGABYTE, config.memory_warn_mb * MEGABYTE
         self._memory = MemoryGuard(cap, warn, give_back=give_back_memory)
         self._pipeline = Pipeline(config, self._sessions, self._memory)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from PIL import ExifTags, Image, UnidentifiedImageError, features
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError, features
 
 from app.errors import CorruptImage, TooManyPixels, UnsupportedFormat
 from app.imaging import code_points, colour, exif, png_chunks, tiff
@@ -204,7 +204,18 @@ def _open(data: bytes, name: str) -> Image.Image:
         pillow_heif.register_heif_opener(thumbnails=False)
     if name == "PNG":
         data = png_chunks.mended(data)
+    if name == "TIFF" and tiff.has_deep_planes(data):
+        return _open_by_libtiff(data)
     return Image.open(io.BytesIO(data), formats=[name])
+
+
+def _open_by_libtiff(data: bytes) -> Image.Image:
+    """Open a TIFF whose pixels libtiff reads, also without compression."""
+    TiffImagePlugin.READ_LIBTIFF = True
+    try:
+        return Image.open(io.BytesIO(data), formats=["TIFF"])
+    finally:
+        TiffImagePlugin.READ_LIBTIFF = False
 
 
 def _check_jpeg(data: bytes) -> None:

@@ -90,8 +90,9 @@ def test_a_photo_without_a_subject_is_unknown_to_both(pipeline: Pipeline) -> Non
 def test_the_mask_is_blended_before_it_is_scaled(sessions: list[Session], stages: Stages) -> None:
     prediction = predict(sessions, UNSURE, stages)
     expected = AUTO_BLEND.combine(*(session.predict(UNSURE) for session in sessions))
-    assert prediction.mask.shape == (320, 320) and prediction.raw is prediction.mask
-    assert np.abs(prediction.mask - expected).max() < 1e-5
+    assert prediction.mask.shape == (320, 320)
+    assert np.abs(prediction.raw - expected).max() < 1e-5
+    assert np.abs(prediction.mask - AUTO_BLEND.sharpen(expected)).max() < 1e-4
     assert prediction.confidence == pytest.approx(confidence_of(expected), abs=1e-5)
 
 
@@ -101,6 +102,12 @@ def test_the_mask_is_blended_before_it_is_scaled(sessions: list[Session], stages
 def test_weights_of_the_blend(exponent: float, second_weight: float, expected: float) -> None:
     first, second = np.full((10, 10), 0.5, np.float32), np.ones((10, 10), np.float32)
     assert Blend(0.9, exponent, second_weight).combine(first, second).mean() == pytest.approx(expected)
+
+
+def test_contrast_moves_cells_away_from_one_half() -> None:
+    cells = np.array([[0, 0.2, 0.5, 0.8, 1]], np.float32)
+    assert Blend(0.9, 1, 1, contrast=2).sharpen(cells)[0] == pytest.approx([0, 1 / 17, 0.5, 16 / 17, 1])
+    assert Blend(0.9, 1, 1).sharpen(cells)[0] == pytest.approx(cells[0])
 
 
 def test_two_empty_masks_stay_empty() -> None:

@@ -289,6 +289,11 @@ def test_a_cut_out_is_cropped_and_scaled(pipeline: Pipeline) -> None:
     assert opened(result.body).getpixel((30, 30)) == (16, 20, 24, 255)
 
 
+def test_hidden_colours_are_not_in_a_blurred_background(pipeline: Pipeline) -> None:
+    files = [encoded(subject_with_alpha(hidden)) for hidden in ("black", "white", "magenta")]
+    assert len({run(pipeline, data, backdrop=Blur(20)).body for data in files}) == 1
+
+
 @pytest.mark.parametrize("options", [{}, {"max_width": 200}, {"canvas": Canvas(20_000)}])
 def test_hidden_colours_do_not_influence_a_photo_with_a_vignette(options: dict[str, Any], pipeline: Pipeline) -> None:
     vignette = Image.fromarray(np.asarray(disc((512, 512), softness=200) * 255, np.uint8))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from app.engine.cascade import Blend
 from tests.support.photos import photo
-from tools.choose_blend import MAX_SHARE, Sample, choose, mean_iou, read_set, share
+from tools.choose_blend import MAX_SHARE, Sample, choose, mean_error, mean_iou, read_set, share
 
 SIDE = 20
 
@@ -37,6 +37,8 @@ def test_share_and_iou() -> None:
     assert (share(samples, 0.9), share(samples, 0.5)) == (0.5, 0)
     assert mean_iou(samples, None) == pytest.approx(0.8)
     assert mean_iou(samples, Blend(0.9, 1, 1)) == pytest.approx(1)
+    assert mean_error([UNSURE], None) == pytest.approx(0.29)
+    assert mean_error([UNSURE], Blend(0.9, 1, 1)) < 0.2
 
 
 def test_the_choice_respects_the_share_and_improves_the_masks() -> None:

@@ -27,7 +27,16 @@ __all__ = [
 ]
 
 # Variables of docker-compose.yml, and of Docker Compose itself, which read the same .env.
-COMPOSE_VARIABLES = {"ACME_DIR", "COMPOSE_PROFILES", "GRAFANA_PASSWORD", "HTTP_ADDRESS", "MODELS", "TAG", "TLS_DIR"}
+COMPOSE_VARIABLES = {
+    "ACME_DIR",
+    "COMPOSE_PROFILES",
+    "GRAFANA_PASSWORD",
+    "HTTP_ADDRESS",
+    "MODELS",
+    "ONNXRUNTIME",
+    "TAG",
+    "TLS_DIR",
+}
 # Minimum similarity of a misspelt name to a setting, 0 to 1: MAX_PIXLES and MAX_PIXELS have 0.9.
 SIMILARITY = 0.8
 
