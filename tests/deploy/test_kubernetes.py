@@ -209,12 +209,13 @@ def test_redis_options_match_redis_conf() -> None:
 
 def test_the_ingress_routes_every_path_except_metrics(real_app: Flask) -> None:
     (rule,) = the("Ingress", folder="https")["rules"]
-    paths = [path["path"] for path in rule["http"]["paths"]]
-    routes = {route.rule for route in real_app.url_map.iter_rules()}
+    paths = {path["path"]: path["pathType"] for path in rule["http"]["paths"]}
+    assert paths.pop("/") == "Exact"  # a prefix of all
+    routes = {route.rule for route in real_app.url_map.iter_rules()} - {"/"}
     reached = {route for route in routes for path in paths if f"{route}/".startswith(f"{path}/")}
     assert routes - reached == {"/metrics"}
     assert {path["backend"]["service"]["port"]["name"] for path in rule["http"]["paths"]} == {"http"}
-    assert {path["pathType"] for path in rule["http"]["paths"]} == {"Prefix"}
+    assert set(paths.values()) == {"Prefix"}
 
 
 def test_the_documented_command_builds_a_prometheusrule() -> None:
