@@ -46,12 +46,22 @@ def _sizes(_context: click.Context, _parameter: click.Parameter, value: str) -> 
               help="Sides of the samples in px, each for an equal share of the steps.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=1)
 @click.option("--threads", type=click.IntRange(1), default=1, help="Threads of the CPU that train.")
+@click.option("--idle/--no-idle", default=True, help="Idle priority, or that of any other process.")
 @click.option("--workers", type=click.IntRange(1), default=1, help="Threads that prepare photos; more for a GPU.")
 def main(
-    data: Path, folder: Path, teacher: str, today: str, start: Path, threads: int, workers: int, **settings: int | float
+    data: Path,
+    folder: Path,
+    teacher: str,
+    today: str,
+    start: Path,
+    threads: int,
+    workers: int,
+    idle: bool,
+    **settings: int | float,
 ) -> None:
     """Make a new `lite` from photos: label, train, evaluate, export, compare. SIGUSR1 pauses and resumes."""
-    take_idle_priority()
+    if idle:
+        take_idle_priority()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
     control = Control()
     control.install()

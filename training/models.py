@@ -13,6 +13,9 @@ from app.engine.session import Session
 
 __all__ = ["load", "resolve"]
 
+# A cascade has no weights of its own.
+KNOWN = [name for name, model in REGISTRY.items() if not model.members]
+
 
 def resolve(model: str) -> tuple[str, Path]:
     """Return the name in the registry and the weights of a model given by name or by path: `u2netp`, `/x/u2netp.onnx`.
@@ -21,11 +24,11 @@ def resolve(model: str) -> tuple[str, Path]:
     """
     path = Path(model)
     if path.suffix != ".onnx":
-        if model not in REGISTRY:
-            raise click.BadParameter(f"{model!r} is not a model. Known: {', '.join(REGISTRY)}")
+        if model not in KNOWN:
+            raise click.BadParameter(f"{model!r} is not a model. Known: {', '.join(KNOWN)}")
         return model, weights.require(REGISTRY[model])
-    if path.stem not in REGISTRY:
-        raise click.BadParameter(f"Name the file of {model!r} as one of: {', '.join(REGISTRY)}")
+    if path.stem not in KNOWN:
+        raise click.BadParameter(f"Name the file of {model!r} as one of: {', '.join(KNOWN)}")
     if not path.is_file():
         raise click.BadParameter(f"{model!r} does not exist.")
     return path.stem, path

@@ -55,7 +55,7 @@ def test_without_validation_nothing_speaks_for_a_new_model() -> None:
 def train(data: Path, run: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     teacher = run.parent / "models/u2netp/u2netp.onnx"
     command = [sys.executable, "-m", "training", "--data", str(data), "--run", str(run), "--teacher", str(teacher)]
-    settings = ["--steps", "2", "--batch", "2", "--sizes", "64", *arguments]
+    settings = ["--no-idle", "--steps", "2", "--batch", "2", "--sizes", "64", *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run([*command, *settings], cwd=ROOT, env=environment, capture_output=True, text=True)
 
@@ -95,6 +95,7 @@ def test_a_run_labels_trains_exports_compares_and_writes_a_card(sets: Path, tmp_
         (["--sizes", "100"], "multiples of 32"),
         (["--sizes", "big"], "is not a list of numbers"),
         (["--teacher", "u3net"], "is not a model"),
+        (["--teacher", "auto"], "is not a model"),
         (["--teacher", "u3net.onnx"], "Name the file of"),
         (["--teacher", "/missing/u2net.onnx"], "does not exist"),
         (["--start", "/missing.pt"], "does not exist"),
