@@ -47,6 +47,7 @@ ENV_ENCODING = "utf-8-sig"
 SECRETS = {"API_KEYS", "CACHE_URL", "REDIS_URL"}
 MEMORY_CACHE = "memory://"
 REDIS_FORMS = "redis://…, rediss://… or unix://…"
+LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 LOW_MEMORY = 1200 * MEGABYTE
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _ORIGIN = re.compile(
@@ -183,6 +184,10 @@ class Settings(BaseSettings):
     rate_limit_megapixels_per_minute: int = Field(
         500, ge=0, description="Megapixels per client and minute at /v1.0/removebg; 0: no limit."
     )
+    rate_limit_exempt: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        LOOPBACK,
+        description="Comma-separated networks without rate limits, or none; loopback only without a proxy.",
+    )
     trusted_proxies: int = Field(
         0,
         ge=0,
@@ -200,7 +205,7 @@ class Settings(BaseSettings):
         (), description="Comma-separated origins of allowed web pages and browser extensions. Default: none."
     )
     metrics_allowed_ips: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
-        (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
+        LOOPBACK,
         description="Comma-separated networks with access to /metrics. Default: loopback.",
     )
     log_format: Literal["text", "json"] = Field("text", description="Format of log lines.")
@@ -234,12 +239,20 @@ class Settings(BaseSettings):
         return value.lower() if isinstance(value, str) else value
 
     @field_validator(
-        "models_allowed", "api_keys", "cors_origins", "metrics_allowed_ips", "allowed_url_hosts", mode="before"
+        "models_allowed",
+        "api_keys",
+        "cors_origins",
+        "rate_limit_exempt",
+        "metrics_allowed_ips",
+        "allowed_url_hosts",
+        mode="before",
     )
     @classmethod
     def _split_names(cls, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, str):
             return value
+        if info.field_name == "rate_limit_exempt" and value.strip().lower() == "none":
+            return ()
         names = tuple(filter(None, map(str.strip, value.split(","))))
         if info.field_name == "api_keys" and not names:  # a service that was meant to be closed
             raise ValueError("holds no key; leave it empty if none is needed")
