@@ -5,7 +5,6 @@ They are read once, from the environment and .env, and are frozen. An empty valu
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -20,7 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.engine import models
 from app.engine.container import MEGABYTE, memory_limit
-from app.urls import parse_host_rule
+from app.urls import parse_host_rule, parse_origin
 
 __all__ = ["SettingProblem", "Settings", "SettingsError", "load_settings"]
 
@@ -49,12 +48,6 @@ MEMORY_CACHE = "memory://"
 REDIS_FORMS = "redis://…, rediss://… or unix://…"
 LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 LOW_MEMORY = 1200 * MEGABYTE
-DEFAULT_PORTS = {"http": 80, "https": 443}
-_ORIGIN = re.compile(
-    r"(?P<scheme>https?|chrome-extension|moz-extension|safari-web-extension)://"
-    r"(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?",
-    re.ASCII,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +273,7 @@ class Settings(BaseSettings):
     def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         if "*" in origins and len(origins) > 1:
             raise ValueError("'*' allows every origin and must be the only value")
-        return origins if origins == ("*",) else tuple(map(_origin, origins))
+        return origins if origins == ("*",) else tuple(map(parse_origin, origins))
 
     @field_validator("cache_url")
     @classmethod
@@ -334,18 +327,6 @@ class Settings(BaseSettings):
     def allowed_models(self) -> tuple[str, ...]:
         """Return the models that requests may use, the default first."""
         return tuple(dict.fromkeys((self.model_name, *self.models_allowed)))
-
-
-def _origin(text: str) -> str:
-    """Return an origin in the form of browsers (RFC 6454, 6.2); raise ValueError."""
-    match = _ORIGIN.fullmatch(text.lower())
-    if match is None or not 1 <= int(match["port"] or 1) <= 65_535:
-        raise ValueError(
-            f"{text!r} is not an origin; use scheme://host[:port] without a path, like https://shop.example, or "
-            "chrome-extension://<id>, moz-extension://<id>, safari-web-extension://<id>"
-        )
-    scheme, host, port = match["scheme"], match["host"], int(match["port"] or 0)
-    return f"{scheme}://{host}" if port in {0, DEFAULT_PORTS.get(scheme)} else f"{scheme}://{host}:{port}"
 
 
 def _check_redis_url(url: str, forms: str) -> None:

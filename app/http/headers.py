@@ -12,6 +12,7 @@ from typing import Any
 from app.removal import RemovalResult
 
 __all__ = [
+    "CONTENT_DISPOSITION",
     "FALLBACK",
     "HEADERS",
     "IGNORED_PARAMS",
@@ -63,6 +64,10 @@ IGNORED_PARAMS = ResponseHeader(
     "X-Ignored-Params", _TEXT, "Names of unknown parameters and of parameters without effect, separated by commas."
 )
 
+CONTENT_DISPOSITION = ResponseHeader(
+    "Content-Disposition", _TEXT, "File name of the answer, from that of the upload; absent from JSON."
+)
+
 # Headers of results in every dialect; a header added here is sent, exposed by CORS and documented in OpenAPI.
 PICTURE = (
     ResponseHeader("X-Width", _COUNT, "Width of the answer, px.", lambda result: str(result.width)),
@@ -110,6 +115,7 @@ PICTURE = (
         "Milliseconds of each stage: queue, decode, infer, cutout, encode.",
         lambda result: ", ".join(f"{stage};dur={ms:.1f}" for stage, ms in result.stages_ms.items()),
     ),
+    CONTENT_DISPOSITION,
     IGNORED_PARAMS,
     *RATE_LIMIT,
 )
