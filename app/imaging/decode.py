@@ -312,4 +312,4 @@ def _as_corrupt(max_pixels: int) -> Iterator[None]:
         if "memory" in str(error):  # message of Pillow's plugins for a failed allocation
             raise MemoryError(str(error)) from error
         log.info("decoder refused the image: %s: %s", type(error).__name__, error)
-        raise CorruptImage(details=type(error).__name__) from error
+        raise CorruptImage() from error

@@ -6,7 +6,7 @@ A native parameter is declared once, in PARAMETERS. Its value is passed to the f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -178,12 +178,14 @@ def names_without_effect(
     return frozenset(unknown | ignored)
 
 
-def not_one_of(name: str, value: str, allowed: Iterable[str], *, why: str = "", solution: str = "") -> InvalidParameter:
+def not_one_of(
+    name: str, value: str, allowed: Collection[str], *, why: str = "", solution: str = ""
+) -> InvalidParameter:
     """Return the error for a value that is not allowed; `why` is appended to its message."""
     return InvalidParameter(
         f"Parameter {name!r} must be one of {', '.join(allowed)}.{why}",
-        details=f"got {value[:100]!r}",
-        solution=solution,
+        details=f"{_label(name)} must be one of {', '.join(allowed)}",
+        solution=solution or _correction(name, value),
         parameter=name,
     )
 
@@ -192,4 +194,23 @@ def _parsed(name: str, kind: values.Kind[Any], text: str) -> Any:
     try:
         return kind(text)
     except ValueError as error:
-        raise InvalidParameter(f"Parameter {name!r} {error}.", details=f"got {text[:100]!r}", parameter=name) from None
+        raise InvalidParameter(
+            f"Parameter {name!r} {error}.",
+            details=f"{_label(name)} {_range(kind) or error}",
+            solution=_correction(name, text),
+            parameter=name,
+        ) from None
+
+
+def _label(name: str) -> str:
+    """Return a name as words: max_width as Max width."""
+    return name.replace("_", " ").capitalize()
+
+
+def _range(kind: values.Kind[Any]) -> str:
+    low, high = kind.schema.get("minimum"), kind.schema.get("maximum")
+    return "" if low is None else f"must be between {low}-{high}"
+
+
+def _correction(name: str, text: str) -> str:
+    return f"Correct {name!r}, which is {text[:100]!r}."
