@@ -20,6 +20,7 @@ from app.options.parameters import (
     Parameter,
     ParsedRequest,
     by_name,
+    model_not_allowed,
     names_without_effect,
     not_one_of,
     parse_fields,
@@ -143,10 +144,9 @@ def _model(name: str, models: tuple[str, ...]) -> str:
     if name in models:
         return name
     if name in CLOUD_MODELS:
-        why, solution = f" {name!r} would send the photo to another company.", "Choose another model."
-    else:
-        why, solution = "", "Omit 'model', or ask the operator to add it to MODELS_ALLOWED."
-    raise not_one_of("model", name, models, why=why, solution=solution)
+        why = f" {name!r} would send the photo to another company."
+        raise not_one_of("model", name, models, why=why, solution="Choose another model.")
+    raise model_not_allowed(name, models)
 
 
 def _answer(

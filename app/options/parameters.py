@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from app.engine.models import REGISTRY
 from app.errors import InvalidParameter
 from app.options import values
 from app.removal import RemovalOptions
@@ -21,6 +22,7 @@ __all__ = [
     "Parameter",
     "ParsedRequest",
     "by_name",
+    "model_not_allowed",
     "names_without_effect",
     "not_one_of",
     "parse_fields",
@@ -155,7 +157,7 @@ def parse_native(texts: Fields, *, models: tuple[str, ...], longest_side: int, a
     if parsed.get("format") == "AUTO":
         parsed["format"] = accepted_format
     if parsed.setdefault("model", models[0]) not in models:
-        raise not_one_of("model", parsed["model"], models)
+        raise model_not_allowed(parsed["model"], models)
     web_options = {name: parsed.pop(name) for name in _WEB_OPTIONS & set(parsed)}
     return NativeRequest(RemovalOptions(longest_side=longest_side, **parsed), ignored, **web_options)
 
@@ -188,6 +190,15 @@ def not_one_of(
         solution=solution or _correction(name, value),
         parameter=name,
     )
+
+
+def model_not_allowed(name: str, models: Collection[str]) -> InvalidParameter:
+    """Return the error for a model that is not in MODELS_ALLOWED, with the way to allow a known one."""
+    if name not in REGISTRY:
+        return not_one_of("model", name, models)
+    command, setting = f"python -m app models pull {name}", f"MODELS_ALLOWED={','.join([*models, name])}"
+    solution = f"Omit 'model', or have the operator run '{command}' and start the service with {setting}."
+    return not_one_of("model", name, models, solution=solution)
 
 
 def _parsed(name: str, kind: values.Kind[Any], text: str) -> Any:
