@@ -18,7 +18,7 @@ from app.http import request_log
 from app.observability import multiproc
 from app.server.worker import ConnectionWorker
 from app.settings import SettingsError
-from app.startup import checked_settings
+from app.startup import announcement, checked_settings
 
 if TYPE_CHECKING:
     from app.http.services import Services
@@ -86,6 +86,12 @@ def on_starting(server: Any) -> None:
 
     server.handle_hup, server.handle_ttin = reload_good_settings, add_planned_worker
     multiproc.prepare()
+
+
+def when_ready(server: Any) -> None:
+    """Log where the service listens and how it is used."""
+    for line in announcement(_settings):
+        log.info("%s", line)
 
 
 def pre_fork(server: Any, worker: Any) -> None:

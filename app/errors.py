@@ -101,7 +101,7 @@ class MissingImage(BadRequest):
 
 class InvalidParameter(BadRequest):
     code = "INVALID_PARAMETER"
-    title = "Invalid parameter"
+    title = "Invalid optimization parameters"
     default_message = "A parameter has an invalid value."
     solution = "Correct the parameter named in the message."
 
@@ -300,7 +300,7 @@ class UnknownForeground(Unprocessable):
     code = "UNKNOWN_FOREGROUND"
     title = "No subject found"
     default_message = "The model found no subject in this image."
-    solution = "Send a photo with a clear subject, or omit require_foreground."
+    solution = "Send a photo with a clear subject."
 
 
 class RateLimited(ServiceError):

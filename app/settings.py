@@ -5,7 +5,6 @@ They are read once, from the environment and .env, and are frozen. An empty valu
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -22,7 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.engine import models
 from app.engine.container import MEGABYTE, memory_limit
 from app.engine.providers import CPU, parse_providers
-from app.urls import parse_host_rule
+from app.urls import parse_host_rule, parse_origin
 
 __all__ = ["SettingProblem", "Settings", "SettingsError", "load_settings"]
 
@@ -50,13 +49,8 @@ ENV_ENCODING = "utf-8-sig"
 SECRETS = {"API_KEYS", "CACHE_URL", "REDIS_URL"}
 MEMORY_CACHE = "memory://"
 REDIS_FORMS = "redis://…, rediss://… or unix://…"
+LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 LOW_MEMORY = 1200 * MEGABYTE
-DEFAULT_PORTS = {"http": 80, "https": 443}
-_ORIGIN = re.compile(
-    r"(?P<scheme>https?|chrome-extension|moz-extension|safari-web-extension)://"
-    r"(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?",
-    re.ASCII,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +192,10 @@ class Settings(BaseSettings):
     rate_limit_megapixels_per_minute: int = Field(
         500, ge=0, description="Megapixels per client and minute at /v1.0/removebg; 0: no limit."
     )
+    rate_limit_exempt: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        LOOPBACK,
+        description="Comma-separated networks without rate limits, or none; loopback only without a proxy.",
+    )
     trusted_proxies: int = Field(
         0,
         ge=0,
@@ -215,7 +213,7 @@ class Settings(BaseSettings):
         (), description="Comma-separated origins of allowed web pages and browser extensions. Default: none."
     )
     metrics_allowed_ips: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
-        (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
+        LOOPBACK,
         description="Comma-separated networks with access to /metrics. Default: loopback.",
     )
     log_format: Literal["text", "json"] = Field("text", description="Format of log lines.")
@@ -250,12 +248,20 @@ class Settings(BaseSettings):
         return value.lower() if isinstance(value, str) else value
 
     @field_validator(
-        "models_allowed", "api_keys", "cors_origins", "metrics_allowed_ips", "allowed_url_hosts", mode="before"
+        "models_allowed",
+        "api_keys",
+        "cors_origins",
+        "rate_limit_exempt",
+        "metrics_allowed_ips",
+        "allowed_url_hosts",
+        mode="before",
     )
     @classmethod
     def _split_names(cls, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, str):
             return value
+        if info.field_name == "rate_limit_exempt" and value.strip().lower() == "none":
+            return ()
         names = tuple(filter(None, map(str.strip, value.split(","))))
         if info.field_name == "api_keys" and not names:  # a service that was meant to be closed
             raise ValueError("holds no key; leave it empty if none is needed")
@@ -283,7 +289,7 @@ class Settings(BaseSettings):
     def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         if "*" in origins and len(origins) > 1:
             raise ValueError("'*' allows every origin and must be the only value")
-        return origins if origins == ("*",) else tuple(map(_origin, origins))
+        return origins if origins == ("*",) else tuple(map(parse_origin, origins))
 
     @field_validator("cache_url")
     @classmethod
@@ -339,18 +345,6 @@ class Settings(BaseSettings):
         embedded = self.model_name in models.EMBEDDED and not self.low_memory
         others = self.models_allowed or (models.EMBEDDED if embedded else ())
         return tuple(dict.fromkeys((self.model_name, *others)))
-
-
-def _origin(text: str) -> str:
-    """Return an origin in the form of browsers (RFC 6454, 6.2); raise ValueError."""
-    match = _ORIGIN.fullmatch(text.lower())
-    if match is None or not 1 <= int(match["port"] or 1) <= 65_535:
-        raise ValueError(
-            f"{text!r} is not an origin; use scheme://host[:port] without a path, like https://shop.example, or "
-            "chrome-extension://<id>, moz-extension://<id>, safari-web-extension://<id>"
-        )
-    scheme, host, port = match["scheme"], match["host"], int(match["port"] or 0)
-    return f"{scheme}://{host}" if port in {0, DEFAULT_PORTS.get(scheme)} else f"{scheme}://{host}:{port}"
 
 
 def _check_redis_url(url: str, forms: str) -> None:

@@ -12,7 +12,7 @@ from app.options.presets import load_presets
 from app.settings import SettingProblem, Settings, SettingsError, load_settings
 from app.storage import write_problem
 
-__all__ = ["checked_settings"]
+__all__ = ["announcement", "checked_settings"]
 
 
 def checked_settings(env_file: str | Path | None = ".env") -> Settings:
@@ -39,6 +39,24 @@ def _check_providers(settings: Settings) -> None:
         reason = str(error)
     if reason:
         raise SettingsError(SettingProblem.of("EXECUTION_PROVIDERS", ",".join(wanted), reason))
+
+
+def announcement(settings: Settings) -> list[str]:
+    """Return the lines of the log at start: addresses, limits per client, and a first command."""
+    host = {"0.0.0.0": "localhost", "::": "localhost"}.get(settings.host, settings.host)  # noqa: S104
+    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    limits = {
+        "/remove-background": settings.rate_limit_remove_bg_per_hour,
+        "/remove-background-preview": settings.rate_limit_preview_per_hour,
+        "/remove-background-base64": settings.rate_limit_base64_per_hour,
+    }
+    per_hour = ", ".join(f"{path} {amount or 'no limit'}" for path, amount in limits.items())
+    exempt = ", ".join(map(str, settings.rate_limit_exempt)) or "none"
+    return [
+        f"{'Web page' if settings.web_page else 'Address'}: {url}/, documentation: {url}/docs",
+        f"Limits per client and hour: {per_hour}; without limits: {exempt}",
+        f"Example: curl --fail-with-body -F file=@photo.jpg {url}/remove-background -o out.png",
+    ]
 
 
 def _check_writable(setting: str, file: Path) -> None:

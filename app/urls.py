@@ -1,4 +1,4 @@
-"""Parser of URLs to fetch, and rules of allowed hosts and ports.
+"""Parser of URLs to fetch, rules of allowed hosts and ports, and origins of web pages.
 
 A URL is parsed only here, and the connection is made from the result: no second parser can read it differently.
 """
@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from app.errors import UrlRefused
 
-__all__ = ["HostRule", "Target", "is_allowed", "parse_host_rule", "parse_url", "redirected"]
+__all__ = ["HostRule", "Target", "is_allowed", "parse_host_rule", "parse_origin", "parse_url", "redirected"]
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_URL_LENGTH = 8192
@@ -22,6 +22,13 @@ _PLAIN = re.compile(r"[^\x00-\x20\x7f\\]+")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL}\.)+(?=[a-z]){_LABEL}", re.ASCII)
 _RULE = re.compile(r"(?P<any>\*\.)?(?P<host>\[[^\]]*\]|[^:\[\]*]+)(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
+# The second part is for pages of programs (app://. is Electron's); in Firefox an extension's id differs by computer.
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?|chrome-extension|moz-extension|safari-web-extension)://"
+    r"(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+    r"|(?:capacitor|ionic|tauri|app)://[a-z0-9_.-]+|moz-extension://\*|null",
+    re.ASCII,
+)
 # Not escaped in path and query: reserved and unreserved characters (RFC 3986), and existing escapes.
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
 
@@ -95,6 +102,20 @@ def parse_host_rule(text: str) -> HostRule:
     if match is None or not 1 <= port <= 65_535:
         raise ValueError(f"{text!r} is not a host; write img.example, *.example or img.example:8443")
     return HostRule(_host(match["host"].strip("[]")), port if match["port"] else None, subdomains=bool(match["any"]))
+
+
+def parse_origin(text: str) -> str:
+    """Return an origin in the form of browsers (RFC 6454, 6.2), `moz-extension://*` or `null`; raise ValueError."""
+    match = _ORIGIN.fullmatch(text.lower())
+    if match is None or not 1 <= int(match["port"] or 1) <= 65_535:
+        raise ValueError(
+            f"{text!r} is not an origin; use scheme://host[:port] without a path, like https://shop.example, "
+            "chrome-extension://<id>, moz-extension://*, safari-web-extension://<id>, capacitor://localhost, or null"
+        )
+    scheme, host, port = match["scheme"], match["host"], int(match["port"] or 0)
+    if scheme is None:
+        return match[0]
+    return f"{scheme}://{host}" if port in {0, DEFAULT_PORTS.get(scheme)} else f"{scheme}://{host}:{port}"
 
 
 def _target(parts: SplitResult) -> Target:

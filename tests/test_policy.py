@@ -73,7 +73,12 @@ def routes(app: Flask) -> set[str]:
 @pytest.fixture
 def app() -> Flask:
     """Application with keys, CORS and all limits."""
-    settings = Settings(api_keys=(SecretStr("secret"),), cors_origins=(ORIGIN,), **LIMITS)  # type: ignore[arg-type]
+    settings = Settings(
+        api_keys=(SecretStr("secret"),),
+        cors_origins=(ORIGIN,),
+        rate_limit_exempt=(),
+        **LIMITS,  # type: ignore[arg-type]
+    )
     return build_app(settings, FakePool().attach)
 
 

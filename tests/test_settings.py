@@ -55,6 +55,20 @@ def test_debug_and_flask_env_change_the_default_log_level(
     assert load_settings(env_file=None).log_level == level
 
 
+@pytest.mark.parametrize(
+    ("text", "networks"),
+    [
+        ("", ["127.0.0.0/8", "::1/128"]),
+        ("none", []),
+        (" None ", []),
+        ("10.0.0.0/8, 2001:db8::/32", ["10.0.0.0/8", "2001:db8::/32"]),
+    ],
+)
+def test_networks_without_limits(text: str, networks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATE_LIMIT_EXEMPT", text)
+    assert [str(network) for network in load_settings(env_file=None).rate_limit_exempt] == networks
+
+
 def test_the_allowed_values_of_a_setting() -> None:
     allowed = {row.name: row.allowed for row in setting_rows()}
     names = ("PORT", "ENGINE_MEMORY_MB", "REQUEST_TIMEOUT", "LOG_FORMAT", "ALLOW_URL_FETCH", "HOST")

@@ -90,7 +90,6 @@ def load_session(model: ModelSpec, threads: int, threads_alone: int = 0, provide
         log.exception("model %s could not be loaded from %s", model.name, path)
         raise ModelUnavailable(
             f"The weights of model {model.name!r} could not be loaded.",
-            details=type(error).__name__,
             solution=f"An operator can delete {path.name} and run: python -m app models pull {model.name}",
         ) from error
     _check_used(providers, inference.get_providers())

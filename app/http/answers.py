@@ -125,7 +125,7 @@ class Error(JsonModel):
             code=error.code,
             statusCode=error.status,
             solution=error.advice,
-            details=error.details,
+            details=error.details or error.message,
             request_id=request_id,
         )
 

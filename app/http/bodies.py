@@ -55,12 +55,13 @@ _INDEX = re.compile(r"\[[0-9]{0,4}\]\Z", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An image and the rest of its request; `fields` are the texts that are not empty."""
+    """An image, its file name, and the rest of its request; `fields` are the texts that are not empty."""
 
     image: bytes = field(repr=False)
     fields: dict[str, str]
     background_image: bytes = field(default=b"", repr=False)
     unknown_files: tuple[str, ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ def read_upload(request: Request, max_image_bytes: int) -> Upload:
     """
     query, parts = query_texts(request), read_parts(request)
     texts = dict(parts.texts)
-    images = [part.stream.read() for name, part in parts.files if name in SOURCES]
+    files = [part for name, part in parts.files if name in SOURCES]
+    images = [part.stream.read() for part in files]
     if encoded := texts.pop("image", None):
         images.append(decode_base64(encoded, "image", urlencoded=parts.urlencoded))
     images += [parts.raw] if parts.raw else []
@@ -110,7 +112,7 @@ def read_upload(request: Request, max_image_bytes: int) -> Upload:
     if background:
         check_image(background, max_image_bytes)
     unknown = tuple(name for name, _ in parts.files if name not in (*SOURCES, BACKGROUND))
-    return Upload(image, query | texts, background, unknown)
+    return Upload(image, query | texts, background, unknown, (files[0].filename or "") if files else "")
 
 
 def query_texts(request: Request) -> dict[str, str]:

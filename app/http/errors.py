@@ -63,5 +63,5 @@ def _translate(error: HTTPException) -> errors.ServiceError:
     if error.code == 413:
         return too_large(request)
     if error.code is not None and error.code < 500:
-        return errors.InvalidParameter("The request is invalid.", details=error.name)
+        return errors.InvalidParameter("The request is invalid.")
     return errors.InternalError()

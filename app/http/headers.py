@@ -12,6 +12,7 @@ from typing import Any
 from app.removal import RemovalResult
 
 __all__ = [
+    "CONTENT_DISPOSITION",
     "FALLBACK",
     "HEADERS",
     "IGNORED_PARAMS",
@@ -61,6 +62,10 @@ RATE_LIMIT_RESET = ResponseHeader("X-RateLimit-Reset", _COUNT, "Reset time of th
 RATE_LIMIT = (RATE_LIMIT_LIMIT, RATE_LIMIT_REMAINING, RATE_LIMIT_RESET)
 IGNORED_PARAMS = ResponseHeader(
     "X-Ignored-Params", _TEXT, "Names of unknown parameters and of parameters without effect, separated by commas."
+)
+
+CONTENT_DISPOSITION = ResponseHeader(
+    "Content-Disposition", _TEXT, "File name of the answer, from that of the upload; absent from JSON."
 )
 
 # Headers of results in every dialect; a header added here is sent, exposed by CORS and documented in OpenAPI.
@@ -121,6 +126,7 @@ PICTURE = (
         "Milliseconds of each stage: queue, decode, infer, second_infer (u2netp of auto), cutout, encode.",
         lambda result: ", ".join(f"{stage};dur={ms:.1f}" for stage, ms in result.stages_ms.items()),
     ),
+    CONTENT_DISPOSITION,
     IGNORED_PARAMS,
     *RATE_LIMIT,
 )

@@ -26,7 +26,7 @@ from limits.strategies import RateLimiter
 
 from app.clients import address_client, key_client
 from app.errors import DeadlineExceeded, RateLimited
-from app.http.client_address import client_network
+from app.http.client_address import client_network, is_exempt
 from app.http.limit_storage import GuardedLimiter
 from app.limits import PREFIX, storage_uri
 from app.redis_link import CLIENT_OPTIONS, CircuitOpen
@@ -150,6 +150,8 @@ def _limit(setting: str, window: str) -> str:
     """Return this request's limit in the notation of Flask-Limiter, empty for none; an API key's own is in requests."""
     settings = limiter.settings
     amount: int | None = g.get("api_key_limit")
+    if amount is None and is_exempt(request, settings.rate_limit_exempt, trusts_proxies=settings.trusted_proxies > 0):
+        return ""
     amount, window = (getattr(settings, setting), window) if amount is None else (amount, "hour")
     if amount and isinstance(limiter.limiter.storage, MemoryStorage):  # each worker has its own
         amount = max(1, amount // settings.web_concurrency)

@@ -74,10 +74,16 @@ def remove_background_base64() -> Response:
 
 def _image(removal: _Removal, *, attachment: bool) -> Response:
     if removal.result is None:
-        response = responses.original_response(removal.upload.image, attachment=attachment)
+        response = responses.original_response(
+            removal.upload.image, attachment=attachment, upload_name=removal.upload.name
+        )
     else:
         response = responses.image_response(
-            removal.result, removal.parsed.options, len(removal.upload.image), attachment=attachment
+            removal.result,
+            removal.parsed.options,
+            len(removal.upload.image),
+            attachment=attachment,
+            upload_name=removal.upload.name,
         )
     return _with_outcome_headers(response, removal)
 

@@ -20,6 +20,7 @@ from app.options.parameters import (
     Parameter,
     ParsedRequest,
     by_name,
+    model_not_allowed,
     names_without_effect,
     not_one_of,
     parse_fields,
@@ -105,8 +106,8 @@ SUPPORT = {"file": "same", "url": "partly"} | {name: parameter.support for name,
 def remove_upload() -> Response:
     """Answer with the uploaded photo without its background."""
     with services().removals.slot() as slot:
-        image, texts, unknown_files = _read_upload()
-        return _answer(slot, texts, lambda: image, unknown_files)
+        image, name, texts, unknown_files = _read_upload()
+        return _answer(slot, texts, lambda: image, unknown_files, name)
 
 
 @blueprint.get("/api/remove")
@@ -143,14 +144,13 @@ def _model(name: str, models: tuple[str, ...]) -> str:
     if name in models:
         return name
     if name in CLOUD_MODELS:
-        why, solution = f" {name!r} would send the photo to another company.", "Choose another model."
-    else:
-        why, solution = "", "Omit 'model', or ask the operator to add it to MODELS_ALLOWED."
-    raise not_one_of("model", name, models, why=why, solution=solution)
+        why = f" {name!r} would send the photo to another company."
+        raise not_one_of("model", name, models, why=why, solution="Choose another model.")
+    raise model_not_allowed(name, models)
 
 
 def _answer(
-    slot: Slot, texts: Fields, image_source: Callable[[], bytes], unknown_files: Iterable[str] = ()
+    slot: Slot, texts: Fields, image_source: Callable[[], bytes], unknown_files: Iterable[str] = (), name: str = ""
 ) -> Response:
     """Parse the fields, then fetch and process the image."""
     settings = services().settings
@@ -159,14 +159,14 @@ def _answer(
     check_image(image, settings.max_image_bytes)
     events.received(len(image))
     result = slot.submit(image, parsed.options)
-    response = responses.image_response(result, parsed.options, len(image), attachment=False)
+    response = responses.image_response(result, parsed.options, len(image), attachment=False, upload_name=name)
     return responses.name_ignored(response, parsed.ignored.union(unknown_files))
 
 
-def _read_upload() -> tuple[bytes, Fields, list[str]]:
-    """Return the image, the fields of form and query (rembg expects `bgc` there), and unknown files."""
+def _read_upload() -> tuple[bytes, str, Fields, list[str]]:
+    """Return the image, its file name, the fields of form and query (rembg expects `bgc` there), and unknown files."""
     query, parts = query_texts(request), read_parts(request)
-    files = [part.stream.read() for name, part in parts.files if name == "file"]
+    files = [part for name, part in parts.files if name == "file"]
     if len(files) > 1:
         raise MultipleSources(solution="Send exactly one 'file'.")
     if not files:
@@ -174,7 +174,8 @@ def _read_upload() -> tuple[bytes, Fields, list[str]]:
             details=parts.received_fields(),
             solution="Send the image as multipart field 'file': with curl, -F file=@photo.jpg.",
         )
-    return files[0], query | parts.texts, [name for name, _ in parts.files if name != "file"]
+    image = files[0].stream.read()
+    return image, files[0].filename or "", query | parts.texts, [name for name, _ in parts.files if name != "file"]
 
 
 def _fetched(url: str) -> bytes:

@@ -9,7 +9,9 @@ from urllib.parse import quote
 from flask import Response
 
 from app.http.answers import EncodedImage, Foreground, Optimization, json_response
+from app.http.dispositions import content_disposition
 from app.http.headers import (
+    CONTENT_DISPOSITION,
     FALLBACK,
     IGNORED_PARAMS,
     NATIVE_PICTURE,
@@ -44,11 +46,15 @@ NO_STORE = {"Cache-Control": "no-store"}
 ORIGINAL = {FALLBACK.name: "original"} | NO_STORE
 
 
-def image_response(result: RemovalResult, options: RemovalOptions, original_size: int, *, attachment: bool) -> Response:
-    """Return a response with the image itself, as an attachment or inline."""
+def image_response(
+    result: RemovalResult, options: RemovalOptions, original_size: int, *, attachment: bool, upload_name: str = ""
+) -> Response:
+    """Return a response with the image itself, as an attachment or inline, named after the upload."""
     response = Response(result.body, mimetype=result.mimetype)
     kind = "attachment" if attachment else "inline"
-    response.headers["Content-Disposition"] = f"{kind}; filename=background-removed.{EXTENSIONS[result.mimetype]}"
+    response.headers[CONTENT_DISPOSITION.name] = content_disposition(
+        kind, upload_name, EXTENSIONS[result.mimetype], default="background-removed"
+    )
     response.headers.update(_native_headers(result, options, original_size))
     return response
 
@@ -78,12 +84,14 @@ def base64_response(result: RemovalResult, options: RemovalOptions, original_siz
     return response
 
 
-def original_response(image: bytes, *, attachment: bool) -> Response:
+def original_response(image: bytes, *, attachment: bool, upload_name: str = "") -> Response:
     """Return a response with the original image, for callers that prefer it to an error."""
     name = sniff(image) or "PNG"
     response = Response(image, mimetype=f"image/{name.lower()}")
     kind = "attachment" if attachment else "inline"
-    response.headers["Content-Disposition"] = f"{kind}; filename=original.{name.lower()}"
+    response.headers[CONTENT_DISPOSITION.name] = content_disposition(
+        kind, upload_name, name.lower(), default="original"
+    )
     response.headers.update(ORIGINAL)
     return response
 

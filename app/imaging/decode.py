@@ -348,7 +348,7 @@ def _as_service_error(data: bytes, name: str, max_pixels: int) -> Iterator[None]
         log.info("decoder refused the image: %s: %s", type(error).__name__, error)
         if name == "JPEG" and (variant := unsupported_variant(data)):
             raise _unsupported(name, variant) from error
-        raise CorruptImage(details=type(error).__name__) from error
+        raise CorruptImage() from error
 
 
 def _unsupported(name: str, reason: str) -> UnsupportedFormat:

@@ -6,10 +6,11 @@ A native parameter is declared once, in PARAMETERS. Its value is passed to the f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from app.engine.models import REGISTRY
 from app.errors import InvalidParameter
 from app.imaging.canvas import MAX_PIXELS
 from app.imaging.geometry import fit_within
@@ -23,6 +24,7 @@ __all__ = [
     "Parameter",
     "ParsedRequest",
     "by_name",
+    "model_not_allowed",
     "names_without_effect",
     "not_one_of",
     "parse_fields",
@@ -197,7 +199,7 @@ def parse_native(
     if parsed.get("format") == "AUTO":
         parsed["format"] = accepted_format
     if parsed.setdefault("model", models[0]) not in models:
-        raise not_one_of("model", parsed["model"], models)
+        raise model_not_allowed(parsed["model"], models)
     web_options = {name: parsed.pop(name) for name in _WEB_OPTIONS & set(parsed)}
     if preview:
         ignored |= {"full_size"} if parsed.pop("full_size", False) else set()
@@ -237,18 +239,48 @@ def names_without_effect(
     return frozenset(unknown | ignored)
 
 
-def not_one_of(name: str, value: str, allowed: Iterable[str], *, why: str = "", solution: str = "") -> InvalidParameter:
+def not_one_of(
+    name: str, value: str, allowed: Collection[str], *, why: str = "", solution: str = ""
+) -> InvalidParameter:
     """Return the error for a value that is not allowed; `why` is appended to its message."""
     return InvalidParameter(
         f"Parameter {name!r} must be one of {', '.join(allowed)}.{why}",
-        details=f"got {value[:100]!r}",
-        solution=solution,
+        details=f"{_label(name)} must be one of {', '.join(allowed)}",
+        solution=solution or _correction(name, value),
         parameter=name,
     )
+
+
+def model_not_allowed(name: str, models: Collection[str]) -> InvalidParameter:
+    """Return the error for a model that is not in MODELS_ALLOWED, with the way to allow a known one."""
+    if name not in REGISTRY:
+        return not_one_of("model", name, models)
+    command, setting = f"python -m app models pull {name}", f"MODELS_ALLOWED={','.join([*models, name])}"
+    solution = f"Omit 'model', or have the operator run '{command}' and start the service with {setting}."
+    return not_one_of("model", name, models, solution=solution)
 
 
 def _parsed(name: str, kind: values.Kind[Any], text: str) -> Any:
     try:
         return kind(text)
     except ValueError as error:
-        raise InvalidParameter(f"Parameter {name!r} {error}.", details=f"got {text[:100]!r}", parameter=name) from None
+        raise InvalidParameter(
+            f"Parameter {name!r} {error}.",
+            details=f"{_label(name)} {_range(kind) or error}",
+            solution=_correction(name, text),
+            parameter=name,
+        ) from None
+
+
+def _label(name: str) -> str:
+    """Return a name as words: max_width as Max width."""
+    return name.replace("_", " ").capitalize()
+
+
+def _range(kind: values.Kind[Any]) -> str:
+    low, high = kind.schema.get("minimum"), kind.schema.get("maximum")
+    return "" if low is None else f"must be between {low}-{high}"
+
+
+def _correction(name: str, text: str) -> str:
+    return f"Correct {name!r}, which is {text[:100]!r}."

@@ -12,7 +12,9 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import stream_encode_multipart
 
-from tests.support.doubles import FakePool
+from app.errors import EngineCrashed
+from app.http.dispositions import content_disposition
+from tests.support.doubles import FakePool, failing
 from tests.support.photos import jpeg
 
 PHOTO = jpeg("coffee")
@@ -207,8 +209,49 @@ def test_ten_megabytes_of_base64_in_a_form(fast_client: FlaskClient, fake_pool: 
     assert fake_pool.requests[0].image == image
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "a" * 10_000, "nul\0byte", "ü.jpg", 'a"b.jpg'], ids=range(5))
-def test_a_file_name_is_never_used(name: str, fast_client: FlaskClient) -> None:
-    response = fast_client.post(URL, data={"file": part(name=name)})
-    assert response.status_code == 200
-    assert response.headers["Content-Disposition"] == "attachment; filename=background-removed.png"
+DEFAULT = "background-removed.png"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("shoe.jpg", "filename=shoe.png"),
+        ("shoe", "filename=shoe.png"),
+        ("red shoe.v2.JPEG", 'filename="red shoe.v2.png"'),
+        ("../../etc/passwd", "filename=passwd.png"),
+        ("C:\\Photos\\shoe.jpg", "filename=shoe.png"),
+        ("..", f"filename={DEFAULT}"),
+        (".jpg", "filename=jpg.png"),
+        (".htaccess", "filename=htaccess.png"),
+        ("", f"filename={DEFAULT}"),
+        ("\0\r\n.jpg", "filename=jpg.png"),
+        ("a\r\nX-Evil: 1.jpg", 'filename="aX-Evil_ 1.png"'),
+        ("nul\0byte.jpg", "filename=nulbyte.png"),
+        ('a"b;c.jpg', 'filename="a_b;c.png"'),
+        ("100%41.jpg", "filename=100_41.png"),
+        ("photo\u202egpj.exe", "filename=photogpj.png"),
+        ("ü.jpg", "filename=_.png; filename*=UTF-8''%C3%BC.png"),
+        ("靴 1.jpg", "filename=\"_ 1.png\"; filename*=UTF-8''%E9%9D%B4%201.png"),
+        ("a" * 10_000, f"filename={'a' * 100}.png"),
+    ],
+)
+def test_the_answer_is_named_after_the_upload(name: str, expected: str) -> None:
+    assert content_disposition("attachment", name, "png", default="background-removed") == f"attachment; {expected}"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [(URL, "attachment"), (f"{URL}-preview", "inline"), ("/api/remove", "inline")]
+)
+def test_the_header_names_the_answer(path: str, kind: str, fast_client: FlaskClient) -> None:
+    response = fast_client.post(path, data={"file": part(name="shoe.jpg")})
+    assert response.headers["Content-Disposition"] == f"{kind}; filename=shoe.png"
+
+
+def test_a_raw_body_has_the_default_name(fast_client: FlaskClient) -> None:
+    assert fast_client.post(URL, data=PHOTO).headers["Content-Disposition"] == f"attachment; filename={DEFAULT}"
+
+
+def test_the_original_keeps_the_name_of_the_upload(fast_client: FlaskClient, fake_pool: FakePool) -> None:
+    failing(fake_pool, EngineCrashed())
+    response = fast_client.post(f"{URL}?on_error=original", data={"file": part(name="shoe.JPG")})
+    assert response.headers["Content-Disposition"] == "attachment; filename=shoe.jpeg"

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app.errors import EngineCrashed
-from app.http.cors import EXPOSED_HEADERS
+from app.http.cors import EXPOSED_HEADERS, REQUEST_HEADERS
 from app.settings import SettingsError, load_settings
 from tests.support.doubles import FakePool, failing
 from tests.support.photos import jpeg
@@ -120,7 +120,10 @@ def test_credentials_are_never_allowed(client: FlaskClient) -> None:
         "https://shöp.example",
         "ftp://shop.example",
         "file://",
-        "null",
+        "app://",
+        "app://*",
+        "tauri://localhost/path",
+        "null://",
         ".*",
         "chrome-extension://",
         "chrome-extension://*",
@@ -141,6 +144,9 @@ def test_an_invalid_origin_stops_the_start(origin: str, monkeypatch: pytest.Monk
         ("HTTPS://Shop.Example:443,http://localhost:80", (SHOP, "http://localhost")),
         ("http://[::1]:8080", ("http://[::1]:8080",)),
         (FIREFOX, (FIREFOX,)),
+        ("moz-extension://*,null", ("moz-extension://*", "null")),
+        ("capacitor://localhost,ionic://localhost", ("capacitor://localhost", "ionic://localhost")),
+        ("Tauri://localhost,app://.,app://my.shop", ("tauri://localhost", "app://.", "app://my.shop")),
     ],
 )
 def test_origins_are_normalised_to_the_form_of_browsers(
@@ -148,3 +154,75 @@ def test_origins_are_normalised_to_the_form_of_browsers(
 ) -> None:
     monkeypatch.setenv("CORS_ORIGINS", text)
     assert load_settings(env_file=None).cors_origins == origins
+
+
+@pytest.mark.parametrize(
+    ("listed", "origin", "allowed"),
+    [
+        ("moz-extension://*", FIREFOX, True),
+        ("moz-extension://*", EXTENSION, False),
+        ("moz-extension://*", f"{FIREFOX}.evil.example", False),
+        ("moz-extension://*", f"https://evil.example/{FIREFOX}", False),
+        ("null", "null", True),
+        ("null", SHOP, False),
+        ("capacitor://localhost", "capacitor://localhost", True),
+        ("capacitor://localhost", "ionic://localhost", False),
+        ("tauri://localhost", "tauri://localhost", True),
+        ("app://.", "app://.", True),
+        ("app://.", "app://x", False),
+    ],
+)
+def test_origins_of_programs(listed: str, origin: str, allowed: bool, make_client: Callable[..., FlaskClient]) -> None:
+    response = preflight(make_client(cors_origins=(listed,)), origin)
+    assert response.headers.get("Access-Control-Allow-Origin") == (origin if allowed else None)
+
+
+def test_common_request_headers_are_allowed(client: FlaskClient) -> None:
+    asked = ", ".join(sorted(name.lower() for name in REQUEST_HEADERS))
+    assert {"cache-control", "x-requested-with", "accept-language"} <= set(asked.split(", "))
+    headers = {"Origin": SHOP, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": asked}
+    assert client.options(URL, headers=headers).headers["Access-Control-Allow-Headers"] == asked
+
+
+@pytest.mark.parametrize(
+    ("listed", "origin", "answer"),
+    [(ALLOWED, SHOP, "true"), (ALLOWED, "https://evil.example", None), (("*",), SHOP, "false")],
+)
+def test_a_preflight_into_a_private_network_is_answered_for_listed_origins(
+    listed: tuple[str, ...], origin: str, answer: str | None, make_client: Callable[..., FlaskClient]
+) -> None:
+    headers = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Private-Network": "true",
+    }
+    response = make_client(cors_origins=listed).options(URL, headers=headers)
+    assert response.headers.get("Access-Control-Allow-Private-Network") == answer
+
+
+@pytest.mark.parametrize("listed", [(), ALLOWED])
+def test_a_refused_origin_is_logged_once_with_the_setting(
+    listed: tuple[str, ...], make_client: Callable[..., FlaskClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(cors_origins=listed)
+    for origin in ("https://new.example", "https://new.example", "null"):
+        preflight(client, origin)
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert lines == [
+        f"cors.refused origin='{origin}': add it to CORS_ORIGINS to allow its pages"
+        for origin in ("https://new.example", "null")
+    ]
+
+
+def test_refused_origins_are_logged_up_to_a_limit(fast_client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(30):
+        preflight(fast_client, f"https://{number}.example")
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 20
+
+
+@pytest.mark.parametrize(("origin", "path"), [("http://localhost", URL), ("https://new.example", "/metrics")])
+def test_the_own_origin_and_metrics_are_not_logged(
+    origin: str, path: str, fast_client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    fast_client.post(path, headers={"Origin": origin})
+    assert "cors.refused" not in caplog.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Network
 from typing import Any, NoReturn
 
 import pytest
@@ -16,6 +17,7 @@ from werkzeug.test import TestResponse
 
 from app.errors import DeadlineExceeded, EngineCrashed, InternalError, OutOfMemory, QueueFull, ServiceError
 from app.http import limits
+from app.http.client_address import FORWARDED
 from app.http.factory import build_app
 from app.redis_link import CircuitOpen
 from app.settings import Settings
@@ -219,6 +221,70 @@ def test_errors_have_the_headers(client: FlaskClient) -> None:
 
 
 # Clients
+
+
+def test_loopback_is_exempt_by_default(make_client: MakeClient) -> None:
+    client = make_client(rate_limit_remove_bg_per_hour=1, rate_limit_exempt=Settings().rate_limit_exempt)
+    for address in ("127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"):
+        assert statuses(client, address=address) == [200] * 3
+    assert statuses(client, 2) == [200, 429]
+
+
+def test_exempt_answers_have_no_limit_headers(make_client: MakeClient) -> None:
+    client = make_client(rate_limit_remove_bg_per_hour=1, rate_limit_exempt=Settings().rate_limit_exempt)
+    assert not any(name.startswith("X-RateLimit") for name, _ in ask(client, address="127.0.0.1").headers)
+
+
+@pytest.mark.parametrize("proxies", [0, 1])
+@pytest.mark.parametrize("header", FORWARDED)
+def test_no_client_of_a_proxy_on_this_machine_is_exempt(header: str, proxies: int, make_client: MakeClient) -> None:
+    client = make_client(
+        rate_limit_remove_bg_per_hour=1, rate_limit_exempt=Settings().rate_limit_exempt, trusted_proxies=proxies
+    )
+    assert statuses(client, 2, address="127.0.0.1", **{header: "127.0.0.1"}) == [200, 429]
+
+
+@pytest.mark.parametrize(
+    ("host", "protocol", "exempt"),
+    [
+        ("localhost:5001", "HTTP/1.1", True),
+        ("[::1]:5001", "HTTP/1.1", True),
+        ("127.0.0.1:5001", "HTTP/1.0", False),
+        ("photos.example", "HTTP/1.1", False),
+        ("localhost.photos.example", "HTTP/1.1", False),
+        ("203.0.113.7", "HTTP/1.1", False),
+        ("[::1", "HTTP/1.1", False),
+        ("", "HTTP/1.1", False),
+    ],
+)
+def test_a_proxy_on_this_machine_that_adds_no_header_is_not_exempt(
+    host: str, protocol: str, exempt: bool, make_client: MakeClient
+) -> None:
+    client = make_client(rate_limit_remove_bg_per_hour=1, rate_limit_exempt=Settings().rate_limit_exempt)
+    connection = {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": host, "SERVER_PROTOCOL": protocol}
+    answers = [client.post(URL, data=jpeg(), environ_overrides=connection) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == ([200, 200] if exempt else [200, 429])
+
+
+OFFICE = (IPv4Network("10.0.0.0/8"),)
+
+
+def test_another_network_can_be_exempt(make_client: MakeClient) -> None:
+    client = make_client(rate_limit_remove_bg_per_hour=1, rate_limit_exempt=OFFICE)
+    assert statuses(client, 2, address="10.1.2.3") == [200, 200]
+    assert statuses(client, 2, address="127.0.0.1") == [200, 429]
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "expected"),
+    [(0, "10.1.2.3", 429), (1, "10.1.2.3", 200), (1, "10.1.2.3, 203.0.113.7", 429), (1, "127.0.0.1", 429)],
+)
+def test_an_exempt_client_behind_a_proxy_needs_trusted_proxies(
+    proxies: int, forwarded: str, expected: int, make_client: MakeClient
+) -> None:
+    networks = (*OFFICE, *Settings().rate_limit_exempt)
+    client = make_client(rate_limit_remove_bg_per_hour=1, rate_limit_exempt=networks, trusted_proxies=proxies)
+    assert statuses(client, 2, address="10.0.0.1", **{"X-Forwarded-For": forwarded}) == [200, expected]
 
 
 @pytest.mark.parametrize(

@@ -351,3 +351,26 @@ def test_a_real_photo_through_a_real_engine(real_app: object, pool: object) -> N
     assert (response.status_code, image.mode, image.size) == (200, "RGBA", photo("astronaut").size)
     assert response.headers["Server-Timing"].startswith("queue;dur=")
     assert (response.headers["X-Width"], response.headers["X-Height"]) == ("512", "512")
+
+
+@pytest.mark.parametrize(
+    ("query", "details", "solution"),
+    [
+        ("quality=5", "Quality must be between 10-100", "Correct 'quality', which is '5'."),
+        ("max_width=99", "Max width must be between 100-4000", "Correct 'max_width', which is '99'."),
+        ("crop=perhaps", "Crop must be true or false", "Correct 'crop', which is 'perhaps'."),
+        ("format=gif", "Format must be one of ", "Correct 'format', which is 'gif'."),
+        ("preset=none", "Preset must be one of ", "Correct 'preset', which is 'none'."),
+    ],
+)
+def test_the_error_of_a_parameter_has_its_bounds(query: str, details: str, solution: str, client: FlaskClient) -> None:
+    body = client.post(f"/remove-background?{query}", data=PHOTO).json
+    assert body is not None and body["error"] == "Invalid optimization parameters"
+    assert body["details"].startswith(details) and body["solution"] == solution
+
+
+@pytest.mark.parametrize("error", error_codes().values(), ids=error_codes().keys())
+def test_details_are_never_empty(error: type[ServiceError], client: FlaskClient, fake_pool: FakePool) -> None:
+    failing(fake_pool, error())
+    body = client.post("/remove-background", data=PHOTO).json
+    assert body is not None and body["details"] == error.default_message

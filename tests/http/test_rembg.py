@@ -195,3 +195,16 @@ def test_every_parameter_is_documented() -> None:
 
 def test_every_parameter_has_a_degree_of_support() -> None:
     assert set(SUPPORT) == {"file", "url", *PARAMETERS}
+
+
+@pytest.mark.parametrize("path", ["/api/remove", "/remove-background"])
+def test_the_error_of_a_model_says_how_to_allow_it(path: str, fast_client: FlaskClient) -> None:
+    answer = fast_client.post(path, data={"file": (io.BytesIO(jpeg()), "photo.jpg"), "model": "u2net"}).json
+    assert answer is not None and answer["code"] == "INVALID_PARAMETER"
+    assert "python -m app models pull u2net" in answer["solution"]
+    assert "MODELS_ALLOWED=lite,u2net" in answer["solution"]
+
+
+def test_an_unknown_model_cannot_be_allowed(fast_client: FlaskClient) -> None:
+    answer = fast_client.post("/api/remove", data={"file": (io.BytesIO(jpeg()), "photo.jpg"), "model": "nothing"}).json
+    assert answer is not None and "MODELS_ALLOWED" not in answer["solution"]

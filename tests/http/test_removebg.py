@@ -18,6 +18,7 @@ from app.errors import DownloadFailed, ServiceError, UrlRefused, error_codes
 from app.fetch.url_fetcher import UrlFetcher
 from app.http.removebg.errors import CODES
 from app.http.removebg.parameters import PARAMETERS
+from app.options.parameters import PARAMETERS as NATIVE
 from app.removal import Canvas, Length, RemovalOptions
 from tests.support.doubles import FakePool, failing, use_fetcher
 from tests.support.photos import encoded, jpeg, opened, photo
@@ -536,3 +537,12 @@ def test_everything_outside_the_region_is_transparent(real_app: Any) -> None:
     assert alpha.size == (512, 512)
     assert alpha.crop((100, 0, 300, 512)).getextrema()[1] == 255
     assert alpha.crop((0, 0, 100, 512)).getbbox() is alpha.crop((300, 0, 512, 512)).getbbox() is None
+
+
+@pytest.mark.parametrize("error", error_codes().values(), ids=error_codes().keys())
+def test_no_error_names_a_parameter_of_another_dialect(
+    error: type[ServiceError], client: FlaskClient, fake_pool: FakePool
+) -> None:
+    failing(fake_pool, error())
+    (entry,) = post(client).json["errors"]  # type: ignore[index]
+    assert not [name for name in NATIVE.keys() - PARAMETERS.keys() if "_" in name and name in entry.get("detail", "")]

@@ -95,4 +95,5 @@ def code_of(error: ServiceError) -> str:
 
 def _detail(error: ServiceError) -> str:
     message = error.message if error.code in TITLES else ""
-    return " ".join(filter(None, (message, error.advice, f"({error.details})" if error.details else "")))
+    has_news = error.details and error.code != "INVALID_PARAMETER"  # the title has the allowed values
+    return " ".join(filter(None, (message, error.advice, f"({error.details})" if has_news else "")))
