@@ -189,7 +189,7 @@ def test_a_gradient_is_the_background(pipeline: Pipeline) -> None:
 def test_specks_are_removed_on_request(pipeline: Pipeline) -> None:
     image = Image.new("RGB", (1400, 700), (214, 214, 210))
     image.paste(photo("astronaut").crop((100, 0, 400, 512)).resize((380, 648)), (0, 52))
-    image.paste(photo("coffee").crop((180, 60, 420, 330)).resize((26, 26)), (1290, 60))
+    image.paste(photo("coffee").crop((180, 60, 420, 330)).resize((30, 30)), (1290, 60))
     kept, cleaned = (run(pipeline, encoded(image), clean_mask=clean) for clean in (False, True))
     assert np.asarray(opened(kept.body).getchannel("A"))[:, 800:].max() > 100
     assert np.asarray(opened(cleaned.body).getchannel("A"))[:, 800:].max() == 0
@@ -287,11 +287,6 @@ def test_a_cut_out_is_cropped_and_scaled(pipeline: Pipeline) -> None:
     result = run(pipeline, encoded(subject_with_alpha("white")), crop=True, max_width=96)
     assert (result.width, result.height) == (96, 76)
     assert opened(result.body).getpixel((30, 30)) == (16, 20, 24, 255)
-
-
-def test_hidden_colours_are_not_in_a_blurred_background(pipeline: Pipeline) -> None:
-    files = [encoded(subject_with_alpha(hidden)) for hidden in ("black", "white", "magenta")]
-    assert len({run(pipeline, data, backdrop=Blur(20)).body for data in files}) == 1
 
 
 @pytest.mark.parametrize("options", [{}, {"max_width": 200}, {"canvas": Canvas(20_000)}])
