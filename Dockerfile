@@ -7,12 +7,17 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
 WORKDIR /app
-COPY requirements.txt requirements-rembg.txt ./
+COPY requirements.txt requirements-rembg.txt requirements-gpu.txt ./
+# Package that replaces onnxruntime, for EXECUTION_PROVIDERS: --build-arg ONNXRUNTIME="-r requirements-gpu.txt"
+ARG ONNXRUNTIME=""
 # The base image's pip installs into an environment without pip. Unused files are removed: test suites of packages, and
 # onnxruntime's tools for converting models.
 RUN python -m venv --without-pip /opt/venv \
     && python -m pip --python /opt/venv/bin/python install -r requirements.txt \
     && python -m pip --python /opt/venv/bin/python install --no-deps -r requirements-rembg.txt \
+    && if [ -n "${ONNXRUNTIME}" ]; then \
+    python -m pip --python /opt/venv/bin/python uninstall --yes onnxruntime \
+    && python -m pip --python /opt/venv/bin/python install ${ONNXRUNTIME} || exit 1; fi \
     && find /opt/venv/lib -type d -name tests -prune -exec rm -r {} + \
     && rm -r /opt/venv/lib/python3*/site-packages/onnxruntime/quantization \
     /opt/venv/lib/python3*/site-packages/onnxruntime/tools \

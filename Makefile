@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Not quiet: pip shows each package that it downloads.
 PIP := $(BIN)/pip --disable-pip-version-check
+TRAINING := .venv-training
 
-.PHONY: setup run test lint bench bench-load bench-formats soak hostile fuzz clean
+.PHONY: setup run test lint train bench bench-load bench-formats soak hostile fuzz clean
 
 setup: $(VENV)/.runtime
 
@@ -25,6 +26,12 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 	$(PIP) install -r requirements-dev.txt
 	@touch $@
 
+$(TRAINING)/.ready: training/requirements.txt requirements.txt
+	@echo "Installing torch and the packages of the service into $(TRAINING): about 1.2 GB without CUDA, once."
+	@$(PYTHON) -m venv $(TRAINING)
+	$(TRAINING)/bin/pip --disable-pip-version-check install -r training/requirements.txt
+	@touch $@
+
 run: setup
 	@exec $(BIN)/python -m app serve
 
@@ -33,8 +40,20 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# torch is large: without REQUIRE_INTEGRATION=1, it is not installed and the tests that need it are skipped.
+ifeq ($(REQUIRE_INTEGRATION),1)
+test: lint $(TRAINING)/.ready
+	$(BIN)/pytest --ignore=tests/training
+	$(TRAINING)/bin/pytest tests/training
+else
 test: lint
 	$(BIN)/pytest
+endif
+
+# make train DATA=folder ARGS="--steps 20000"; training/README.md explains it.
+train: $(TRAINING)/.ready
+	@test -n "$(DATA)" || (echo "Name a folder of photos: make train DATA=folder" >&2; exit 2)
+	@exec $(TRAINING)/bin/python -m training --data "$(DATA)" $(ARGS)
 
 # make bench ARGS="--photos 0.7 --seconds 5"; docs/performance.md is generated from bench.json.
 bench: $(VENV)/.dev
@@ -57,5 +76,5 @@ fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz.fuzz_bodies
 
 clean:
-	rm -rf $(VENV) .venv-rembg bench.json .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-rembg $(TRAINING) bench.json .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.glogging import Logger
 
-from app.capacity import web_threads
+from app.capacity import max_buffered_bytes, web_threads
 from app.engine.allocator import keep_heap_small
 from app.http import request_log
 from app.observability import multiproc
@@ -47,7 +47,7 @@ class ServiceWorker(ConnectionWorker):
     """Worker with the limits of the settings."""
 
     max_body = _settings.max_content_length
-    max_buffered = _settings.max_concurrent_uploads * _settings.max_content_length
+    max_buffered = max_buffered_bytes(_settings)
     request_timeout = _settings.request_timeout
 
 
@@ -66,8 +66,8 @@ logger_class = ServerLog
 
 
 def on_starting(server: Any) -> None:
-    """Make the folder in which workers count, and refuse a reload with bad settings: it would end the service."""
-    reload = server.handle_hup
+    """Make the folder in which workers count, and refuse signals that would end or overload the service."""
+    reload, add_worker = server.handle_hup, server.handle_ttin
 
     def reload_good_settings() -> None:
         try:
@@ -77,7 +77,14 @@ def on_starting(server: Any) -> None:
         else:
             reload()
 
-    server.handle_hup = reload_good_settings
+    def add_planned_worker() -> None:
+        """Undo a SIGTTOU only: the memory is divided among WEB_CONCURRENCY workers."""
+        if server.num_workers < server.cfg.workers:
+            add_worker()
+        else:
+            log.warning("workers.at_maximum WEB_CONCURRENCY=%d", server.cfg.workers)
+
+    server.handle_hup, server.handle_ttin = reload_good_settings, add_planned_worker
     multiproc.prepare()
 
 

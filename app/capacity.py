@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from app.engine.container import MEGABYTE, choose_processes, choose_threads, cpu_quota, memory_limit
 from app.engine.messages import EngineConfig
 from app.engine.models import MIN_HEADROOM_MB, REGISTRY
+from app.engine.providers import extra_mb
 from app.settings import Settings
 
-__all__ = ["Capacity", "max_memory_mb", "plan_capacity", "web_threads"]
+__all__ = ["Capacity", "max_buffered_bytes", "max_memory_mb", "plan_capacity", "web_threads"]
 
 # MB of gunicorn and one web worker, and copies of a body in memory while it is read and parsed.
 WEB_MB, BODY_COPIES = 70, 2.5
@@ -42,15 +43,17 @@ def plan_capacity(settings: Settings) -> Capacity:
     cores = max(1, cpu_quota() // settings.web_concurrency)
     largest = max((REGISTRY[name] for name in settings.allowed_models), key=lambda model: model.cap_mb)
     room = _room_for_engines(settings)
-    engines = settings.engine_processes or choose_processes(cores, room, largest.cap_mb)
+    extra = extra_mb(settings.execution_providers)
+    engines = settings.engine_processes or choose_processes(cores, room, largest.cap_mb + extra)
     heavy = not all(REGISTRY[name].light for name in settings.allowed_models)
     threads = choose_threads(cores, engines, heavy=heavy)
-    min_cap = largest.memory_mb + MIN_HEADROOM_MB
-    cap = settings.engine_memory_mb or max(min_cap, min(largest.cap_mb, room // engines))
+    min_cap = largest.memory_mb + MIN_HEADROOM_MB + extra
+    cap = settings.engine_memory_mb or max(min_cap, min(largest.cap_mb + extra, room // engines))
     config = EngineConfig(
         model=settings.model_name,
         threads=settings.engine_threads or threads,
         threads_alone=settings.engine_threads or min(cores, MAX_THREADS_ALONE),
+        fast_under_load=settings.auto_under_load == "fast",
         max_pixels=settings.max_pixels,
         max_pixels_hard=settings.max_pixels_hard,
         memory_mb=cap,
@@ -58,6 +61,7 @@ def plan_capacity(settings: Settings) -> Capacity:
         max_tasks=settings.engine_max_tasks,
         faults=os.environ.get("ENGINE_FAULTS") == "1",  # only for tests, so not a setting
         rembg_home=settings.rembg_home,
+        providers=settings.execution_providers,
         log_level=settings.log_level,
         log_format=settings.log_format,
         log_file=str(settings.log_file.absolute()) if settings.log_file else "",
@@ -79,8 +83,13 @@ def max_memory_mb(settings: Settings, capacity: Capacity) -> int:
 
 
 def _max_web_mb(settings: Settings) -> float:
-    uploads = settings.max_concurrent_uploads * settings.max_content_length * BODY_COPIES / MEGABYTE
-    return WEB_MB + uploads + (settings.cache_max_mb if settings.cache_in_memory else 0)
+    bodies = max_buffered_bytes(settings) * BODY_COPIES / MEGABYTE
+    return WEB_MB + bodies + (settings.cache_max_mb if settings.cache_in_memory else 0)
+
+
+def max_buffered_bytes(settings: Settings) -> int:
+    """Return the bytes of bodies and unread answers that a web worker holds at most: at least one, and another one."""
+    return max(2, settings.max_concurrent_uploads) * settings.max_content_length
 
 
 def web_threads(settings: Settings) -> int:

@@ -8,8 +8,10 @@ from typing import Literal
 __all__ = [
     "NO_MARGIN",
     "RGBA",
+    "Blur",
     "Box",
     "Canvas",
+    "Gradient",
     "Length",
     "Lengths",
     "OutputFormat",
@@ -20,7 +22,7 @@ __all__ = [
     "Trimap",
 ]
 
-OutputFormat = Literal["PNG", "JPEG", "WEBP", "ZIP", "AUTO"]
+OutputFormat = Literal["PNG", "JPEG", "WEBP", "AVIF", "ZIP", "AUTO"]
 Refinement = Literal["none", "edges", "matting"]
 RGBA = tuple[int, int, int, int]
 
@@ -41,15 +43,34 @@ NO_MARGIN: Lengths = (Length(0), Length(0), Length(0), Length(0))
 class Canvas:
     """Canvas on which an answer places the subject.
 
-    `max_pixels` limits its width times height. `roi` is left, top, right and bottom of the part of the photo that may
-    contain the subject, None for all of it. `scale` is the subject's size in the canvas, 0..1, None for unchanged.
-    `position` is the place of the subject (x, y), 0 for left and top, 1 for right and bottom, None for unchanged.
+    `size` is its width and height in px; without it the canvas is the photo or the crop, of at most `max_pixels`. `roi`
+    is left, top, right and bottom of the part of the photo that may contain the subject, None for all of it. `scale`
+    is the subject's size in the canvas, 0..1, None for unchanged, or for the photo fitted into `size`. `position` is
+    the place (x, y) of the subject, or of the fitted photo: 0 for left and top, 1 for right and bottom, None for
+    unchanged.
     """
 
     max_pixels: int
     roi: Lengths | None = None
     scale: float | None = None
     position: tuple[float, float] | None = None
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Blur:
+    """The photo's own background, blurred; `strength` is the standard deviation in thousandths of the longer side."""
+
+    strength: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """A linear gradient of two colours; `angle` is in degrees as in CSS: 0 upwards, 90 to the right, 180 downwards."""
+
+    start: RGBA
+    end: RGBA
+    angle: int = 180
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +89,33 @@ class Trimap:
 class RemovalOptions:
     """Options of a removal, parsed and checked.
 
-    `longest_side` limits the working size, `max_width` and `max_height` the answer, all in px. `background` is RGBA,
-    each 0..255, None for transparent. `crop_margin` is top, right, bottom, left; percentages are of the subject's box.
-    With a `canvas` the answer may have more than `longest_side` px, a margin may extend beyond the photo, and the
-    format AUTO is JPEG if nothing is transparent, else PNG. `trimap` is for `matting`. `smooth_mask` requests a mask
-    without half-transparent pixels, `keep_colours` the photo's own colours along the edge.
+    `longest_side` limits the working size, `max_width` and `max_height` the answer, all in px; with `full_size` only
+    the engine's memory limits the working size. `background` is RGBA, each 0..255, None for transparent. `crop_margin`
+    is top, right, bottom, left; percentages are of the subject's box. With `portrait` a crop shows head and shoulders
+    of a standing person. A `backdrop` replaces the colour. With a `canvas` a margin may extend beyond the photo, and
+    the format AUTO is JPEG if nothing is transparent, else PNG.
+    `trimap` is for `matting`. `clean_mask` requests a mask without specks and pinholes, `smooth_mask` a mask without
+    half-transparent pixels, `keep_colours` the photo's own colours along the edge.
     """
 
     model: str
     longest_side: int
+    full_size: bool = False
     format: OutputFormat = "PNG"
     quality: int = 85
     max_width: int | None = None
     max_height: int | None = None
     background: RGBA | None = None
+    backdrop: Blur | Gradient | None = None
     mask_only: bool = False
     crop: bool = False
     crop_margin: Lengths = NO_MARGIN
+    portrait: bool = False
     refine: Refinement = "edges"
     require_foreground: bool = False
     canvas: Canvas | None = None
     trimap: Trimap = Trimap()
+    clean_mask: bool = False
     smooth_mask: bool = False
     keep_colours: bool = False
 
@@ -117,11 +144,13 @@ class Box:
 class RemovalResult:
     """The answer: an encoded image and its properties.
 
-    `foreground` is in px of the answer. `confidence` is 0..1, under 0.5 if no subject was found. `stages_ms` holds the
-    milliseconds of each stage by name, `stages_mb` the engine's resident MB after it. `input_size` is the (width,
-    height) of the photo as sent, `max_size` the maximum size of the answer with a canvas. `matting_scale` is the scale
-    at which alpha was solved, None without matting. `cache` is the outcome of the look-up in the result cache, empty
-    without a cache.
+    `foreground` is in px of the answer. `confidence` is 0..1, under 0.5 if no subject was found. `model` names the
+    models that were used, joined by "+". `stages_ms` holds the milliseconds of each stage by name, `stages_mb` the
+    engine's resident MB after it. `input_size` is the (width, height) of the photo as sent, `max_size` the maximum size
+    of the answer with a canvas. `scaled_down` means that the answer shows the photo smaller for another reason than the
+    caller's own bounds. `matting_scale` is the scale at which alpha was solved, None without matting. `under_load`
+    means that the second model of a cascade was left out because of the load. `cache` is the outcome of the look-up in
+    the result cache, empty without a cache.
     """
 
     body: bytes = field(repr=False)
@@ -135,5 +164,7 @@ class RemovalResult:
     stages_mb: dict[str, int] = field(default_factory=dict)
     input_size: tuple[int, int] = (0, 0)
     max_size: tuple[int, int] = (0, 0)
+    scaled_down: bool = False
     matting_scale: float | None = None
+    under_load: bool = False
     cache: Literal["", "hit", "miss"] = ""

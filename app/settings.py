@@ -15,10 +15,12 @@ from typing import Annotated, Any, Literal
 
 from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic.functional_validators import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.engine import models
 from app.engine.container import MEGABYTE, memory_limit
+from app.engine.providers import CPU, parse_providers
 from app.urls import parse_host_rule, parse_origin
 
 __all__ = ["SettingProblem", "Settings", "SettingsError", "load_settings"]
@@ -35,6 +37,7 @@ def _default_log_level(settings: dict[str, Any]) -> Literal["DEBUG", "INFO"]:
 
 # Defaults of MEMORY_PROFILE=low, for machines or containers with 512 MB in total.
 LOW_PROFILE: dict[str, Any] = {
+    "model_name": "lite",
     "engine_processes": 1,
     "queue_size": 8,
     "max_concurrent_uploads": 2,
@@ -106,9 +109,18 @@ class Settings(BaseSettings):
         default_factory=_default_log_level,
         description="Minimum level of log lines. Default: INFO; DEBUG with DEBUG=true.",
     )
-    model_name: str = Field("lite", description="Default model of requests.")
+    model_name: str = Field("auto", description="Default model of requests. Low profile: lite.")
     models_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Comma-separated models that requests may use. Default: MODEL_NAME."
+        (),
+        description="Comma-separated models that requests may use. Default: MODEL_NAME; if it is one of auto, lite and "
+        "u2netp, all three, but not in the low profile.",
+    )
+    auto_under_load: Literal["fast", "same"] = Field(
+        "fast",
+        description="Model auto while more than half of the queue is taken; fast: lite alone; same: as always.",
+    )
+    execution_providers: Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_providers)] = Field(
+        (CPU,), description="Comma-separated onnxruntime providers: names, or cpu, cuda, openvino, coreml, directml."
     )
     rembg_home: str = Field("", description="Folder of downloaded weights. Default: that of rembg, ~/.rembg.")
     model_checksum_disabled: bool = Field(False, description="Accept downloaded weights with any checksum.")
@@ -150,7 +162,10 @@ class Settings(BaseSettings):
     )
     max_pixels_hard: int = Field(100_000_000, ge=1, description="Maximum pixels of any image.")
     max_dimension: int = Field(
-        2048, ge=100, le=16_000, description="Maximum longer side of the working and output size, px. Low profile: 800."
+        2048,
+        ge=100,
+        le=16_000,
+        description="Maximum longer side of the working and output size, px, without full_size. Low profile: 800.",
     )
     output_dir: Path = Field(Path("outputs"), description="Folder for results of save=true.")
     cleanup_max_age_hours: float = Field(
@@ -226,7 +241,7 @@ class Settings(BaseSettings):
     def _without_brackets(cls, host: str) -> str:
         return host.strip("[]")  # of an IPv6 address
 
-    @field_validator("memory_profile", "rate_limit_storage", "log_format", mode="before")
+    @field_validator("memory_profile", "rate_limit_storage", "log_format", "auto_under_load", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -326,7 +341,9 @@ class Settings(BaseSettings):
     @property
     def allowed_models(self) -> tuple[str, ...]:
         """Return the models that requests may use, the default first."""
-        return tuple(dict.fromkeys((self.model_name, *self.models_allowed)))
+        embedded = self.model_name in models.EMBEDDED and not self.low_memory
+        others = self.models_allowed or (models.EMBEDDED if embedded else ())
+        return tuple(dict.fromkeys((self.model_name, *others)))
 
 
 def _check_redis_url(url: str, forms: str) -> None:

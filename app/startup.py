@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from app.engine.providers import CPU, installed_providers, not_installed
 from app.keys import check_keys
 from app.observability.multiproc import FOLDER_VARIABLE
 from app.options.presets import load_presets
@@ -19,6 +20,7 @@ def checked_settings(env_file: str | Path | None = ".env") -> Settings:
     settings = load_settings(env_file)
     load_presets(settings.presets_file)
     check_keys(settings.api_keys, settings.api_keys_file)
+    _check_providers(settings)
     if settings.log_file:
         _check_writable("LOG_FILE", settings.log_file)
     if folder := os.environ.get(FOLDER_VARIABLE):
@@ -42,6 +44,19 @@ def announcement(settings: Settings) -> list[str]:
         f"Limits per client and hour: {per_hour}; without limits: {exempt}",
         f"Example: curl --fail-with-body -F file=@photo.jpg {url}/remove-background -o out.png",
     ]
+
+
+def _check_providers(settings: Settings) -> None:
+    """Raise SettingsError for execution providers that the installed onnxruntime doesn't have."""
+    wanted = settings.execution_providers
+    if wanted == (CPU,):
+        return
+    try:
+        reason = not_installed(wanted, installed_providers())
+    except OSError as error:
+        reason = str(error)
+    if reason:
+        raise SettingsError(SettingProblem.of("EXECUTION_PROVIDERS", ",".join(wanted), reason))
 
 
 def _check_writable(setting: str, file: Path) -> None:

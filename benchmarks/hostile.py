@@ -131,7 +131,7 @@ def _phase(name: str, outcomes: Sequence[Outcome], started: float, ended: float)
         succeeded=sum(outcome.succeeded for outcome in own),
         first_tries=sum(outcome.statuses[0] == 200 for outcome in own),
         failures=tally(
-            ", ".join(str(status or "no answer") for status in outcome.statuses)
+            ", ".join([*(str(status) for status in outcome.statuses if status), *outcome.transport_errors])
             for outcome in own
             if not outcome.succeeded
         ),

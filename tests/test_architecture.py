@@ -90,6 +90,13 @@ def test_engine_and_imaging_name_no_dialect(module: str) -> None:
     assert [word for word in ("remove.bg", "removebg", "dialect", "rembg's server") if word in text] == []
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_the_service_imports_nothing_of_its_workshop(module: str) -> None:
+    """Training, tools, benchmarks and tests are not part of an installation."""
+    found = {name.partition(".")[0] for name in imports(module)}
+    assert found & {"training", "torch", "onnx", "tools", "benchmarks", "tests"} == set()
+
+
 TESTS = [path for path in sorted((ROOT / "tests").rglob("*.py")) if not path.is_relative_to(ROOT / "tests/fuzz")]
 
 

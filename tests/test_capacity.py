@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app import capacity
-from app.capacity import max_memory_mb, plan_capacity, web_threads
+from app.capacity import BODY_COPIES, WEB_MB, max_buffered_bytes, max_memory_mb, plan_capacity, web_threads
 from app.engine.container import MEGABYTE
 from app.settings import Settings
 
@@ -38,7 +38,10 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         (2, 1200, {}, 1, 2, 600),
         (2, 1300, {}, 1, 2, 590),
         (2, 24_000, {"memory_profile": "low"}, 1, 2, 362),
-        (2, 512, {"memory_profile": "standard"}, 1, 2, 204),
+        (2, 512, {"memory_profile": "standard"}, 1, 2, 474),
+        (2, 512, {"memory_profile": "standard", "model_name": "lite", "models_allowed": ("lite",)}, 1, 2, 204),
+        (2, 512, {"model_name": "auto"}, 1, 2, 474),
+        (2, 24_000, {"model_name": "u2netp", "models_allowed": ("u2netp",)}, 2, 1, 600),
         (4, 24_000, {"web_concurrency": 2}, 2, 1, 600),
         (2, 24_000, {"engine_processes": 1}, 1, 2, 600),
         (2, 24_000, {"engine_threads": 3}, 2, 3, 600),
@@ -113,6 +116,15 @@ def test_a_cache_in_memory_counts_for_each_worker(url: str | None, more: int) ->
     assert max_memory_mb(settings, engines) - max_memory_mb(plain, engines) == more
 
 
+@pytest.mark.parametrize(("uploads", "bodies"), [(1, 2), (2, 2), (16, 16)])
+def test_memory_is_reserved_for_all_that_connections_hold(uploads: int, bodies: int) -> None:
+    settings = Settings(max_concurrent_uploads=uploads, max_content_length=10 * MEGABYTE)
+    assert max_buffered_bytes(settings) == bodies * 10 * MEGABYTE
+    engines = plan_capacity(settings)
+    web = max_memory_mb(settings, engines) - engines.engines * engines.config.memory_mb
+    assert web == WEB_MB + bodies * 10 * BODY_COPIES
+
+
 def test_engines_leave_memory_for_the_cache(machine: Machine) -> None:
     machine(16, 4000)
     without = plan_capacity(Settings(memory_profile="standard")).engines
@@ -124,3 +136,13 @@ def test_engines_leave_memory_for_the_cache(machine: Machine) -> None:
 def test_engines_get_format_and_file_of_the_log(tmp_path: Path) -> None:
     config = plan_capacity(Settings(log_format="json", log_file=tmp_path / "log")).config
     assert (config.log_format, config.log_file) == ("json", str(tmp_path / "log"))
+
+
+def test_drivers_of_a_provider_get_memory(machine: Machine) -> None:
+    machine(1, 16_000)
+    plain, gpu = (
+        plan_capacity(Settings(execution_providers=names)).config
+        for names in (("CPUExecutionProvider",), ("CUDAExecutionProvider",))
+    )
+    assert gpu.memory_mb == plain.memory_mb + 1500
+    assert gpu.providers == ("CUDAExecutionProvider",)

@@ -25,7 +25,7 @@ ALL_BAD = {
 
 def test_defaults_need_no_environment() -> None:
     settings = load_settings(env_file=None)
-    assert (settings.host, settings.port, settings.model_name) == ("0.0.0.0", 5001, "lite")
+    assert (settings.host, settings.port, settings.model_name) == ("0.0.0.0", 5001, "auto")
 
 
 def test_the_environment_overrides_the_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +173,7 @@ def test_settings_are_frozen() -> None:
 
 @pytest.mark.parametrize(
     ("named", "allowed"),
-    [("", ("lite",)), ("u2net", ("lite", "u2net")), (" u2netp , lite ", ("lite", "u2netp"))],
+    [("", ("auto", "lite", "u2netp")), ("u2net", ("auto", "u2net")), (" u2netp , auto ", ("auto", "u2netp"))],
 )
 def test_default_model_is_always_allowed_and_first(
     named: str, allowed: tuple[str, ...], monkeypatch: pytest.MonkeyPatch

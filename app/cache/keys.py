@@ -20,6 +20,7 @@ __all__ = ["ResultKeys"]
 # Fields without effect on a result. All others are part of the key, and so are new ones.
 EXCLUDED_FROM_REQUEST = {"options", "request_id"}  # options are added apart
 EXCLUDED_FROM_CONFIG = {
+    "fast_under_load",  # results made under load are not cached
     "faults",
     "log_file",
     "log_format",
@@ -44,7 +45,7 @@ class ResultKeys:
 
     def of(self, request: RemovalRequest) -> str | None:
         """Return the key of a request's result as hexadecimal digits; None while the model's weights are missing."""
-        digest = self._model_digest(request.options.model)
+        digest = self._weights_digest(request.options.model)
         if digest is None:
             return None
         parts = {
@@ -55,12 +56,15 @@ class ResultKeys:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def _model_digest(self, name: str) -> str | None:
-        """Return the SHA-256 of a model's weights, read once: engines keep the weights that they have loaded."""
+    def _weights_digest(self, name: str) -> str | None:
+        """Return the SHA-256 of a model's weights, read once: engines keep the weights that they have loaded.
+
+        For a cascade these are the digests of all members.
+        """
         with self._lock:  # concurrent callers would each read hundreds of megabytes
-            if name not in self._digests and (path := weights.find(REGISTRY[name], self._home)):
+            if name not in self._digests and (paths := weights.find_all(REGISTRY[name], self._home)):
                 with suppress(OSError):  # the engine reports the error in detail
-                    self._digests[name] = weights.sha256(path)
+                    self._digests[name] = " ".join(map(weights.sha256, paths))
             return self._digests.get(name)
 
 

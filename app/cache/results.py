@@ -99,7 +99,8 @@ class ResultCache:
             result = self._submitter.submit(request, deadline, priority)
             flight.result = replace(result, stages_ms={}, stages_mb={})
             flight.ended.set()  # followers need not wait for the store
-            self._keep(key, flight.result)
+            if not result.under_load:  # the next request may get the better result
+                self._keep(key, flight.result)
             return replace(result, cache="miss")
         except ServiceError as error:
             flight.error = error if _is_about_input(error) else None

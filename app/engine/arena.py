@@ -13,10 +13,10 @@ import numpy as np
 import onnxruntime as ort
 
 from app.engine.allocator import give_back_freed_memory
+from app.engine.providers import CPU
 
-__all__ = ["PROVIDERS", "give_back_memory", "share_arena", "shrink_arena"]
+__all__ = ["give_back_memory", "share_arena", "shrink_arena"]
 
-PROVIDERS = ["CPUExecutionProvider"]
 # The arena grows by the requested size, not by powers of two, so that it can shrink to zero.
 AS_REQUESTED = 1
 # ONNX model y = x for one float: the arena shrinks only at the end of an inference.
@@ -57,4 +57,4 @@ def _identity() -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     share_arena(options)
-    return ort.InferenceSession(IDENTITY, options, providers=PROVIDERS)
+    return ort.InferenceSession(IDENTITY, options, providers=[CPU])

@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import replace
 
+from app.engine.models import affinity
 from app.engine.submission import Deadline, Priority
 from app.errors import EngineCrashed, ServiceError
 from app.removal import RemovalRequest, RemovalResult
@@ -33,6 +34,11 @@ class Job:
     def model(self) -> str:
         """Return the model that the request names."""
         return self.request.options.model
+
+    @property
+    def affinity(self) -> str:
+        """Return the group of models that an engine must hold for this job."""
+        return affinity(self.model)
 
     def may_retry(self) -> bool:
         """Return whether another engine may process the job: once, if the time used so far is left once more."""

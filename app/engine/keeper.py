@@ -49,6 +49,7 @@ REASONS: dict[int | None, RestartReason] = {
     EXIT_TASKS: RestartReason.TASKS,
     EXIT_MEMORY: RestartReason.MEMORY,
     -signal.SIGKILL: RestartReason.KILLED,
+    -signal.SIGPROF: RestartReason.DEADLINE,
 }
 
 
@@ -185,7 +186,8 @@ class Keeper:
         """Process one job; raise EngineDied or TimeoutError when the engine must be replaced."""
         job.started, cpu_before = time.monotonic(), engine.cpu_seconds
         try:
-            result = engine.remove(job.request, job.deadline.at, alone=self._queue.is_alone(self))
+            fast = self._config.fast_under_load and self._queue.under_load
+            result = engine.remove(job.request, job.deadline.at, alone=self._queue.is_alone(self), fast=fast)
         except NotAccepted:
             self._clear_ready()
             self._queue.put_back(job)
@@ -220,6 +222,10 @@ class Keeper:
             job.fail(ShuttingDown())
         elif death.killed and job.may_retry():
             self._queue.retry(job)
+        elif death.decoded_too_long:
+            job.fail(
+                DeadlineExceeded("The image takes too long to decode.", solution="Save the image as a baseline JPEG.")
+            )
         elif death.aborted:
             job.fail(OutOfMemory(details="The engine's memory cap was reached."))
         else:

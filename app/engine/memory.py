@@ -29,8 +29,10 @@ STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 DECODER = {"WEBP": 11.0, "AVIF": 3.5, "HEIF": 2.5}
 # Bytes per pixel of floats, mask and 8-bit copy while 16-bit and float images are converted to 8 bits.
 TO_8_BIT = 12.0
-# Bytes per pixel at working size of photo, colours, alpha, cut-out and encoder; WEBP's encoder has more planes.
-FINISHING, WEBP_ENCODER = 21.0, 9.0
+# Bytes per pixel at working size of photo, colours, alpha, cut-out and encoder; some encoders have more planes.
+FINISHING, ENCODER = 21.0, {"WEBP": 9.0, "AVIF": 11.0}
+# Bytes per pixel of an answer on a canvas, with the placed cut-out, and per working pixel of the cut-out meanwhile.
+PLACING, CUTOUT = 14.0, 5.0
 # Grids of the guided filter, lite's arena and allocator slack, independent of the photo's size.
 FIXED = 60 * MEGABYTE
 MARGIN = 1.15
@@ -38,16 +40,18 @@ PAGE = resource.getpagesize()
 
 
 def predict_growth(
-    header: Header, data_bytes: int, longest_side: int, *, held: int = 0, webp: bool = False, answer_pixels: int = 0
+    header: Header, data_bytes: int, longest_side: int, *, held: int = 0, output: str = "PNG", answer_pixels: int = 0
 ) -> int:
     """Return the peak memory of a photo in bytes, in addition to the idle engine's.
 
     `longest_side` is the working size in px, `data_bytes` the encoded size, `held` the bytes of other decoded images,
-    `webp` whether the answer is WEBP, `answer_pixels` its number of pixels where it may exceed the photo's.
+    `output` the answer's format, `answer_pixels` its number of pixels where it may exceed the photo's.
     """
     width, height = fit_within(header.full_size, longest_side, longest_side)
-    finishing = max(width * height, answer_pixels) * (FINISHING + (WEBP_ENCODER if webp else 0))
-    return int(data_bytes + held + FIXED + MARGIN * max(_decoding(header, (width, height)), finishing))
+    encoder = ENCODER.get(output, 0.0)
+    cutting_out = width * height * (FINISHING + encoder)
+    placing = answer_pixels * (PLACING + encoder) + width * height * CUTOUT if answer_pixels else 0
+    return int(data_bytes + held + FIXED + MARGIN * max(_decoding(header, (width, height)), cutting_out, placing))
 
 
 def _decoding(header: Header, working: tuple[int, int]) -> float:

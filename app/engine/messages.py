@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from app.removal import Box, Canvas, Length, RemovalOptions, RemovalRequest, RemovalResult, Trimap
+from app.engine.providers import CPU
+from app.removal import Blur, Box, Canvas, Gradient, Length, RemovalOptions, RemovalRequest, RemovalResult, Trimap
 
 __all__ = [
     "EXIT_MEMORY",
@@ -28,8 +30,10 @@ class EngineConfig:
     """Settings of an engine process; numbers of pixels are width times height.
 
     `threads` is the number of inference threads while other engines are busy, `threads_alone` while none is (light
-    models only), 0 for the same number. `memory_mb` caps the resident memory. An engine above `memory_warn_mb` between
-    two photos, or after `max_tasks` photos, ends and is replaced. `faults` enables injected faults for tests.
+    models only), 0 for the same number. With `fast_under_load` a cascade uses its first model alone under load.
+    `memory_mb` caps the resident memory. An engine above `memory_warn_mb` between two photos, or after `max_tasks`
+    photos, ends and is replaced. `providers` are execution providers, the preferred first. `faults` enables injected
+    faults for tests.
     """
 
     model: str
@@ -37,6 +41,7 @@ class EngineConfig:
     max_pixels: int
     max_pixels_hard: int
     threads_alone: int = 0
+    fast_under_load: bool = True
     memory_mb: int = 1024
     memory_warn_mb: int = 820
     max_tasks: int = 1000
@@ -45,6 +50,7 @@ class EngineConfig:
     log_format: str = "text"
     log_file: str = ""
     faults: bool = False
+    providers: Sequence[str] = (CPU,)
 
 
 def request_header(request: RemovalRequest) -> dict[str, Any]:
@@ -73,11 +79,12 @@ def result_from_wire(header: dict[str, Any], blobs: list[bytes]) -> RemovalResul
 
 
 def _options(data: dict[str, Any]) -> RemovalOptions:
-    background, canvas = data["background"], data["canvas"]
+    background, backdrop, canvas = data["background"], data["backdrop"], data["canvas"]
     return RemovalOptions(
         **data
         | {
             "background": tuple(background) if background is not None else None,
+            "backdrop": _backdrop(backdrop) if backdrop is not None else None,
             "crop_margin": tuple(Length(**side) for side in data["crop_margin"]),
             "canvas": _canvas(canvas) if canvas is not None else None,
             "trimap": Trimap(**data["trimap"]),
@@ -85,11 +92,18 @@ def _options(data: dict[str, Any]) -> RemovalOptions:
     )
 
 
+def _backdrop(data: dict[str, Any]) -> Blur | Gradient:
+    if "strength" in data:
+        return Blur(**data)
+    return Gradient(tuple(data["start"]), tuple(data["end"]), data["angle"])
+
+
 def _canvas(data: dict[str, Any]) -> Canvas:
-    roi, position = data["roi"], data["position"]
+    size, roi, position = data["size"], data["roi"], data["position"]
     return Canvas(
         data["max_pixels"],
         tuple(Length(**edge) for edge in roi) if roi is not None else None,  # type: ignore[arg-type]
         data["scale"],
         tuple(position) if position is not None else None,
+        tuple(size) if size is not None else None,
     )

@@ -1,8 +1,8 @@
 """Registry of supported models.
 
-A model is a local model of rembg under rembg's name, or this project's `lite`. The weights of `lite` and `u2netp` are
-embedded: they ship in `app/engine/weights`. Models that send the image to another server, need prompts, return several
-masks, take a path or are faster only on a GPU (fp16) are left out.
+A model is a local model of rembg under rembg's name, this project's `lite`, or `auto`, the cascade of `lite` and
+`u2netp`, whose weights are embedded: they ship in `app/engine/weights`. Models that send the image to another server,
+need prompts, return several masks, take a path or are faster only on a GPU (fp16) are left out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["MIN_HEADROOM_MB", "REGISTRY", "ModelSpec"]
+__all__ = ["AUTO", "EMBEDDED", "MIN_HEADROOM_MB", "REGISTRY", "ModelSpec", "affinity"]
 
 Triple = tuple[float, float, float]
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
@@ -23,6 +23,8 @@ MIN_HEADROOM_MB = 64
 EXACT_GAP = 8
 # Size of the weights of a light model, in MB; a second session takes about 9 MB with lite and u2netp.
 MAX_LIGHT_MB = 32
+# Name of the cascade.
+AUTO = "auto"
 BRIA_LICENCE = "CC BY-NC 4.0 (commercial use needs BRIA's licence)"
 
 
@@ -36,7 +38,8 @@ class ModelSpec:
     times `size` is averaged first. `embedded` means that the weights ship with the service. `download_mb` is the size
     of the weights. `memory_mb` is the memory of an engine while it processes a small photo: measured for lite, u2netp
     and u2net, estimated from weights and input for the others. `photo_base_mb` is its memory besides a large photo,
-    where most of `memory_mb` is given back before that photo is decoded; 0: `memory_mb`.
+    where most of `memory_mb` is given back before that photo is decoded; 0: `memory_mb`. `members` are the models of a
+    cascade, first to last; the preprocessing is then that of each member.
     """
 
     name: str
@@ -52,6 +55,7 @@ class ModelSpec:
     gap: int = EXACT_GAP
     embedded: bool = False
     photo_base_mb: int = 0
+    members: tuple[str, ...] = ()
 
     @property
     def cap_mb(self) -> int:
@@ -60,8 +64,13 @@ class ModelSpec:
 
     @property
     def light(self) -> bool:
-        """Return whether the model may be loaded twice, for two numbers of threads."""
+        """Return whether the model may be loaded beside other light ones, and twice, for two numbers of threads."""
         return self.download_mb <= MAX_LIGHT_MB
+
+    @property
+    def parts(self) -> tuple[ModelSpec, ...]:
+        """Return the members of a cascade, of any other model itself."""
+        return tuple(REGISTRY[name] for name in self.members) or (self,)
 
 
 def _birefnet(name: str, module: str, download_mb: float, memory_mb: int) -> ModelSpec:
@@ -69,6 +78,18 @@ def _birefnet(name: str, module: str, download_mb: float, memory_mb: int) -> Mod
 
 
 _MODELS = (
+    ModelSpec(
+        AUTO,
+        320,
+        "those of lite and u2netp",
+        13.2,
+        410,
+        stretch=False,
+        gap=3,
+        embedded=True,
+        photo_base_mb=140,
+        members=("lite", "u2netp"),
+    ),
     ModelSpec("lite", 320, "see app/engine/weights/lite.md", 8.6, 140, stretch=False, gap=3, embedded=True),
     # An idle engine takes 99 MB, with lite 101 MB, so the largest photo needs the same cap.
     ModelSpec("u2netp", 320, "Apache-2.0", 4.6, 400, "u2netp", embedded=True, photo_base_mb=140),
@@ -90,3 +111,9 @@ _MODELS = (
 )
 
 REGISTRY: dict[str, ModelSpec] = {model.name: model for model in _MODELS}
+EMBEDDED = tuple(model.name for model in _MODELS if model.embedded)
+
+
+def affinity(name: str) -> str:
+    """Return the group of models that an engine holds at once: all light models, else the model; `name` may be ""."""
+    return "light" if name and REGISTRY[name].light else name

@@ -16,7 +16,7 @@ class RestartReason(StrEnum):
     MEMORY = "memory"  # more than MEMORY_WARN_MB resident between two photos
     KILLED = "killed"  # SIGKILL from outside, such as the kernel's OOM killer
     CRASHED = "crashed"  # any other unexpected end
-    DEADLINE = "deadline"  # still busy at the deadline of its request
+    DEADLINE = "deadline"  # still busy at the deadline of its request or of decoding
     START = "start"  # ended before its warm-up was answered
 
 

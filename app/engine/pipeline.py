@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from app.engine.cascade import Prediction, predict
 from app.engine.container import MEGABYTE
 from app.engine.memory import MemoryGuard, predict_growth
 from app.engine.messages import EngineConfig
-from app.engine.models import ModelSpec
-from app.engine.plans import CanvasPlan, PhotoPlan, Plan
+from app.engine.models import REGISTRY, ModelSpec
+from app.engine.plans import CanvasPlan, PhotoPlan, Plan, needed_side
 from app.engine.session import Session, SessionCache
 from app.engine.sizing import largest_side
-from app.errors import ServiceError, TransparentImage, UnknownForeground
+from app.errors import OutOfMemory, ServiceError, TransparentImage, UnknownForeground
+from app.imaging.backdrop import blurred
 from app.imaging.canvas import max_answer_pixels
-from app.imaging.cutout import WHITE, cut_out
+from app.imaging.cutout import WHITE, Cutout, cut_out
 from app.imaging.decode import Header, Photo, PixelLimits, decode, measure
 from app.imaging.encode import MIMETYPES, encode
 from app.imaging.geometry import fit_within
-from app.imaging.own_alpha import is_visible, on_neutral_ground, visible_cells
+from app.imaging.own_alpha import is_visible, on_neutral_ground, visible_cells, without_hidden_colours
 from app.imaging.refine import Refiner, keep
-from app.imaging.subject import SUBJECT, confidence_of, stretch
-from app.removal import RGBA, RemovalOptions, RemovalRequest, RemovalResult
+from app.imaging.specks import clean
+from app.imaging.subject import SUBJECT, confidence_of
+from app.removal import RGBA, Blur, RemovalOptions, RemovalRequest, RemovalResult
 
 __all__ = ["Pipeline"]
 
+# CPU seconds for decoding a photo and its background; the slowest files that pass all bounds take 1 to 2.
+DECODE_SECONDS = 10.0
+
 # Bytes per pixel of a decoded photo, held while its background is decoded.
 HELD_BYTES = 5
+ONE_PIXEL = Header("PNG", "RGB", (1, 1), (1, 1))
 
 
 class Stages:
@@ -51,8 +58,18 @@ class Stages:
         self.mb[name] = self._memory.watch(name)
 
 
+@contextmanager
+def _decode_deadline() -> Iterator[None]:
+    """End the process with SIGPROF, also in native code, when the block takes more CPU time than DECODE_SECONDS."""
+    signal.setitimer(signal.ITIMER_PROF, DECODE_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
 class Pipeline:
-    """Turn requests into results with one model session at a time."""
+    """Turn requests into results."""
 
     def __init__(self, config: EngineConfig, sessions: SessionCache, memory: MemoryGuard | None = None) -> None:
         self._limits = PixelLimits(config.max_pixels, config.max_pixels_hard)
@@ -60,32 +77,34 @@ class Pipeline:
         self._model = config.model
         self._memory = memory or MemoryGuard(config.memory_mb * MEGABYTE, config.memory_warn_mb * MEGABYTE)
 
-    def run(self, request: RemovalRequest, *, alone: bool = False) -> RemovalResult:
+    def run(self, request: RemovalRequest, *, alone: bool = False, fast: bool = False) -> RemovalResult:
         """Return the result, or raise a ServiceError.
 
-        `alone` means that no other engine is busy.
+        `alone` means that no other engine is busy, `fast` that a cascade must use its first model only.
         """
         options, stages = request.options, Stages(self._memory)
-        session = self._session(options.model)
-        with stages.stage("decode"):
-            plan = self._plan(request, session.model)
+        sessions = self._load(REGISTRY[options.model])
+        with stages.stage("decode"), _decode_deadline():
+            plan = self._plan(request, sessions[0].model)
             photo = self._decode(request.image, options, plan.side, min_side=plan.min_side)
             if photo.alpha is not None and not is_visible(photo.alpha):
                 raise TransparentImage()
             photo = plan.part(photo)
             background = self._background(request, photo, plan)
-        with stages.stage("infer"):
-            raw = _predict(session, photo, alone=alone)
+        prediction = _predict(sessions, photo, stages, alone=alone, fast=fast)
         with stages.stage("cutout"):
-            rgb, alpha = plan.at_output_scale(photo, raw)
-            mask = stretch(raw) if session.model.stretch else raw
+            mask = clean(prediction.mask) if options.clean_mask and not photo.is_cut_out else prediction.mask
+            rgb, alpha = plan.at_output_scale(photo, mask)
             refiner = Refiner(options, self._memory.left)
-            cutout = cut_out(rgb, alpha, mask, keep if photo.is_cut_out else refiner)
-            confidence = confidence_of(raw)
+            refine = keep if photo.is_cut_out else refiner
+            cutout = cut_out(rgb, alpha, mask, refine, portrait=options.portrait and options.crop)
+            confidence = prediction.confidence
             if confidence >= SUBJECT and not cutout.subject.width:  # nothing of the subject is visible
                 confidence = 0.0
             if options.require_foreground and confidence < SUBJECT:
                 raise UnknownForeground(details=f"confidence {confidence:.2f}")
+            if isinstance(options.backdrop, Blur) and background is None:
+                background = _blurred(rgb, alpha, cutout, options.backdrop)
             picture = plan.finish(cutout, photo, background)
         with stages.stage("encode"):
             output = plan.format(picture)
@@ -98,21 +117,24 @@ class Pipeline:
             height=height,
             foreground=picture.subject,
             confidence=round(confidence, 3),
-            model=session.model.name,
+            model=prediction.model,
+            under_load=prediction.under_load,
             stages_ms=stages.ms,
             stages_mb=stages.mb,
             input_size=photo.full_size,
             max_size=plan.max_size(cutout, photo),
+            scaled_down=plan.is_limited(picture, cutout, photo),
             matting_scale=refiner.matting_scale,
         )
 
-    def _session(self, name: str) -> Session:
-        """Return the model's session; measure the idle memory again after a change of the model."""
-        session = self._sessions.get(name)
-        if name != self._model:
-            self._model = name
+    def _load(self, model: ModelSpec) -> list[Session]:
+        """Return the sessions of a model, of all members of a cascade; after a load, measure the idle memory again."""
+        loads = self._sessions.loads
+        sessions = [self._sessions.get(part.name) for part in model.parts]
+        if self._sessions.loads != loads and (self._memory.armed or model.name != self._model):
+            self._memory.give_back()
             self._memory.arm()
-        return session
+        return sessions
 
     def _decode(
         self, data: bytes, options: RemovalOptions, longest_side: int, held: int = 0, min_side: int = 0
@@ -126,18 +148,29 @@ class Pipeline:
 
     def _plan(self, request: RemovalRequest, model: ModelSpec) -> Plan:
         options, canvas = request.options, request.options.canvas
-        if canvas is None:
+        if canvas is None and not options.full_size:
             return PhotoPlan(options, model)
         header = measure(request.image, self._limits)
+        if _growth(ONE_PIXEL, b"", options, 1, 0) > self._memory.room:
+            raise OutOfMemory(solution="Choose a smaller canvas.")
+        best = self._best_side(request, header, model)
+        if not options.full_size:
+            best = min(best, options.longest_side)
+        if canvas is None:
+            longest_side = min(best, needed_side(header.full_size, options, model))
+            return PhotoPlan(replace(options, longest_side=longest_side), model)
+        return CanvasPlan(options, canvas, model, header.full_size, best, bool(request.background_image))
+
+    def _best_side(self, request: RemovalRequest, header: Header, model: ModelSpec) -> int:
+        """Return the largest side of the photo that is predicted to fit into memory."""
 
         def fits(header: Header, side: int) -> bool:
             width, height = fit_within(header.full_size, side, side)
             held = HELD_BYTES * width * height if request.background_image else 0
-            growth = _growth(header, request.image, options, side, held)
+            growth = _growth(header, request.image, request.options, side, held)
             return growth <= self._memory.room and header.size[0] * header.size[1] <= self._limits.decoded
 
-        best = largest_side(header, 2 * model.size, fits)
-        return CanvasPlan(options, canvas, model, header.full_size, best, bool(request.background_image))
+        return largest_side(header, 2 * model.size, fits)
 
     def _background(self, request: RemovalRequest, photo: Photo, plan: Plan) -> Image.Image | None:
         if not request.background_image or request.options.mask_only:
@@ -151,21 +184,30 @@ class Pipeline:
         return _opaque(background, request.options.background or WHITE)
 
 
-def _predict(session: Session, photo: Photo, *, alone: bool) -> NDArray[np.float32]:
-    """Return the probabilities of a photo's visible part; the model does not run if it is already cut out."""
+def _predict(sessions: Sequence[Session], photo: Photo, stages: Stages, *, alone: bool, fast: bool) -> Prediction:
+    """Return the mask of a photo's visible part; the model does not run if it is already cut out."""
     if photo.alpha is None:
-        return session.predict(photo.rgb, alone=alone)
-    visible = visible_cells(photo.alpha, session.model.size)
+        return predict(sessions, photo.rgb, stages, alone=alone, fast=fast)
+    model = sessions[0].model
+    visible = visible_cells(photo.alpha, model.size)
     if photo.is_cut_out:
-        return visible
-    return visible * session.predict(on_neutral_ground(photo.rgb, photo.alpha), alone=alone)
+        with stages.stage("infer"):
+            return Prediction(visible, visible, 1.0, model.name)
+    found = predict(sessions, on_neutral_ground(photo.rgb, photo.alpha), stages, alone=alone, fast=fast)
+    raw = visible * found.raw
+    return replace(found, raw=raw, mask=visible * found.mask, confidence=confidence_of(raw))
+
+
+def _blurred(rgb: Image.Image, alpha: Image.Image | None, cutout: Cutout, blur: Blur) -> Image.Image:
+    """Return the blurred background of a photo, without colours that its own alpha hides."""
+    shown = without_hidden_colours(rgb, alpha) if alpha else rgb
+    return blurred(shown, cutout.image.getchannel("A"), blur.strength)
 
 
 def _growth(header: Header, data: bytes, options: RemovalOptions, side: int, held: int) -> int:
     """Return the predicted memory, in bytes, of an image that is processed at this side."""
     answer_pixels = max_answer_pixels(header.full_size, options, min(1.0, side / max(header.full_size)))
-    webp = options.format == "WEBP"
-    return predict_growth(header, len(data), side, held=held, webp=webp, answer_pixels=answer_pixels)
+    return predict_growth(header, len(data), side, held=held, output=options.format, answer_pixels=answer_pixels)
 
 
 def _opaque(photo: Photo, colour: RGBA) -> Image.Image:

@@ -16,16 +16,18 @@ from app.imaging.cutout import Cutout, Picture, finish, on_background
 from app.imaging.decode import Photo
 from app.imaging.geometry import Size, fit_pixels, fit_within, scale_box
 from app.imaging.placing import is_opaque, place
-from app.imaging.subject import raw_box
+from app.imaging.subject import SUBJECT, portrait_box, raw_box
 from app.removal import Box, Canvas, OutputFormat, RemovalOptions
 
-__all__ = ["CanvasPlan", "PhotoPlan", "Plan"]
+__all__ = ["CanvasPlan", "PhotoPlan", "Plan", "needed_side"]
 
 Layers = tuple[Image.Image, Image.Image | None]
 # Safety factor on the scale of the subject, whose box is known only on the model's grid at that point.
 SCALE_MARGIN = 1.1
 # Minimum share of the side to which a JPEG is decoded, so that its decoder can use one of its own scales.
 MIN_SIDE_SHARE = 0.97
+# Pixels, more than any photo has.
+UNLIMITED = 1 << 60
 
 
 class Plan(Protocol):
@@ -45,7 +47,7 @@ class Plan(Protocol):
     def part(self, photo: Photo) -> Photo:
         """Return the part of the photo for the model; raise RoiExceedsBounds or RoiEmpty."""
 
-    def at_output_scale(self, part: Photo, raw: NDArray[np.float32]) -> Layers:
+    def at_output_scale(self, part: Photo, mask: NDArray[np.float32]) -> Layers:
         """Return the colours and alpha of the part, scaled down to the needs of the answer."""
 
     def finish(self, cutout: Cutout, photo: Photo, background: Image.Image | None) -> Picture:
@@ -56,6 +58,17 @@ class Plan(Protocol):
 
     def max_size(self, cutout: Cutout, photo: Photo) -> Size:
         """Return the size of the answer at the highest limit of pixels, (0, 0) without a canvas."""
+
+    def is_limited(self, picture: Picture, cutout: Cutout, photo: Photo) -> bool:
+        """Return whether the picture shows the photo smaller for another reason than the caller's bounds."""
+
+
+def needed_side(size: Size, options: RemovalOptions, model: ModelSpec) -> int:
+    """Return the longer side at which a photo of `size`, upright or not, must be processed for its answer."""
+    if options.crop:
+        return max(size)
+    answers = (fit_within(turned, options.max_width, options.max_height) for turned in (size, size[::-1]))
+    return max(2 * model.size, *map(max, answers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +91,13 @@ class PhotoPlan:
 
     @property
     def min_side(self) -> int:
-        """Return slightly less, so that photos of 4000 and 4032 px, as most phones take, are decoded at half scale."""
-        return round(self.side * MIN_SIDE_SHARE)
+        """Return slightly less, so that photos of 4000 and 4032 px, as most phones take, are decoded at half scale.
+
+        Sizes that the caller chose are exact.
+        """
+        options = self.options
+        exact = options.full_size or options.max_width or options.max_height
+        return self.side if exact else round(self.side * MIN_SIDE_SHARE)
 
     def background_side(self, photo: Photo) -> int:
         """Return the longest side."""
@@ -89,7 +107,7 @@ class PhotoPlan:
         """Return the whole photo."""
         return photo
 
-    def at_output_scale(self, part: Photo, raw: NDArray[np.float32]) -> Layers:
+    def at_output_scale(self, part: Photo, mask: NDArray[np.float32]) -> Layers:
         """Scale down before cutting out, except for a crop, whose size is not known yet."""
         if self.options.crop:
             return part.rgb, part.alpha
@@ -115,6 +133,12 @@ class PhotoPlan:
         """Return (0, 0), since there is no canvas."""
         return 0, 0
 
+    def is_limited(self, picture: Picture, cutout: Cutout, photo: Photo) -> bool:
+        """Return whether the photo was scaled down, and the picture is smaller than the caller's bounds."""
+        width, height = picture.image.size
+        bounds = self.options.max_width or math.inf, self.options.max_height or math.inf
+        return photo.size != photo.full_size and width < bounds[0] and height < bounds[1]
+
 
 @dataclass(frozen=True, slots=True)
 class CanvasPlan:
@@ -132,6 +156,10 @@ class CanvasPlan:
         """Return `best_side` if the subject may be a small part of the photo, else the side that the answer needs."""
         if self._by_subject or self.canvas.roi:
             return self.best_side
+        if self.canvas.size:
+            turned = (self.header_size, self.header_size[::-1])
+            fitted = max(max(fit_within(size, *self.canvas.size)) for size in turned)
+            return min(self.best_side, max(fitted, 2 * self.model.size))
         needed = max(fit_pixels(self.header_size, self._limited(self.canvas.max_pixels)))
         return min(self.best_side, max(needed, 2 * self.model.size))
 
@@ -142,6 +170,8 @@ class CanvasPlan:
 
     def background_side(self, photo: Photo) -> int:
         """Return the side that the largest answer may need."""
+        if self.canvas.size:
+            return max(self.canvas.size)
         return min(max(photo.size), 2 * math.isqrt(self.canvas.max_pixels))
 
     def part(self, photo: Photo) -> Photo:
@@ -153,15 +183,19 @@ class CanvasPlan:
         box = (near.left, near.top, near.left + near.width, near.top + near.height)
         return replace(photo, rgb=photo.rgb.crop(box), alpha=photo.alpha.crop(box) if photo.alpha else None)
 
-    def at_output_scale(self, part: Photo, raw: NDArray[np.float32]) -> Layers:
+    def at_output_scale(self, part: Photo, mask: NDArray[np.float32]) -> Layers:
         """Scale down as far as the approximate box of the subject allows."""
         region = self._region(part)
-        subject = self._in_photo(raw_box(raw), (raw.shape[1], raw.shape[0]), region)
+        rows, columns = mask.shape
+        found = raw_box(mask)
+        if self.options.portrait:
+            found = portrait_box(mask >= SUBJECT, found, region.width * rows / (region.height * columns))
+        subject = self._in_photo(found, (columns, rows), region)
         layout = self._layout(part, subject, self.canvas.max_pixels)
-        if not self._by_subject:
+        if not self._by_subject and not self.canvas.size:
             shown = scale_box(region, part.full_size, layout.size)
             return _scaled_down(part, (shown.width, shown.height))
-        share = SCALE_MARGIN * layout.target.width / layout.source.width
+        share = (SCALE_MARGIN if self._by_subject else 1) * layout.target.width / layout.source.width
         return _scaled_down(part, (math.ceil(region.width * share), math.ceil(region.height * share)))
 
     def finish(self, cutout: Cutout, photo: Photo, background: Image.Image | None) -> Picture:
@@ -179,6 +213,16 @@ class CanvasPlan:
     def max_size(self, cutout: Cutout, photo: Photo) -> Size:
         """Return the size of the answer at the highest limit of pixels."""
         return self._final_layout(cutout, photo, MAX_PIXELS).size
+
+    def is_limited(self, picture: Picture, cutout: Cutout, photo: Photo) -> bool:
+        """Return whether the picture is smaller than the photo, and than `max_pixels` under MAX_PIXELS."""
+        if self.canvas.size:
+            layout = self._final_layout(cutout, photo, self.canvas.max_pixels)
+            return photo.size[0] + 1 < min(1, layout.target.width / layout.source.width) * photo.full_size[0]
+        wanted = self.canvas.max_pixels if self.canvas.max_pixels < MAX_PIXELS else UNLIMITED
+        subject = self._in_photo(cutout.subject, cutout.image.size, self._region(photo))
+        full = lay_out(photo.full_size, self._region(photo), subject, self.options, max_pixels=wanted)
+        return picture.image.width < full.size[0]
 
     @property
     def _by_subject(self) -> bool:

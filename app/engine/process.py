@@ -46,7 +46,12 @@ class EngineDied(Exception):
     @property
     def caused_by_work(self) -> bool:
         """Return whether the work was the cause, not a kill from outside."""
-        return self.code in {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS}
+        return self.code in {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGPROF}
+
+    @property
+    def decoded_too_long(self) -> bool:
+        """Return whether decoding the image took too much CPU time."""
+        return self.code == -signal.SIGPROF
 
     @property
     def killed(self) -> bool:
@@ -131,8 +136,10 @@ class EngineProcess:
         except (EOFError, OSError, ValueError) as error:
             raise self._died(EngineDied, error) from error
 
-    def remove(self, request: RemovalRequest, deadline: float, *, alone: bool = False) -> RemovalResult:
-        """Send a request and return its result; `alone` means that no other engine is busy.
+    def remove(
+        self, request: RemovalRequest, deadline: float, *, alone: bool = False, fast: bool = False
+    ) -> RemovalResult:
+        """Send a request and return its result; see `Pipeline.run` for `alone` and `fast`.
 
         Raise the ServiceError of the engine's answer, NotAccepted or EngineDied when the engine ends, TimeoutError at
         `deadline` (monotonic). After the last three the engine must be killed.
@@ -140,7 +147,7 @@ class EngineProcess:
         try:
             wire.send(
                 self._sock,
-                request_header(request) | {"alone": alone},
+                request_header(request) | {"alone": alone, "fast": fast},
                 [request.image, request.background_image],
                 deadline,
             )

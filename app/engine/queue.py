@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from app.engine.job import Job
+from app.engine.models import affinity
 from app.engine.reservations import Reservations
 from app.engine.submission import ClientGone, Deadline, Priority
 from app.errors import DeadlineExceeded, EngineCrashed, QueueFull, ServiceError, ShuttingDown
@@ -177,6 +178,11 @@ class RemovalQueue:
             return max(queued, self._taken - self._count(EngineState.BUSY))
 
     @property
+    def under_load(self) -> bool:
+        """Return whether more than half of the places for waiting requests are taken."""
+        return 2 * self.depth > self.capacity - len(self._consumers)
+
+    @property
     def places_taken(self) -> int:
         """Return the number of admitted requests."""
         return self._taken
@@ -281,16 +287,19 @@ class RemovalQueue:
         oldest = urgent[0]
         if time.monotonic() - oldest.submitted < AFFINITY_SECONDS:
             for job in urgent:
-                if job.model == consumer.model:
+                if job.affinity == affinity(consumer.model):
                     return job
-        loaded = {other.model for other in self._idle_others(consumer)} - {consumer.model}
-        return None if oldest.model in loaded else oldest
+        loaded = {affinity(other.model) for other in self._idle_others(consumer)} - {affinity(consumer.model)}
+        return None if oldest.affinity in loaded else oldest
 
     def _another_is_preferred(self, consumer: Consumer) -> bool:
-        """Return whether an earlier attached engine with the same model is idle: its caches are warm."""
+        """Return whether an earlier attached engine with the same models is idle: its caches are warm."""
         earlier = self._consumers[: self._consumers.index(consumer)]
         return any(
-            other.state is EngineState.IDLE and other.ready and other.alive and other.model == consumer.model
+            other.state is EngineState.IDLE
+            and other.ready
+            and other.alive
+            and affinity(other.model) == affinity(consumer.model)
             for other in earlier
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.engine import weights
-from app.engine.arena import PROVIDERS, share_arena, shrink_arena
-from app.engine.models import REGISTRY, ModelSpec
+from app.engine.arena import share_arena, shrink_arena
+from app.engine.models import REGISTRY, ModelSpec, affinity
+from app.engine.providers import CPU, CUDA, OPENVINO, not_installed
 from app.errors import ModelUnavailable
 from app.imaging.lanczos import shrink_to_square
 
@@ -25,6 +26,9 @@ __all__ = ["Session", "SessionCache", "load_session"]
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 30.0
+PROVIDER_ADVICE = (
+    "An operator finds the packages of each provider in docs/deployment.md, or can empty EXECUTION_PROVIDERS."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +70,19 @@ class Session:
         return planes[None]
 
 
-def load_session(model: ModelSpec, threads: int, threads_alone: int = 0) -> Session:
-    """Load a model; raise ModelUnavailable when its weights are missing, damaged or can't be loaded."""
+def load_session(model: ModelSpec, threads: int, threads_alone: int = 0, providers: Sequence[str] = (CPU,)) -> Session:
+    """Load a model; raise ModelUnavailable when its weights or a provider are missing, damaged or can't be loaded."""
+    _prepare(providers)
     path = weights.require(model)
     weights.check(model, path)
     options = _session_options(threads)
     try:
         if model.embedded:
-            inference = ort.InferenceSession(str(path), sess_options=options, providers=PROVIDERS)
+            inference = ort.InferenceSession(str(path), options, providers=_with_options(providers, threads))
         else:
             from app.engine.rembg_entry import session_class
 
-            rembg_session = session_class(model)(model.name, options, providers=PROVIDERS)
+            rembg_session = session_class(model)(model.name, options, providers=_with_options(providers, threads))
             inference = rembg_session.inner_session
     except (ModelUnavailable, MemoryError):
         raise
@@ -87,12 +92,36 @@ def load_session(model: ModelSpec, threads: int, threads_alone: int = 0) -> Sess
             f"The weights of model {model.name!r} could not be loaded.",
             solution=f"An operator can delete {path.name} and run: python -m app models pull {model.name}",
         ) from error
+    _check_used(providers, inference.get_providers())
     inference_alone = None
-    if model.light and threads_alone > threads:
+    if model.light and threads_alone > threads and tuple(providers) == (CPU,):
         inference_alone = cache(
-            lambda: ort.InferenceSession(str(path), _session_options(threads_alone), providers=PROVIDERS)
+            lambda: ort.InferenceSession(str(path), _session_options(threads_alone), providers=[CPU])
         )
     return Session(model, inference, inference.get_inputs()[0].name, inference.get_outputs()[0].name, inference_alone)
+
+
+def _prepare(providers: Sequence[str]) -> None:
+    """Raise ModelUnavailable for a provider that is not installed; load CUDA from NVIDIA's packages, if they exist."""
+    if reason := not_installed(providers, ort.get_available_providers()):
+        raise ModelUnavailable(f"EXECUTION_PROVIDERS names {reason}.", solution=PROVIDER_ADVICE)
+    if CUDA in providers:
+        ort.preload_dlls()
+
+
+def _with_options(providers: Sequence[str], threads: int) -> list[str | tuple[str, dict[str, str]]]:
+    """Return providers for a session; OpenVINO would use all cores by default."""
+    return [(name, {"num_of_threads": str(threads)}) if name == OPENVINO else name for name in providers]
+
+
+def _check_used(wanted: Sequence[str], used: Sequence[str]) -> None:
+    """Raise ModelUnavailable unless all wanted providers are in use: onnxruntime continues on the CPU by default."""
+    if failed := [name for name in wanted if name not in used]:
+        raise ModelUnavailable(
+            f"{', '.join(failed)} could not be started: its device, driver or libraries are missing.",
+            details="onnxruntime's message is in the log",
+            solution=PROVIDER_ADVICE,
+        )
 
 
 def _session_options(threads: int) -> ort.SessionOptions:
@@ -106,7 +135,7 @@ def _session_options(threads: int) -> ort.SessionOptions:
 
 
 class SessionCache:
-    """Cache of one session; a failed load is cached for RETRY_SECONDS."""
+    """Cache of the sessions of all light models, or of one heavy model; failed loads are cached for RETRY_SECONDS."""
 
     def __init__(
         self,
@@ -119,27 +148,29 @@ class SessionCache:
         self._load = load
         self._require = require
         self._clock = clock
-        self._session: Session | None = None
+        self.loads = 0
+        self._sessions: dict[str, Session] = {}
         self._failures: dict[str, tuple[float, ModelUnavailable]] = {}
 
     def get(self, name: str) -> Session:
-        """Return the session of a model; load it in place of the current session if necessary.
+        """Return the session of a model; load it if necessary, in place of the others unless all are light.
 
         Raise ModelUnavailable when the weights are missing, or the load failed now or in the last RETRY_SECONDS.
         """
-        if self._session is not None and self._session.model.name == name:
-            return self._session
+        if name in self._sessions:
+            return self._sessions[name]
         failed_at, failure = self._failures.get(name, (0.0, None))
         if failure is not None and self._clock() - failed_at < RETRY_SECONDS:
             raise failure.with_traceback(None)
         self._require(REGISTRY[name])
-        if self._session is not None:  # freed first: two models may not fit into memory
-            self._session = None
+        if any(affinity(loaded) != affinity(name) for loaded in self._sessions):
+            self._sessions.clear()  # freed first: two models may not fit into memory
             shrink_arena()
         try:
-            self._session = self._load(REGISTRY[name], self._threads)
+            session = self._sessions[name] = self._load(REGISTRY[name], self._threads)
         except ModelUnavailable as error:
             self._failures[name] = (self._clock(), error)
             raise
         self._failures.pop(name, None)
-        return self._session
+        self.loads += 1
+        return session

@@ -20,7 +20,7 @@ from pathlib import Path
 from app.engine.models import ModelSpec
 from app.errors import ModelUnavailable
 
-__all__ = ["check", "fetch", "find", "require", "sha256"]
+__all__ = ["check", "fetch", "find", "find_all", "require", "sha256"]
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,12 @@ def find(model: ModelSpec, home: str = "") -> Path | None:
     else:
         paths = [rembg_home(home) / "models" / model.name / file_name, _flat_home() / file_name]
     return next((path for path in paths if path.is_file()), None)
+
+
+def find_all(model: ModelSpec, home: str = "") -> list[Path]:
+    """Return the paths of the weights of a model, of each member of a cascade; none if one is missing."""
+    paths = [path for part in model.parts if (path := find(part, home))]
+    return paths if len(paths) == len(model.parts) else []
 
 
 def require(model: ModelSpec) -> Path:

@@ -42,7 +42,7 @@ class WeightsFetcher:
         self._stopped.set()
 
     def _missing(self) -> list[str]:
-        return [name for name in self._models if weights.find(REGISTRY[name], self._home) is None]
+        return [name for name in self._models if not weights.find_all(REGISTRY[name], self._home)]
 
     def _fetch(self) -> None:
         wait = FIRST_WAIT

@@ -30,6 +30,7 @@ from app.engine.arena import give_back_memory
 from app.engine.container import MEGABYTE
 from app.engine.memory import MemoryGuard, is_out_of_memory, resident_bytes
 from app.engine.messages import EXIT_MEMORY, EXIT_TASKS, EngineConfig, request_from_wire, result_header
+from app.engine.models import REGISTRY
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache, load_session
 from app.errors import InternalError, OutOfMemory, ServiceError
@@ -87,7 +88,8 @@ class Engine:
     def __init__(self, config: EngineConfig, sock: socket.socket) -> None:
         self._config = config
         self._sock = sock
-        self._sessions = SessionCache(config.threads, load=partial(load_session, threads_alone=config.threads_alone))
+        load = partial(load_session, threads_alone=config.threads_alone, providers=config.providers)
+        self._sessions = SessionCache(config.threads, load=load)
         cap, warn = config.memory_mb * MEGABYTE, config.memory_warn_mb * MEGABYTE
         self._memory = MemoryGuard(cap, warn, give_back=give_back_memory)
         self._pipeline = Pipeline(config, self._sessions, self._memory)
@@ -104,7 +106,7 @@ class Engine:
                 if header["op"] == "warm":
                     wire.send(self._sock, self._warm_up())
                 else:
-                    self._remove(request_from_wire(header, blobs), alone=header["alone"])
+                    self._remove(request_from_wire(header, blobs), alone=header["alone"], fast=header["fast"])
         except (EOFError, ConnectionError):
             log.debug("the owner has closed the connection")
         else:
@@ -127,30 +129,31 @@ class Engine:
         return 0
 
     def _warm_up(self) -> dict[str, Any]:
-        """Run the default model on a grey image and return whether it works."""
+        """Run the default model on a grey image and return whether it works; load all members of a cascade."""
+        model = REGISTRY[self._config.model]
         try:
-            session = self._sessions.get(self._config.model)
-            session.predict(Image.new("RGB", (session.model.size, session.model.size), "grey"))
+            session, *_ = [self._sessions.get(part.name) for part in model.parts]
+            session.predict(Image.new("RGB", (model.size, model.size), "grey"))
         except ServiceError as error:
             return {"ready": False, **_error_header(error)}
         give_back_memory()
         self._memory.arm()
         rss = resident_bytes() // MEGABYTE
-        return {"ready": True, "model": session.model.name, "provider": session.provider, "rss_mb": rss}
+        return {"ready": True, "model": model.name, "provider": session.provider, "rss_mb": rss}
 
-    def _remove(self, request: RemovalRequest, *, alone: bool) -> None:
+    def _remove(self, request: RemovalRequest, *, alone: bool, fast: bool) -> None:
         wire.send(self._sock, {"accepted": True})  # from now on the death of this process fails this request
-        wire.send(self._sock, *self._answer(request, alone=alone))
+        wire.send(self._sock, *self._answer(request, alone=alone, fast=fast))
         self._tasks += 1
         gc.collect()  # Pillow's images are in reference cycles; a generation fills up too late
 
-    def _answer(self, request: RemovalRequest, *, alone: bool) -> tuple[dict[str, Any], list[bytes]]:
+    def _answer(self, request: RemovalRequest, *, alone: bool, fast: bool) -> tuple[dict[str, Any], list[bytes]]:
         """Return header and blobs of the answer; every failure becomes an answer."""
         try:
             self._memory.limit_growth()
             if self._config.faults:
                 faults.trigger(request.request_id)
-            result = self._pipeline.run(request, alone=alone)
+            result = self._pipeline.run(request, alone=alone, fast=fast)
         except ServiceError as error:
             return _error_header(error), []
         except Exception as error:  # the answer is INTERNAL, the traceback goes to the log

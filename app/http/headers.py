@@ -73,6 +73,12 @@ PICTURE = (
     ResponseHeader("X-Width", _COUNT, "Width of the answer, px.", lambda result: str(result.width)),
     ResponseHeader("X-Height", _COUNT, "Height of the answer, px.", lambda result: str(result.height)),
     ResponseHeader(
+        "X-Scaled-From",
+        {"type": "string", "pattern": "^[0-9]+x[0-9]+$"},
+        "Upright size of the photo, if the answer is smaller for another reason than the caller's bounds.",
+        lambda result: "{}x{}".format(*result.input_size) if result.scaled_down else "",
+    ),
+    ResponseHeader(
         "X-Foreground-Top",
         _COUNT,
         "Top of the subject's bounding box in the answer, px; all four are 0 without a subject.",
@@ -102,7 +108,12 @@ PICTURE = (
         "Confidence of the model in the subject; below 0.5 there is none.",
         lambda result: f"{result.confidence:.3f}",
     ),
-    ResponseHeader("X-Model", _TEXT, "Name of the model.", lambda result: result.model),
+    ResponseHeader(
+        "X-Model",
+        _TEXT,
+        "Models of the mask, joined by +; with `; reason=load` where auto left out u2netp because of the load.",
+        lambda result: f"{result.model}; reason=load" if result.under_load else result.model,
+    ),
     ResponseHeader(
         "X-Cache",
         {"type": "string", "enum": ["hit", "miss"]},
@@ -112,7 +123,7 @@ PICTURE = (
     ResponseHeader(
         "Server-Timing",
         _TEXT,
-        "Milliseconds of each stage: queue, decode, infer, cutout, encode.",
+        "Milliseconds of each stage: queue, decode, infer, second_infer (u2netp of auto), cutout, encode.",
         lambda result: ", ".join(f"{stage};dur={ms:.1f}" for stage, ms in result.stages_ms.items()),
     ),
     CONTENT_DISPOSITION,

@@ -25,7 +25,7 @@ blueprint = Blueprint("native", __name__)
 
 PREVIEW_SIDE = 1024
 # Formats of AUTO; the first is for clients that accept any.
-AUTO_FORMATS = {"image/png": "PNG", "image/webp": "WEBP", "image/jpeg": "JPEG"}
+AUTO_FORMATS = {"image/png": "PNG", "image/avif": "AVIF", "image/webp": "WEBP", "image/jpeg": "JPEG"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def remove_background() -> Response:
 @limited_by("rate_limit_preview_per_hour")
 def remove_background_preview() -> Response:
     """Answer with a small image, inline."""
-    return _image(_remove(min(PREVIEW_SIDE, services().settings.max_dimension)), attachment=False)
+    return _image(_remove(min(PREVIEW_SIDE, services().settings.max_dimension), preview=True), attachment=False)
 
 
 @blueprint.post("/remove-background-base64")
@@ -95,20 +95,21 @@ def _with_outcome_headers(response: Response, removal: _Removal) -> Response:
     return responses.name_ignored(response, removal.ignored)
 
 
-def _remove(longest_side: int) -> _Removal:
+def _remove(longest_side: int, *, preview: bool = False) -> _Removal:
     """Remove the background, with a place in the queue from here to the result."""
     with services().removals.slot() as slot:
         upload = read_upload(request, services().settings.max_image_bytes)
         events.received(len(upload.image))
-        return _removed(slot, upload, _parsed(upload, longest_side))
+        return _removed(slot, upload, _parsed(upload, longest_side, preview=preview))
 
 
-def _parsed(upload: Upload, longest_side: int) -> NativeRequest:
+def _parsed(upload: Upload, longest_side: int, *, preview: bool) -> NativeRequest:
     return parse_native(
         apply_preset(upload.fields, services().presets),
         models=services().settings.allowed_models,
         longest_side=longest_side,
         accepted_format=_accepted_format(),
+        preview=preview,
     )
 
 

@@ -32,7 +32,13 @@ __all__ = [
     "original_response",
 ]
 
-EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "application/zip": "zip"}
+EXTENSIONS = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "image/avif": "avif",
+    "application/zip": "zip",
+}
 # Some proxies buffer all headers of a response in 4 kB.
 MAX_IGNORED_BYTES = 1000
 MAX_NAME_LENGTH = 64

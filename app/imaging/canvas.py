@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import floor
 
 from app.errors import RoiEmpty, RoiExceedsBounds
-from app.imaging.geometry import Size, fit_pixels, intersect, pixels_of, scale_box, widen_box
+from app.imaging.geometry import Size, fit_pixels, fit_within, intersect, pixels_of, scale_box, widen_box
 from app.removal import NO_MARGIN, Box, Canvas, Lengths, RemovalOptions
 
 __all__ = ["MAX_PIXELS", "MAX_PNG_PIXELS", "Layout", "lay_out", "max_answer_pixels", "region_of"]
@@ -53,27 +53,30 @@ def lay_out(
 ) -> Layout:
     """Return the layout for a photo of size `frame`, with the examined `region` and the `subject` found in it.
 
-    Without a subject its box is empty, and nothing is cropped or moved. The answer has at most `max_pixels`, and at
-    most `max_scale` times the photo's size, which is the maximum scale for processing.
+    Without a subject its box is empty, and nothing is cropped or moved. An answer without a fixed size has at most
+    `max_pixels`, and at most `max_scale` times the photo's size, which is the maximum scale for processing.
     """
     canvas = options.canvas or Canvas(max_pixels)
     whole = Box(0, 0, *frame)
     if options.crop and subject.width:
         whole = widen_box(subject, options.crop_margin)
-    size = _size(whole, max_pixels, max_scale)
-    placed = scale_box(_relative_to(whole, subject), (whole.width, whole.height), size)
-    if subject.width and (canvas.scale or canvas.position):
+    size = fit_within(canvas.size or _size(whole, max_pixels, max_scale), options.max_width, options.max_height)
+    frame_box = _fitted(whole, size, canvas) if canvas.size else Box(0, 0, *size)
+    placed = _inside(whole, subject, frame_box)
+    if subject.width and (canvas.scale or (canvas.position and not canvas.size)):
         target = _placed(placed, subject, size, canvas)
         return Layout(size, subject, target, target)
     source = intersect(whole, region)
-    target = scale_box(_relative_to(whole, source), (whole.width, whole.height), size)
-    return Layout(size, source, target, placed)
+    return Layout(size, source, _inside(whole, source, frame_box), placed)
 
 
 def max_answer_pixels(frame: Size, options: RemovalOptions, max_scale: float) -> int:
     """Return the maximum pixels of the answer for any box of the subject; 0 without a canvas."""
     if options.canvas is None:
         return 0
+    if options.canvas.size:
+        width, height = options.canvas.size
+        return width * height
     margins = options.crop_margin if options.crop else NO_MARGIN
     whole = widen_box(Box(0, 0, *frame), margins)
     return min(options.canvas.max_pixels, round(whole.width * whole.height * max_scale**2))
@@ -86,8 +89,21 @@ def _size(whole: Box, max_pixels: int, max_scale: float) -> Size:
     return max(1, floor(whole.width * max_scale)), max(1, floor(whole.height * max_scale))
 
 
-def _relative_to(origin: Box, box: Box) -> Box:
-    return Box(box.top - origin.top, box.left - origin.left, box.width, box.height)
+def _fitted(whole: Box, size: Size, canvas: Canvas) -> Box:
+    """Return the box of `whole`, scaled up or down to fit into the canvas; centred by default."""
+    factor = min(size[0] / whole.width, size[1] / whole.height)
+    width, height = max(1, round(whole.width * factor)), max(1, round(whole.height * factor))
+    across, down = canvas.position or (0.5, 0.5)
+    return Box(round(down * (size[1] - height)), round(across * (size[0] - width)), width, height)
+
+
+def _inside(whole: Box, box: Box, frame_box: Box) -> Box:
+    """Return a box in px of the answer, in which `whole` is `frame_box`; empty for an empty box."""
+    relative = Box(box.top - whole.top, box.left - whole.left, box.width, box.height)
+    found = scale_box(relative, (whole.width, whole.height), (frame_box.width, frame_box.height))
+    if not found.width:
+        return found
+    return Box(found.top + frame_box.top, found.left + frame_box.left, found.width, found.height)
 
 
 def _placed(before: Box, subject: Box, size: Size, canvas: Canvas) -> Box:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.imaging import png_chunks
+
 __all__ = ["matrix_profile", "profile_beside_icc"]
 
 Primaries = tuple[float, ...]
@@ -34,8 +36,6 @@ PRIMARIES: dict[int, Primaries] = {
 GAMMAS = {1: None, 4: 2.2, 5: 2.8, 6: None, 8: 1.0, 13: None, 14: None, 15: None}
 # The gamma that programs write for sRGB.
 SRGB_GAMMA = 0.45455
-# Before the pixels of a PNG come at most some dozen chunks.
-MAX_CHUNKS = 1000
 WHITE_D50 = np.array([0.9642, 1.0, 0.8249])
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 # Parametric curve of type 3 (ICC.1:2010, 10.16): sRGB's.
@@ -47,7 +47,7 @@ def profile_beside_icc(data: bytes, name: str, info: Mapping[Any, object]) -> by
 
     A PNG's code points have priority over ICC (PNG, third edition, 4.3), no other declaration has.
     """
-    points = _png_points(data) if name == "PNG" else None
+    points = png_chunks.code_points(data) if name == "PNG" else None
     if points is None and info.get("icc_profile"):
         return None
     if name in {"AVIF", "HEIF"}:
@@ -108,19 +108,6 @@ def _profile(matrix: NDArray[np.float64], gamma: float | None) -> bytes:
 
 def _fixed(*values: float) -> bytes:
     return struct.pack(f">{len(values)}l", *(round(value * 65536) for value in values))
-
-
-def _png_points(data: bytes) -> tuple[int, int] | None:
-    """Return primaries and transfer of a PNG's cICP chunk."""
-    at = 8
-    for _ in range(MAX_CHUNKS):
-        size, name = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
-        if name == b"cICP" and size == 4 and at + 12 <= len(data):
-            return data[at + 8], data[at + 9]
-        if name in {b"IDAT", b""}:
-            break
-        at += 12 + size
-    return None
 
 
 def _nclx(data: bytes) -> tuple[int, int] | None:

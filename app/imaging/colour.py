@@ -59,9 +59,12 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     whole = max(peak, 1.0 if image.mode == "F" else 65535.0)
     np.clip(values, 0, whole, out=values)
     np.nan_to_num(values, copy=False)
+    key = image.info.get("transparency")
     scaled = Image.fromarray((values * (255 / whole) + 0.5).astype(np.uint8), "L")
-    # The transparent value refers to values before scaling.
-    scaled.info = {key: value for key, value in image.info.items() if key != "transparency"}
+    if isinstance(key, int):
+        alpha = (np.array(image) != key).astype(np.uint8) * np.uint8(255)
+        scaled = Image.merge("LA", (scaled, Image.fromarray(alpha)))
+    scaled.info = {name: value for name, value in image.info.items() if name != "transparency"}
     return scaled
 
 

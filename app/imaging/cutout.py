@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.imaging.backdrop import gradient
 from app.imaging.geometry import Size, cover_box, fit_within, grow_box, scale_box
 from app.imaging.own_alpha import without_hidden_colours
-from app.imaging.subject import raw_box, visible_box
-from app.removal import RGBA, Box, RemovalOptions
+from app.imaging.placing import scaled
+from app.imaging.subject import VISIBLE, portrait_box, raw_box, visible_box
+from app.removal import RGBA, Blur, Box, Gradient, RemovalOptions
 
 __all__ = ["Cutout", "Picture", "cut_out", "extend_colours", "finish", "on_background"]
 
@@ -43,12 +45,14 @@ def cut_out(
     own_alpha: Image.Image | None,
     probabilities: NDArray[np.float32],
     refine: Callable[[NDArray[np.uint8], NDArray[np.float32]], tuple[NDArray[np.uint8], NDArray[np.uint8]]],
+    *,
+    portrait: bool = False,
 ) -> Cutout:
     """Cut the subject out of an RGB image of any size.
 
     `probabilities` is the model's output, float32 in 0..1 on its grid; `refine` returns colours and alpha of the
     photo's size from the photo and the probabilities. The photo's `own_alpha` (L, same size) is multiplied in; colours
-    under its alpha 0 are not used.
+    under its alpha 0 are not used. The subject of a `portrait` is head and shoulders.
     """
     photo = np.asarray(without_hidden_colours(rgb, own_alpha) if own_alpha else rgb)
     colours, alpha = refine(photo, probabilities)
@@ -56,6 +60,8 @@ def cut_out(
         alpha = np.asarray(cv2.multiply(alpha, np.asarray(own_alpha), scale=1 / 255), np.uint8)
     grid = (probabilities.shape[1], probabilities.shape[0])
     subject = visible_box(alpha, raw_box(probabilities), grid)
+    if portrait:
+        subject = portrait_box(alpha >= VISIBLE, subject)
     cleared = cv2.bitwise_and(colours, colours, mask=alpha)
     rgba = cv2.merge([cleared, alpha])
     return Cutout(Image.fromarray(np.asarray(rgba, np.uint8), "RGBA"), subject)
@@ -65,11 +71,15 @@ def finish(cutout: Cutout, options: RemovalOptions, background_image: Image.Imag
     """Crop, scale down and add the background of the options; `background_image` (RGB) replaces a colour."""
     image, subject = cutout.image, cutout.subject
     if options.crop and subject.width:
-        image, subject = _crop(image, subject, options)
+        box = grow_box(subject, options.crop_margin, image.size)
+        if background_image is not None and isinstance(options.backdrop, Blur):  # it shows the photo itself
+            background_image = _part(background_image, scale_box(box, image.size, background_image.size))
+        image = _part(image, box)
+        subject = Box(subject.top - box.top, subject.left - box.left, subject.width, subject.height)
     size = fit_within(image.size, options.max_width, options.max_height)
     if size != image.size:
         subject = scale_box(subject, image.size, size)
-        image = _scaled_down(image, size)
+        image = scaled(image, size)
     return Picture(on_background(image, options, background_image), subject)
 
 
@@ -81,6 +91,8 @@ def on_background(
         return image.getchannel("A")
     if background_image is not None:
         return _flatten(image, _cover(background_image, image.size))
+    if isinstance(options.backdrop, Gradient):
+        return _on_image(image, gradient(image.size, options.backdrop), options)
     colour = _background_colour(options)
     return _on_colour(image, colour) if colour else image
 
@@ -114,17 +126,8 @@ def _extended(rgba: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
     return colours
 
 
-def _crop(image: Image.Image, subject: Box, options: RemovalOptions) -> tuple[Image.Image, Box]:
-    box = grow_box(subject, options.crop_margin, image.size)
-    cropped = image.crop((box.left, box.top, box.left + box.width, box.top + box.height))
-    return cropped, Box(subject.top - box.top, subject.left - box.left, subject.width, subject.height)
-
-
-def _scaled_down(image: Image.Image, size: Size) -> Image.Image:
-    """Scale an RGBA image; Lanczos overshoots at edges, so colours under alpha 0 are cleared again."""
-    scaled = np.asarray(image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0))
-    cleared = cv2.bitwise_and(scaled, scaled, mask=cv2.extractChannel(scaled, 3))
-    return Image.fromarray(np.asarray(cleared, np.uint8), "RGBA")
+def _part(image: Image.Image, box: Box) -> Image.Image:
+    return image.crop((box.left, box.top, box.left + box.width, box.top + box.height))
 
 
 def _background_colour(options: RemovalOptions) -> RGBA | None:
@@ -139,6 +142,14 @@ def _on_colour(image: Image.Image, colour: RGBA) -> Image.Image:
     if colour[3] == 255:
         return _flatten(image, Image.new("RGB", image.size, colour[:3]))
     return Image.alpha_composite(Image.new("RGBA", image.size, colour), image)
+
+
+def _on_image(image: Image.Image, background: Image.Image, options: RemovalOptions) -> Image.Image:
+    """Put the image on a background of its size, which may be transparent."""
+    if background.mode == "RGB":
+        return _flatten(image, background)
+    mixed = Image.alpha_composite(background, image)
+    return _on_colour(mixed, WHITE) if options.format == "JPEG" else mixed
 
 
 def _flatten(image: Image.Image, background: Image.Image) -> Image.Image:

@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from PIL import ExifTags, Image, UnidentifiedImageError, features
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError, features
 
 from app.errors import CorruptImage, TooManyPixels, UnsupportedFormat
-from app.imaging import code_points, colour, exif, tiff
+from app.imaging import code_points, colour, exif, png_chunks, tiff
 from app.imaging.formats import sniff, webp_canvas
 from app.imaging.geometry import Size, fit_within
-from app.imaging.jpeg import count_scans, is_arithmetic
+from app.imaging.jpeg import count_scans, is_arithmetic, unsupported_variant
 from app.imaging.own_alpha import is_cut_out
+from app.imaging.unended import load_unended
 
 __all__ = ["Header", "Photo", "PixelLimits", "decode", "measure"]
 
@@ -126,7 +127,7 @@ def decode(
 def measure(data: bytes, limits: PixelLimits) -> Header:
     """Return the header of an image without decoding it; raise the same errors as `decode`."""
     name = _format_of(data)
-    with _strict_pillow(limits.hard), _as_corrupt(limits.hard):
+    with _strict_pillow(limits.hard), _as_service_error(data, name, limits.hard):
         if name == "WEBP":
             _approve_webp(data, limits, lambda header: None)
         image = _open(data, name)
@@ -137,7 +138,7 @@ def _load(
     data: bytes, name: str, min_side: int, limits: PixelLimits, approve: Callable[[Header], None]
 ) -> tuple[Image.Image, Size, int]:
     """Return the decoded image (a JPEG scaled down in draft mode), its full size and its orientation."""
-    with _strict_pillow(limits.hard), _as_corrupt(limits.hard):
+    with _strict_pillow(limits.hard), _as_service_error(data, name, limits.hard):
         if name == "WEBP":
             _approve_webp(data, limits, approve)
         image = _open(data, name)
@@ -146,10 +147,25 @@ def _load(
             _check_scans(data, full_size)
         _check_pixels(image, min_side, limits.decoded)
         approve(_header(image, name, full_size))
-        image.load()
+        image = _loaded(image, data, name, min_side)
         if profile := code_points.profile_beside_icc(data, name, image.info):
             image.info["icc_profile"] = profile
         return _without_unused_alpha(image, name), full_size, _orientation(image)
+
+
+def _loaded(image: Image.Image, data: bytes, name: str, min_side: int) -> Image.Image:
+    """Return the loaded image; a JPEG may lack its end marker."""
+    try:
+        image.load()
+    except OSError:
+        if name != "JPEG":
+            raise
+        image.close()
+        whole = load_unended(data, lambda ended: _draft(_open(ended, name), min_side))
+        if whole is None:
+            raise
+        return whole
+    return image
 
 
 def _approve_webp(data: bytes, limits: PixelLimits, approve: Callable[[Header], None]) -> None:
@@ -167,7 +183,7 @@ def _format_of(data: bytes) -> str:
     if name is None or not _can_read(name):
         raise UnsupportedFormat()
     if name == "TIFF" and (reason := tiff.refusal(data)):
-        raise UnsupportedFormat(f"This kind of TIFF is not supported: {reason}.", solution=RESAVE)
+        raise _unsupported(name, reason)
     return name
 
 
@@ -183,10 +199,23 @@ def _open(data: bytes, name: str) -> Image.Image:
     if name == "JPEG":
         _check_jpeg(data)
     if name == "HEIF":
-        import pillow_heif  # optional, and takes memory
+        import pillow_heif  # takes memory, and the service runs without it
 
         pillow_heif.register_heif_opener(thumbnails=False)
+    if name == "PNG":
+        data = png_chunks.mended(data)
+    if name == "TIFF" and tiff.has_deep_planes(data):
+        return _open_by_libtiff(data)
     return Image.open(io.BytesIO(data), formats=[name])
+
+
+def _open_by_libtiff(data: bytes) -> Image.Image:
+    """Open a TIFF whose pixels libtiff reads, also without compression."""
+    TiffImagePlugin.READ_LIBTIFF = True
+    try:
+        return Image.open(io.BytesIO(data), formats=["TIFF"])
+    finally:
+        TiffImagePlugin.READ_LIBTIFF = False
 
 
 def _check_jpeg(data: bytes) -> None:
@@ -215,12 +244,17 @@ def _check_scans(data: bytes, size: Size) -> None:
 def _check_pixels(image: Image.Image, min_side: int, max_pixels: int) -> None:
     """Refuse a too large image before decoding; scale a JPEG down by 2, 4 or 8 while it is decoded (draft mode)."""
     width, height = image.size
-    # A draft is never smaller than requested, so that the last step of scaling is a filtered one.
-    image.draft(None, fit_within((width, height), min_side, min_side))
+    _draft(image, min_side)
     if image.size[0] * image.size[1] > max_pixels:
         raise _too_many(max_pixels, f"The image has {width} x {height} pixels.")
     if _tile_pixels(image) > max_pixels:
         raise _too_many(max_pixels, "The image consists of tiles that are too large.")
+
+
+def _draft(image: Image.Image, min_side: int) -> Image.Image:
+    """Make a JPEG's decoder scale it down, never below the requested size, so that the last step is a filtered one."""
+    image.draft(None, fit_within(image.size, min_side, min_side))
+    return image
 
 
 def _tile_pixels(image: Image.Image) -> int:
@@ -302,7 +336,7 @@ def _strict_pillow(max_pixels: int) -> Iterator[None]:
 
 
 @contextmanager
-def _as_corrupt(max_pixels: int) -> Iterator[None]:
+def _as_service_error(data: bytes, name: str, max_pixels: int) -> Iterator[None]:
     """Convert Pillow's exceptions for invalid data, or for more than `max_pixels`, to service errors."""
     try:
         yield
@@ -312,4 +346,10 @@ def _as_corrupt(max_pixels: int) -> Iterator[None]:
         if "memory" in str(error):  # message of Pillow's plugins for a failed allocation
             raise MemoryError(str(error)) from error
         log.info("decoder refused the image: %s: %s", type(error).__name__, error)
+        if name == "JPEG" and (variant := unsupported_variant(data)):
+            raise _unsupported(name, variant) from error
         raise CorruptImage() from error
+
+
+def _unsupported(name: str, reason: str) -> UnsupportedFormat:
+    return UnsupportedFormat(f"This kind of {name} is not supported: {reason}.", solution=RESAVE)

@@ -4,9 +4,8 @@ Levin, Lischinski, Weiss: A Closed-Form Solution to Natural Image Matting, TPAMI
 alpha is assumed to be a linear function of the colours; all windows together give a sparse symmetric matrix, the
 matting Laplacian. Alpha is known where the model is certain, and solved in the band between.
 
-The matrix is built only for the pixels of that band, 25 numbers each, and solved by multigrid. The result equals
-pymatting's within a hundredth, in a twentieth of its memory and without numba, which takes a minute to compile on every
-new machine.
+The matrix is built only for the pixels of that band, 25 numbers each, and solved by multigrid, first at small scales.
+That takes a twentieth of pymatting's memory, and no numba, which takes a minute to compile on every new machine.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.imaging.foreground import enlarge_alpha
 from app.imaging.multigrid import Grid, solve
 from app.removal import Trimap
 
@@ -30,12 +30,16 @@ BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255
 EPSILON = 1e-7 / 9
 # More does not improve an alpha of 8 bits.
 TOLERANCE, ITERATIONS = 1e-4, 60
+# At the photo's own scale, since the start is correct except for details; more make thin hairs worse.
+FINEST_ITERATIONS = 10
+# Alpha at half the scale, of 255, that differs from 0 or 255 by at most this is final.
+CERTAIN = 2
 # The first guess is solved at half the scale, recursively down to this many px on the longer side.
 MIN_SIDE = 256
 # Bytes of the solver: per pixel of the photo, per unknown pixel, and for buffers.
 PLANES, STENCIL, FIXED = 16, 260, 20_000_000
-# This many take about 13 s on one core; more are solved at a smaller scale.
-MAX_UNKNOWN = 500_000
+# This many take about 8 s on one core; more are solved at a smaller scale.
+MAX_UNKNOWN = 1_500_000
 # Rows of the photo, and pixels of the band, processed at once while the matrix is built.
 STRIP, CHUNK = 32, 8192
 
@@ -86,20 +90,43 @@ def solve_alpha(photo: Bytes, known: Bytes, guess: Bytes) -> Bytes:
 
     `known` is a trimap that can be solved; `guess`, such as the model's mask, is the start of the iteration.
     """
+    return _solved(photo, known, guess, FINEST_ITERATIONS)
+
+
+def _solved(photo: Bytes, known: Bytes, guess: Bytes, iterations: int) -> Bytes:
+    """Return alpha, after `iterations` at this scale if a smaller one gives the start, else ITERATIONS."""
     start = np.where(known == UNKNOWN, guess, known)
     height, width = known.shape
     if max(height, width) >= 2 * MIN_SIDE and min(height, width) >= 6:
-        half = (-(-width // 2), -(-height // 2))
-        small, small_guess = (cv2.resize(plane, half, interpolation=cv2.INTER_AREA) for plane in (photo, start))
-        coarse = solve_alpha(np.asarray(small, np.uint8), scale_trimap(known, half), np.asarray(small_guess, np.uint8))
-        fine = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
-        start = np.where(known == UNKNOWN, fine, known)
+        known, start = _from_half_scale(photo, known, start)
+    else:
+        iterations = ITERATIONS
     grid = _laplacian(photo, known == UNKNOWN)
     alpha = start.astype(np.float32) * np.float32(1 / 255)
-    solved = solve(grid, alpha, alpha.ravel()[grid.positions], TOLERANCE, ITERATIONS)
+    solved = solve(grid, alpha, alpha.ravel()[grid.positions], TOLERANCE, iterations)
     result = start.ravel()
     result[grid.positions] = np.rint(np.clip(solved, 0, 1) * 255)
     return result.reshape(known.shape)
+
+
+def _from_half_scale(photo: Bytes, known: Bytes, guess: Bytes) -> tuple[Bytes, Bytes]:
+    """Return (trimap, start) for a photo from the solution at half its scale.
+
+    As in Levin et al., section 6: alpha is extrapolated as a linear function of the colours, and pixels whose
+    surroundings are completely subject or background are known.
+    """
+    height, width = known.shape
+    half = (-(-width // 2), -(-height // 2))
+    small, small_guess = (
+        np.asarray(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), np.uint8) for plane in (photo, guess)
+    )
+    coarse = _solved(small, scale_trimap(known, half), small_guess, ITERATIONS)
+    certain = np.full_like(coarse, UNKNOWN)
+    for value, near in ((BACKGROUND, coarse <= CERTAIN), (FOREGROUND, coarse >= 255 - CERTAIN)):
+        certain[_eroded(near.view(np.uint8), np.ones((3, 3), np.uint8), beyond=1) > 0] = value
+    certain = np.asarray(cv2.resize(certain, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+    trimap = np.where(known == UNKNOWN, certain, known)
+    return trimap, np.where(trimap == UNKNOWN, enlarge_alpha(photo, coarse), trimap)
 
 
 def scale_trimap(known: Bytes, size: tuple[int, int]) -> Bytes:

@@ -20,8 +20,8 @@ Indices = NDArray[np.int64]
 
 # Maximum pixels of the coarsest grid, and the sweeps that solve it well enough.
 COARSEST_PIXELS, COARSEST_SWEEPS = 64, 20
-# Sweeps before and after the correction from the coarser grid, and their relaxation: stable below 2.
-SWEEPS, RELAXATION = 2, np.float32(1.4)
+# Relaxation of a sweep: stable below 2. There is one sweep before and one after the correction from the coarser grid.
+RELAXATION = np.float32(1.4)
 # Aggregation makes the coarse matrix too stiff; its correction is multiplied by this (Braess, section 4).
 OVERCORRECTION = np.float32(1.5)
 
@@ -81,11 +81,10 @@ class Grid:
         if self.coarser is None:
             self.smooth(solution, residual, COARSEST_SWEEPS)
             return solution
-        self.smooth(solution, residual, SWEEPS - 1)
         left = residual - self.times(solution)
         aggregated = np.bincount(self.parents, weights=left, minlength=len(self.coarser.positions))
         solution += OVERCORRECTION * self.coarser.correct(aggregated.astype(np.float32))[self.parents]
-        self.smooth(solution, residual, SWEEPS)
+        self.smooth(solution, residual, 1)
         return solution
 
     def build_coarser(self) -> None:

@@ -24,7 +24,7 @@ SIDE = 320
 # Minimum step of alpha, relative to its maximum, in 3 x 3 px of an edge; a vignette has smaller ones.
 STEEP = 0.25
 # Minimum share of the changes of alpha that steep edges have: a glow or a shadow around them may have the rest.
-MIN_STEEP = 0.5
+MIN_STEEP = 0.33
 # Share of a side's length that a photo between transparent bars covers.
 FULL = 0.99
 # Greys to put an image on, and the difference at which a colour contrasts with one.

@@ -1,4 +1,4 @@
-"""Placement of a cut-out by a layout, in one step of scaling."""
+"""Scaling of a cut-out, and its placement by a layout in one step of scaling."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import numpy as np
 from PIL import Image
 
 from app.imaging.canvas import Layout
+from app.imaging.geometry import Size
 from app.removal import Box
 
-__all__ = ["is_opaque", "place"]
+__all__ = ["is_opaque", "place", "scaled"]
 
 
 def place(cutout: Image.Image, region: Box, layout: Layout) -> Image.Image:
@@ -26,6 +27,16 @@ def place(cutout: Image.Image, region: Box, layout: Layout) -> Image.Image:
     return canvas
 
 
+def scaled(cutout: Image.Image, size: Size, part: tuple[float, float, float, float] | None = None) -> Image.Image:
+    """Return a part (left, top, right, bottom) of an RGBA image, by default all of it, scaled to `size`.
+
+    Lanczos overshoots at edges, so colours under alpha 0 are cleared again.
+    """
+    pixels = np.asarray(cutout.resize(size, Image.Resampling.LANCZOS, box=part, reducing_gap=2.0))
+    cleared = cv2.bitwise_and(pixels, pixels, mask=cv2.extractChannel(pixels, 3))
+    return Image.fromarray(np.asarray(cleared, np.uint8), "RGBA")
+
+
 def is_opaque(image: Image.Image) -> bool:
     """Return whether an image has no transparent pixels."""
     return image.mode != "RGBA" or image.getchannel("A").getextrema()[0] == 255
@@ -39,7 +50,4 @@ def _part(cutout: Image.Image, region: Box, source: Box, size: tuple[int, int]) 
     right, bottom = min(left + source.width * across, cutout.width), min(top + source.height * down, cutout.height)
     if (right - left, bottom - top) == size and left == int(left) and top == int(top):
         return cutout.crop((int(left), int(top), int(right), int(bottom)))
-    scaled = np.asarray(cutout.resize(size, Image.Resampling.LANCZOS, box=(left, top, right, bottom), reducing_gap=2.0))
-    # Lanczos overshoots at edges, so colours under alpha 0 are cleared again.
-    cleared = cv2.bitwise_and(scaled, scaled, mask=cv2.extractChannel(scaled, 3))
-    return Image.fromarray(np.asarray(cleared, np.uint8), "RGBA")
+    return scaled(cutout, size, (left, top, right, bottom))

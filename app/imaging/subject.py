@@ -8,13 +8,15 @@ from numpy.typing import NDArray
 from app.imaging.geometry import Size, intersect, scale_box
 from app.removal import Box
 
-__all__ = ["confidence_of", "raw_box", "stretch", "visible_box"]
+__all__ = ["confidence_of", "portrait_box", "raw_box", "stretch", "visible_box"]
 
 SUBJECT = 0.5
 # Fewer cells than this share of the grid are not a subject, at any probability.
 MIN_SHARE = 0.001
 # Alpha below this (of 255) is invisible.
 VISIBLE = 13
+# Height divided by width from which a subject is a standing person.
+STANDING = 1.8
 
 
 def confidence_of(probabilities: NDArray[np.float32]) -> float:
@@ -43,6 +45,18 @@ def visible_box(alpha: NDArray[np.uint8], raw: Box, grid: Size) -> Box:
     near = scale_box(intersect(wide, Box(0, 0, grid[0], grid[1])), grid, size)
     part = _box_of(alpha[near.top : near.top + near.height, near.left : near.left + near.width] >= VISIBLE)
     return Box(near.top + part.top, near.left + part.left, part.width, part.height) if part.width else Box()
+
+
+def portrait_box(visible: NDArray[np.bool_], subject: Box, aspect: float = 1.0) -> Box:
+    """Return the box of head and shoulders: of a standing person's box the part at the top that is as high as wide.
+
+    `aspect` is the width of a cell divided by its height. Boxes of other subjects are returned unchanged.
+    """
+    rows = round(subject.width * aspect)
+    if subject.height <= STANDING * rows:
+        return subject
+    part = _box_of(visible[subject.top : subject.top + rows, subject.left : subject.left + subject.width])
+    return Box(subject.top + part.top, subject.left + part.left, part.width, rows - part.top) if part.width else subject
 
 
 def stretch(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:

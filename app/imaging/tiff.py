@@ -1,4 +1,4 @@
-"""Kinds of TIFF that the decoder misreads without an error, or can't read: the reason, from the first directory.
+"""Kinds of TIFF that Pillow misreads without an error, or can't read, by the first directory.
 
 TIFF 6.0; tags and values by its sections 4 to 8, 20 and 23, and by TIFF/EP and DNG.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-__all__ = ["refusal"]
+__all__ = ["has_deep_planes", "refusal"]
 
 NEW_SUBFILE, OLD_SUBFILE, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 254, 255, 258, 259, 262, 266
 SAMPLES, PLANAR, SUBDIRECTORIES, FORMAT, SUBSAMPLING, DNG_VERSION = 277, 284, 330, 339, 530, 50706
@@ -44,12 +44,7 @@ Directory = dict[int, tuple[int, ...]]
 
 def refusal(data: bytes) -> str:
     """Return why a TIFF can't be read, empty if it can; damaged ones are left to the decoder."""
-    try:
-        order, big = _variant(data)
-        first = _directory(data, _start(data, order, big), order, big)
-        others = [_directory(data, at, order, big) for at in first.get(SUBDIRECTORIES, ())]
-    except (struct.error, OverflowError):  # OverflowError: an offset of 64 bits
-        return ""
+    order, first, others = _directories(data)
     if not first:
         return ""
     photometrics = {_first(each, PHOTOMETRIC, 0) for each in (first, *others)}
@@ -58,6 +53,12 @@ def refusal(data: bytes) -> str:
     if _first(first, NEW_SUBFILE, 0) & 1 or _first(first, OLD_SUBFILE, 1) == 2:
         return "it begins with a preview of another image"
     return _layout_refusal(first, order)
+
+
+def has_deep_planes(data: bytes) -> bool:
+    """Return whether samples of 16 bits are in separate planes: libtiff reads them, Pillow itself doesn't."""
+    first = _directories(data)[1]
+    return _first(first, BITS, 1) == 16 and _first(first, PLANAR, 1) == 2
 
 
 def _layout_refusal(tags: Directory, order: str) -> str:
@@ -74,7 +75,7 @@ def _layout_refusal(tags: Directory, order: str) -> str:
     samples, planar = _first(tags, SAMPLES, 1), _first(tags, PLANAR, 1) == 2
     if samples > 1 and photometric in GREYS and (kind != (UNSIGNED, 8) or not photometric):
         return f"{kind[1]}-bit grey with alpha"
-    if planar and samples > 1 and (photometric in GREYS or (kind[1] == 16 and compression == 1)):
+    if planar and samples > 1 and photometric in GREYS:
         return f"{kind[1]}-bit samples in separate planes"
     if kind[1] == 32 and compression != 1 and order == ">":
         return "compressed 32-bit samples in big-endian order"
@@ -82,6 +83,16 @@ def _layout_refusal(tags: Directory, order: str) -> str:
         return f"{kind[1]}-bit samples with reversed bits"
     subsampled = photometric == YCBCR and set(tags.get(SUBSAMPLING, (1,))) != {1}
     return "subsampled colours without compression" if subsampled and compression == 1 else ""
+
+
+def _directories(data: bytes) -> tuple[str, Directory, list[Directory]]:
+    """Return the byte order, the first directory and its subdirectories; empty ones for a damaged file."""
+    order, big = _variant(data)
+    try:
+        first = _directory(data, _start(data, order, big), order, big)
+        return order, first, [_directory(data, at, order, big) for at in first.get(SUBDIRECTORIES, ())]
+    except (struct.error, OverflowError):  # OverflowError: an offset of 64 bits
+        return order, {}, []
 
 
 def _variant(data: bytes) -> tuple[str, bool]:

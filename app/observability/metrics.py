@@ -16,6 +16,7 @@ from typing import Concatenate, Literal, ParamSpec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from app.cache.results import Lookup
+from app.engine.models import AUTO
 from app.engine.observer import EngineObserver, RestartReason
 from app.observability import multiproc
 from app.observability.disk import DiskSpace
@@ -103,9 +104,17 @@ METRICS = (
         "Free share of the fullest disk that the service writes to, 0 to 1.",
         workers="livemin",
     ),
+    Metric(
+        "auto_photos_total",
+        "counter",
+        ("outcome",),
+        "Photos with model auto: sure (lite alone), unsure (u2netp as well), or load (unsure, lite alone).",
+    ),
     Metric("model_info", "gauge", ("name", "sha256", "provider"), "1 for the model in use.", workers="livemax"),
 )
 
+# Outcomes of the model auto.
+OUTCOMES = SURE, UNSURE, LOAD = ("sure", "unsure", "load")
 P = ParamSpec("P")
 
 
@@ -140,6 +149,8 @@ class Metrics(EngineObserver):
             self._counters["engine_restarts_total"].labels(reason.value)
         for lookup in Lookup if settings.cache_url else ():
             self._counters["cache_requests_total"].labels(lookup.value)
+        for outcome in OUTCOMES if AUTO in settings.allowed_models else ():
+            self._counters["auto_photos_total"].labels(outcome)
         # Until the first sample, since 0 would raise an alarm at every start.
         self._gauges["ratelimit_storage_up"].set(1)
         self._gauges["disk_free_ratio"].set(1)
@@ -201,6 +212,8 @@ class Metrics(EngineObserver):
         self._histograms["input_megapixels"].observe(width * height / 1e6)
         self._histograms["output_bytes"].observe(len(result.body))
         self._histograms["compression_ratio"].observe(len(request.image) / max(1, len(result.body)))
+        if request.options.model == AUTO:
+            self._counters["auto_photos_total"].labels(_outcome(result)).inc()
 
     @_harmless
     def memory_seen(self, engine: int, megabytes: int) -> None:
@@ -234,3 +247,9 @@ class Metrics(EngineObserver):
     def request_ended(self) -> None:
         """Remove a request from those in flight."""
         self._gauges["inflight"].dec()
+
+
+def _outcome(result: RemovalResult) -> str:
+    if result.under_load:
+        return LOAD
+    return UNSURE if "+" in result.model else SURE

@@ -59,12 +59,13 @@ class MetricsSampler:
             self._publish_model()
 
     def _publish_model(self) -> None:
-        """Publish the model once an engine has run it, once per provider."""
+        """Publish the default model, each member of a cascade, once an engine has run it, once per provider."""
         provider = self._pool.status().provider
         if not provider or provider == self._provider:
             return
         model = REGISTRY[self._settings.model_name]
-        if path := weights.find(model, self._settings.rembg_home):
+        if paths := weights.find_all(model, self._settings.rembg_home):
             with suppress(OSError):  # retried with the next sample
-                self._metrics.set_model(model.name, weights.sha256(path), provider)
+                for part, path in zip(model.parts, paths, strict=True):
+                    self._metrics.set_model(part.name, weights.sha256(path), provider)
                 self._provider = provider

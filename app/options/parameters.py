@@ -12,8 +12,10 @@ from typing import Any, Literal
 
 from app.engine.models import REGISTRY
 from app.errors import InvalidParameter
+from app.imaging.canvas import MAX_PIXELS
+from app.imaging.geometry import fit_within
 from app.options import values
-from app.removal import RemovalOptions
+from app.removal import Blur, Canvas, Gradient, RemovalOptions
 
 __all__ = [
     "PARAMETERS",
@@ -76,8 +78,8 @@ def by_name(*parameters: Parameter) -> dict[str, Parameter]:
 PARAMETERS = by_name(
     Parameter(
         "format",
-        values.choice("PNG", "JPEG", "WEBP", "ZIP", "AUTO", also={"JPG": "JPEG"}),
-        "PNG, JPEG (JPG), WEBP, ZIP, AUTO",
+        values.choice("PNG", "JPEG", "WEBP", "AVIF", "ZIP", "AUTO", also={"JPG": "JPEG"}),
+        "PNG, JPEG (JPG), WEBP, AVIF, ZIP, AUTO",
         "PNG",
         "Output format; ZIP contains color.jpg and alpha.png; AUTO follows the Accept header.",
     ),
@@ -86,7 +88,7 @@ PARAMETERS = by_name(
         values.whole_number(10, 100),
         "10–100",
         "85",
-        "JPEG and WEBP quality; for PNG the compression effort, and below 60 a palette of 256 colours.",
+        "JPEG, WEBP and AVIF quality; for PNG the compression effort, and below 60 a palette of 256 colours.",
     ),
     Parameter(
         "max_width",
@@ -103,11 +105,18 @@ PARAMETERS = by_name(
         "Maximum height of the answer, px; aspect ratio kept, never upscaled.",
     ),
     Parameter(
+        "full_size",
+        values.boolean,
+        "bool",
+        "false; true with a bound over MAX_DIMENSION",
+        "Answer in the photo's size, beyond MAX_DIMENSION as far as memory allows; not at the preview endpoint.",
+    ),
+    Parameter(
         "background",
-        values.colour,
-        "#rgb[a], #rrggbb[aa], a CSS colour name, transparent",
+        values.background,
+        "#rgb[a], #rrggbb[aa], a CSS colour name, transparent, blur[:1–100], gradient:COLOUR,COLOUR[,0–360]",
         "transparent; JPEG: white",
-        "Colour behind the subject.",
+        "Colour behind the subject; blur: the photo's own background; gradient: two colours and an angle as in CSS.",
     ),
     Parameter("model", values.text, "a name in MODELS_ALLOWED", "MODEL_NAME", "Model to use."),
     Parameter("mask_only", values.boolean, "bool", "false", "Answer with the greyscale mask instead of the picture."),
@@ -118,6 +127,34 @@ PARAMETERS = by_name(
         "1, 2 or 4 of NNpx (to 500px) or NN% (to 50%)",
         "0",
         "Margin around the subject with crop; % of the subject's box; never beyond the photo.",
+    ),
+    Parameter(
+        "portrait",
+        values.boolean,
+        "bool",
+        "false",
+        "With crop: of a subject more than 1.8 times as high as wide only the upper part, as high as wide.",
+    ),
+    Parameter(
+        "canvas",
+        values.canvas,
+        "WxH, each 100–4000",
+        "none",
+        "Exact size of the answer, px; the photo, or the crop, is scaled up or down to fit into it.",
+    ),
+    Parameter(
+        "scale",
+        values.scale,
+        "10%–100%, original",
+        "original; with canvas: fit",
+        "Size of the subject relative to the answer's width or height, whichever limits first; centred by default.",
+    ),
+    Parameter(
+        "position",
+        values.position,
+        "original, center, x%, x% y%",
+        "original; with scale or canvas: center",
+        "Position of the subject, with canvas alone of the photo: 0% is left and top, 100% right and bottom.",
     ),
     Parameter(
         "refine",
@@ -150,8 +187,13 @@ PARAMETERS = by_name(
 _WEB_OPTIONS = {field.name for field in fields(NativeRequest)} & set(PARAMETERS)
 
 
-def parse_native(texts: Fields, *, models: tuple[str, ...], longest_side: int, accepted_format: str) -> NativeRequest:
-    """Parse native fields; the first of `models` is the default, `accepted_format` replaces AUTO."""
+def parse_native(
+    texts: Fields, *, models: tuple[str, ...], longest_side: int, accepted_format: str, preview: bool = False
+) -> NativeRequest:
+    """Parse native fields; the first of `models` is the default, `accepted_format` replaces AUTO.
+
+    A `preview` never exceeds `longest_side`.
+    """
     parsed = parse_fields(texts, PARAMETERS)
     ignored = names_without_effect(texts, parsed, PARAMETERS)
     if parsed.get("format") == "AUTO":
@@ -159,7 +201,24 @@ def parse_native(texts: Fields, *, models: tuple[str, ...], longest_side: int, a
     if parsed.setdefault("model", models[0]) not in models:
         raise model_not_allowed(parsed["model"], models)
     web_options = {name: parsed.pop(name) for name in _WEB_OPTIONS & set(parsed)}
-    return NativeRequest(RemovalOptions(longest_side=longest_side, **parsed), ignored, **web_options)
+    if preview:
+        ignored |= {"full_size"} if parsed.pop("full_size", False) else set()
+    elif "canvas" in parsed or max(parsed.get("max_width", 0), parsed.get("max_height", 0)) > longest_side:
+        parsed.setdefault("full_size", True)
+    if isinstance(parsed.get("background"), Blur | Gradient):
+        parsed["backdrop"] = parsed.pop("background")
+    parsed["canvas"] = _canvas(parsed, longest_side if preview else None)
+    return NativeRequest(RemovalOptions(longest_side=longest_side, clean_mask=True, **parsed), ignored, **web_options)
+
+
+def _canvas(parsed: dict[str, Any], longest_side: int | None) -> Canvas | None:
+    """Take the parameters of the canvas and return it, with sides of at most `longest_side`; None for none."""
+    size, scale, position = (parsed.pop(name, None) for name in ("canvas", "scale", "position"))
+    if not (size or scale or position):
+        return None
+    if size:
+        size = fit_within(size, longest_side, longest_side)
+    return Canvas(MAX_PIXELS, scale=scale, position=position or (values.CENTRE if scale else None), size=size)
 
 
 def parse_fields(texts: Fields, parameters: Mapping[str, Parameter]) -> dict[str, Any]:

@@ -27,9 +27,18 @@ BUILT_IN: dict[str, Preset] = {
     "web": _preset("JPEG", 80, (1200, 800)),
     "social": _preset("PNG", 90, (1080, 1080)),
     "email": _preset("JPEG", 75, (600, 400)),
-    "archival": _preset("PNG", 95),
-    "print": _preset("PNG", 95),
-    "id-photo": _preset("JPEG", 90, (800, 800), background="white", crop="true"),
+    "archival": _preset("PNG", 95, full_size="true"),
+    "print": _preset("PNG", 95, full_size="true"),
+    # Marketplaces, as published by their pages for sellers; docs/api.md names the sources.
+    "amazon": _preset("JPEG", 90, background="white", canvas="2000x2000", scale="85%"),
+    "ebay": _preset("JPEG", 90, background="white", canvas="1600x1600", scale="85%"),
+    "etsy": _preset("JPEG", 90, (2000, 2000), background="white"),
+    "shopify": _preset("JPEG", 90, background="white", canvas="2048x2048", scale="85%"),
+    "instagram": _preset("JPEG", 90, background="white", canvas="1080x1080", scale="85%"),
+    # Head and shoulders, with a margin at the top and the sides.
+    "id-photo": _preset(
+        "JPEG", 90, (800, 800), background="white", crop="true", portrait="true", scale="85%", position="50% 100%"
+    ),
 }
 
 

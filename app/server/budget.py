@@ -19,18 +19,19 @@ class Holder(Protocol):
 
     held: int
     pace: Pace
+    working: bool
 
     def close(self) -> None:
         """End the connection and give back its bytes."""
 
 
 class Budget:
-    """Bytes in memory, `limit` in all; a receiver whose body is nearly complete may exceed it by `margin`.
+    """Bytes in memory, `limit` in all; the last `margin` of them are for the body that is the nearest to completion.
 
-    Bytes count when they have come, so that a client that announces a body and sends none takes nothing. An answer
-    that exceeds the limit closes the connections of the slowest readers. A body waits: of the clients with bytes to
-    read, the one with the least left to come goes on, so that waiting bodies never block each other for ever, and
-    small photos pass large bodies.
+    Bytes count when they arrive, so that a client that announces a body and sends none takes nothing. Bodies wait for
+    memory: of the clients with bytes to read, the one with the least left goes on, so that waiting bodies never block
+    each other for ever, and small photos pass large bodies. If even the margin is full, the connections of the slowest
+    clients are closed: of those that read their answers, and those that have stopped to send.
     """
 
     def __init__(self, limit: int, margin: int) -> None:
@@ -38,20 +39,20 @@ class Budget:
         self.used = 0
         self._peak = 0
         self._waiting: dict[Holder, int] = {}
-        self._senders: set[Holder] = set()
+        self._holders: set[Holder] = set()
 
     def charge(self, holder: Holder, size: int) -> None:
         """Count bytes that a connection now holds."""
         holder.held += size
         self.used += size
+        self._holders.add(holder)
         self._peak = max(self._peak, self.used)
 
     def charge_answer(self, holder: Holder, size: int) -> None:
-        """Count a piece of an answer, and close the connections of slow readers while there is no room."""
+        """Count a piece of an answer, and close the connections of slow clients while there is no room."""
         self.charge(holder, size)
-        self._senders.add(holder)
-        while self.used > self.limit and len(self._senders) > 1:
-            min(self._senders, key=lambda sender: sender.pace.rate).close()
+        while self.used > self.limit and len(slow := self._depending_on_clients()) > 1:
+            _close_slowest(slow)
 
     def release(self, holder: Holder, size: int | None = None) -> None:
         """Give back bytes of a connection, by default all."""
@@ -59,7 +60,7 @@ class Budget:
         holder.held -= size
         self.used -= size
         if not holder.held:
-            self._senders.discard(holder)
+            self._holders.discard(holder)
 
     def has_fallen(self) -> bool:
         """Return whether much has been released since the last time that this was true."""
@@ -70,17 +71,27 @@ class Budget:
 
     async def room(self, holder: Holder, remaining: int) -> None:
         """Wait until this connection may read on; `remaining` bytes of its body are still to come."""
-        if self.used < self.limit:
+        if self.used < self.limit - self.margin:
             return
         self._waiting[holder] = remaining
         try:
             while not self._may_read(remaining):
+                while self.used >= self.limit and (slow := self._depending_on_clients()):
+                    _close_slowest(slow)
                 await asyncio.sleep(PAUSE_SECONDS)
                 holder.pace.excuse(PAUSE_SECONDS)
         finally:
             del self._waiting[holder]
 
     def _may_read(self, remaining: int) -> bool:
-        if self.used < self.limit:
+        if self.used < self.limit - self.margin:
             return True
-        return self.used < self.limit + self.margin and remaining <= min(self._waiting.values())
+        return self.used < self.limit and remaining <= min(self._waiting.values())
+
+    def _depending_on_clients(self) -> list[Holder]:
+        """Return the connections whose memory is released when the client sends or reads more."""
+        return [each for each in self._holders if not each.working and each not in self._waiting]
+
+
+def _close_slowest(holders: list[Holder]) -> None:
+    min(holders, key=lambda holder: holder.pace.rate).close()

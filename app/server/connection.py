@@ -1,6 +1,6 @@
-"""One connection: whole requests in, answers out. No thread waits for its client.
+"""One connection: it receives complete requests and sends answers; no thread waits for a client.
 
-Everything here runs in the event loop, but for the application, which gets a request only once its body has come.
+Everything here runs in the event loop, except for the application, which gets a request after its body is complete.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from app.server.reply import Reply
 
 __all__ = ["Connection", "Host"]
 
-# Seconds for a whole head, and for the client to hang up after the last answer.
+# Seconds for a complete head, and for the client to close the connection after the last answer.
 HEAD_SECONDS, LINGER_SECONDS = 10.0, 2.0
-# Bytes that are read at once, and the pause between them when they are thrown away: 25 MB a second at most.
+# Bytes to read at once of a head; few, because the start of a body among them takes memory without waiting for room.
+HEAD_PIECE = 4_096
+# Bytes to read at once, and the pause in seconds after each read of discarded bytes: at most 25 MB per second.
 PIECE, DISCARD_PAUSE = 65_536, 0.01
-# Seconds for which a request counts as starting: one that takes longer waits for an engine or another server.
+# Seconds for which a request counts as starting; a longer one waits for an engine or another server.
 START_SECONDS = 0.01
 
 
@@ -54,26 +56,26 @@ class Host(Protocol):
 
 
 class Gone(Exception):
-    """The client has closed its connection, or was too slow to be answered."""
+    """The client has closed the connection or is too slow for an answer."""
 
 
 class Connection:
-    """A client's connection, from its accept to its end."""
+    """Connection of a client."""
 
     def __init__(self, worker: Host, connected: socket.socket, client: Any) -> None:
         self.worker, self.socket, self.client = worker, connected, client
         self.pace = Pace()
         self.held = 0
-        self.working = False  # the application runs: not to be closed
+        self.working = False  # in the application, so it must not be closed
         self.idle = True  # between two requests
         self._received = bytearray()
-        self._unread = False  # the client may be sending a body that nobody wants
+        self._unread = False  # the client may still be sending an unused body
         self._first = True
         self._task = worker.loop.create_task(self._run())
         self._task.add_done_callback(self._end)
 
     def close(self) -> None:
-        """Close at once, whatever it waits for."""
+        """Close at once."""
         self.worker.budget.release(self)
         self._task.cancel()
 
@@ -110,7 +112,7 @@ class Connection:
     # Receiving.
 
     async def _head(self) -> bytes:
-        """Return a request's head; raise Gone without one, and TimeoutError."""
+        """Return a request's head; raise Gone at the end of the connection, or TimeoutError."""
         self.pace, self.idle = Pace(), not self._received
         searched = 0
         kept_alive, self._first = self.idle and not self._first, False
@@ -119,7 +121,7 @@ class Connection:
             if len(self._received) >= MAX_HEAD:
                 return self._take_head(len(self._received))
             searched = len(self._received)
-            if not await self._receive(deadline - time.monotonic()):
+            if not await self._receive(deadline - time.monotonic(), HEAD_PIECE):
                 raise Gone
             if self.idle:
                 self.idle = False
@@ -133,7 +135,7 @@ class Connection:
         return head
 
     async def _body(self, request: Any, arrival: float, pieces: list[bytes]) -> ServiceError | None:
-        """Read the body into `pieces`; return why it can't be used."""
+        """Read the body into `pieces`; return the error of an unusable one."""
         limit = self.worker.max_body
         body = body_of(request, limit)
         if body is None:
@@ -177,11 +179,11 @@ class Connection:
         except TimeoutError:
             raise DeadlineExceeded(details="The deadline passed before the image could be read.") from None
 
-    async def _receive(self, seconds: float) -> int:
-        """Receive what has come, at most `seconds` from now; return 0 at the end."""
+    async def _receive(self, seconds: float, size: int = PIECE) -> int:
+        """Receive up to `size` bytes within `seconds`; return their number, 0 at the end of the connection."""
         while True:
             try:
-                data = self.socket.recv(PIECE)
+                data = self.socket.recv(size)
             except BlockingIOError:
                 await self._readable(seconds)
             else:
@@ -193,7 +195,7 @@ class Connection:
     # Answering.
 
     async def _answer(self, request: Any, pieces: list[bytes], arrival: float, error: ServiceError | None) -> bool:
-        """Have the application answer, and send it; return whether another request may follow."""
+        """Run the application and send its answer; return whether another request may follow."""
         reply, error = self._reply(request, error)
         reply.environ |= {"wsgi.input": BodyStream(pieces), "gunicorn.socket": self.socket, ARRIVAL: arrival}
         pieces.clear()
@@ -254,7 +256,7 @@ class Connection:
     async def _linger(self) -> None:
         """Let the client read the last answer before the connection is closed (RFC 9112, 9.6).
 
-        A client that is still sending a body would see a broken connection instead: what it sends is thrown away.
+        A client that is still sending a body would get a connection error instead, so its bytes are read and discarded.
         """
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 __all__ = ["ARRIVAL", "CONTINUE", "ERROR"]
 
-# When the request's head had come (monotonic seconds), and why the request can't be served (a ServiceError).
+# Time at which the head was complete (monotonic seconds), and the ServiceError of a request that can't be served.
 ARRIVAL, ERROR = "app.server.arrival", "app.server.error"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

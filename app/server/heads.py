@@ -1,4 +1,4 @@
-"""Heads of requests: gunicorn's parser on bytes that have come, and the errors of a request that it refuses."""
+"""Heads of requests: gunicorn's parser for received bytes, and errors for requests that it refuses."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from app.server.bodies import ChunkedBody, LengthBody
 
 __all__ = ["MAX_HEAD", "body_of", "head_size", "parse_head", "refusal", "unreadable"]
 
-# Bytes of a request line and all headers; gunicorn's own limits, 800 kB, are too many for each of 1,000 connections.
+# Bytes of a request line and all headers; gunicorn's own limits allow 800 kB, too much for 1,000 connections.
 MAX_HEAD = 65_536
 END = b"\r\n\r\n"
-# Request that stands for one that can't be read, so that its refusal is answered and logged as all others are.
+# Substitute for an unreadable request, so that its refusal is answered and logged like others.
 UNREADABLE = b"GET /unreadable-request HTTP/1.1\r\nHost: unknown\r\nConnection: close\r\n\r\n"
 
 
 def head_size(received: bytearray, searched: int = 0) -> int:
-    """Return the bytes of the head, 0 while its end has not come."""
+    """Return the size of the head in bytes, 0 while it is incomplete."""
     return received.find(END, max(0, searched - 3)) + len(END) if END in received[max(0, searched - 3) :] else 0
 
 
@@ -31,7 +31,7 @@ def parse_head(config: Any, head: bytes, client: Any) -> Any:
 
 
 def unreadable(config: Any, client: Any) -> Any:
-    """Return a request that stands for one that can't be read."""
+    """Return the substitute for an unreadable request."""
     return parse_head(config, UNREADABLE, client)
 
 

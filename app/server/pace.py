@@ -1,4 +1,4 @@
-"""Minimum rate of a client, and the measure by which connections are closed first."""
+"""Rate of a client: its minimum, and the order in which connections are closed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ __all__ = ["MIN_RATE", "Pace"]
 
 # Bytes per second that a client must send or receive on average, and the seconds before the check starts.
 MIN_RATE, GRACE_SECONDS = 4_000, 10.0
-# Bytes and seconds added to the measure of a new connection, which has had no time to show its rate.
+# Bytes and seconds added in the rate, so that a new connection is not the slowest.
 HEAD_START_BYTES, HEAD_START_SECONDS = 100_000, 0.001
 
 
 class Pace:
-    """Bytes that a client has moved since a start."""
+    """Bytes that a client has sent or received since a start."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
@@ -21,7 +21,7 @@ class Pace:
 
     @property
     def seconds_left(self) -> float:
-        """Return the seconds until the client is too slow, if it moves nothing more."""
+        """Return the seconds until the client is too slow, without further bytes."""
         return self.started + GRACE_SECONDS + self.moved / MIN_RATE - time.monotonic()
 
     @property

@@ -10,7 +10,7 @@ from gunicorn.http import wsgi
 
 __all__ = ["Reply", "ThreadPool"]
 
-# Bytes of an answer that are taken from the application before they are sent.
+# Bytes of an answer to collect from the application before sending.
 STEP_BYTES = 1 << 20
 
 
@@ -18,7 +18,7 @@ class ThreadPool(ThreadPoolExecutor):
     """Threads in which the application runs."""
 
     def _adjust_thread_count(self) -> None:
-        """Start another thread; without one the existing threads work, one after the other.
+        """Start another thread; without one the existing threads do the work.
 
         The standard library queues the work and then raises RuntimeError at the limit of threads.
         """
@@ -50,7 +50,7 @@ class _Sink:
 
 
 class Reply:
-    """Answer of the application, made bit by bit so that a large file is never whole in memory."""
+    """Answer of the application, produced in steps so that a large file is never in memory as a whole."""
 
     def __init__(self, application: Any, request: Any, server: Any, config: Any, client: Any) -> None:
         self._application = application

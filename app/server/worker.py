@@ -1,7 +1,7 @@
 """gunicorn's worker class of this service: an event loop for all connections, threads for the application.
 
-gunicorn 27's gthread worker lets a silent client, or one that reads no answer, hold a thread, closes connections in its
-accept loop (2 s each), and ends at an error of accept. docs/decisions/server.md compares the ways out.
+In gunicorn 27's gthread worker a silent client, or one that reads no answer, holds a thread; connections are closed in
+the accept loop (2 s each); an error of accept ends the worker. docs/decisions/server.md compares alternatives.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from app.server.reply import ThreadPool
 
 __all__ = ["ConnectionWorker"]
 
-# File descriptors that are left to engines, logs, metrics and Redis.
+# File descriptors reserved for engines, logs, metrics and Redis.
 RESERVED_FILES = 96
-# Seconds for a client to use a kept-alive connection of a stopping worker, and between two heartbeats.
+# Seconds for a request on a kept-alive connection of a stopping worker, and between two heartbeats.
 STOP_IDLE_SECONDS, HEARTBEAT_SECONDS = 2.0, 1.0
-# Bytes of answers that the system keeps for a client that does not read; else megabytes, of many pipelined requests.
+# Bytes of answers in the send buffer of a client that does not read; without a limit megabytes for pipelined requests.
 MAX_UNSENT = 65_536
-# Requests that may start at the same time. More only wait for each other, at Python's and the log's lock: 200 cheap
-# requests at once delayed /health by seconds.
+# Requests that may start at the same time. More of them only wait for Python's lock and the log's: 200 cheap requests
+# at once delayed /health by seconds.
 MAX_STARTING = 4
 # Seconds without an accept while there is no room for another connection.
 ACCEPT_PAUSE = 0.05
 
 
 class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
-    """Worker whose connections cost no thread; settings by subclassing."""
+    """Worker with an event loop for its connections; subclasses set the limits."""
 
     max_body: int
     max_buffered: int
@@ -46,12 +46,12 @@ class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
     @classmethod
     def check_config(cls, config: Any, log: Any) -> None:
-        """Refuse to start with certificates: TLS ends at the proxy."""
+        """Refuse certificates: TLS ends at the proxy."""
         if config.is_ssl:
             sys.exit("TLS is not supported: remove certfile and keyfile, and put a proxy in front.")
 
     def init_process(self) -> None:
-        """Make the loop and the pool before the application is loaded."""
+        """Create the loop and the pool before the application is loaded."""
         self.loop = asyncio.new_event_loop()
         self.pool = ThreadPool(self.cfg.threads, thread_name_prefix="request")
         self.budget = Budget(self.max_buffered, self.max_body)
@@ -105,17 +105,17 @@ class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             self.loop.add_reader(listener.fileno(), self._accept, listener)
 
     def _close_listeners(self) -> None:
-        """Stop to listen as soon as the worker stops.
+        """Stop listening as soon as the worker stops.
 
-        While the system took connections that nobody answers, a proxy would not ask another instance. While the master
-        listens, and so another worker will, nothing is refused.
+        Otherwise the system would accept connections without an answer, and a proxy would not try another instance.
+        While the master listens, for another worker, no connection is refused.
         """
         for listener in self.sockets:
             self.loop.remove_reader(listener.fileno())
             listener.close()
 
     async def _finish(self) -> None:
-        """Wait until the connections have ended, those without a request for a moment, all for the grace."""
+        """Wait for the connections to end: idle ones for STOP_IDLE_SECONDS, all for the graceful timeout."""
         now = time.monotonic()
         while self._connections and time.monotonic() < now + self.cfg.graceful_timeout:
             self.notify()
@@ -124,7 +124,7 @@ class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             await asyncio.sleep(0.05)
         for connection in list(self._connections):
             connection.close()
-        await asyncio.sleep(0)  # for them to end
+        await asyncio.sleep(0)  # their tasks end
 
     def _close_idle(self) -> None:
         for connection in list(self._connections):
@@ -134,9 +134,9 @@ class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     # Accepting.
 
     def _accept(self, listener: Any) -> None:
-        """Accept a connection, in the place of another one if there are too many."""
+        """Accept a connection; close another one if there are too many."""
         if len(self._connections) >= self.max_connections and not self._make_room():
-            self._pause(listener)  # all are being answered
+            self._pause(listener)  # all connections are in the application
             return
         try:
             connected, client = listener.accept()
@@ -164,7 +164,7 @@ class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         self._connections.add(connection)
 
     def _make_room(self) -> bool:
-        """Close the connection that moves the fewest bytes; return whether there was one."""
+        """Close the slowest connection; return whether there was one."""
         slowest = min(
             (each for each in self._connections if not each.working), key=lambda each: each.pace.rate, default=None
         )

@@ -12,7 +12,7 @@ from app.cache import keys
 from app.cache.keys import ResultKeys
 from app.engine import weights
 from app.engine.messages import EngineConfig
-from app.removal import Canvas, Length, RemovalOptions, RemovalRequest, Trimap
+from app.removal import Blur, Canvas, Length, RemovalOptions, RemovalRequest, Trimap
 from tests.support.configuration import ENGINE
 from tests.support.removals import OPTIONS, REQUEST
 
@@ -22,16 +22,20 @@ OTHER_OPTIONS: dict[str, Any] = {
     "longest_side": 1024,
     "format": "WEBP",
     "quality": 60,
+    "full_size": True,
     "max_width": 300,
     "max_height": 300,
     "background": (255, 0, 0, 255),
+    "backdrop": Blur(3),
     "mask_only": True,
     "crop": True,
     "crop_margin": (Length(0), Length(0), Length(0), Length(1, "%")),
+    "portrait": True,
     "refine": "none",
     "require_foreground": True,
     "canvas": Canvas(1_000_000),
     "trimap": Trimap(erode=7),
+    "clean_mask": True,
     "smooth_mask": True,
     "keep_colours": True,
 }
@@ -39,6 +43,7 @@ OTHER_CONFIG: dict[str, Any] = {
     "model": "u2netp",
     "threads": 7,
     "threads_alone": 7,
+    "fast_under_load": False,
     "max_pixels": 7,
     "max_pixels_hard": 7,
     "memory_mb": 7,
@@ -125,3 +130,10 @@ def test_there_is_no_key_while_weights_are_missing(tmp_path: Path, monkeypatch: 
 def test_unreadable_weights_have_no_key(tmp_path: Path) -> None:
     (tmp_path / "lite").unlink()
     assert ResultKeys(ENGINE).of(REQUEST) is None
+
+
+def test_a_cascade_depends_on_the_weights_of_all_members(tmp_path: Path) -> None:
+    request = replace(REQUEST, options=replace(OPTIONS, model="auto"))
+    before = key(request)
+    (tmp_path / "u2netp").write_text("other weights")
+    assert before != key(request) and before != key()

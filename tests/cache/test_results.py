@@ -261,3 +261,12 @@ def test_a_cache_that_is_too_large_for_the_memory_is_logged(
     settings = Settings(cache_url="memory://", cache_max_mb=500)
     open_cache(settings, plan_capacity(settings), FakePool(), lambda lookup: None)
     assert ("cache.too_large cache_mb=500" in caplog.text) is warns
+
+
+def test_a_result_made_under_load_is_not_cached(fake_pool: FakePool) -> None:
+    cache = Cache(fake_pool)
+    fake_pool.under_load = True
+    assert [cache.ask().cache, cache.ask().cache] == ["miss", "miss"]
+    fake_pool.under_load = False
+    assert [cache.ask().cache, cache.ask().cache] == ["miss", "hit"]
+    assert len(fake_pool.requests) == 3

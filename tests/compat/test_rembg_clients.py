@@ -59,6 +59,8 @@ def test_curl_sends_a_url(service: Service, picture_url: str, environment: dict[
     ("fields", "mode"),
     [
         ({"model": "lite"}, "RGBA"),
+        ({"model": "u2netp"}, "RGBA"),
+        ({"model": "auto"}, "RGBA"),
         ({"om": "true"}, "L"),
         ({"dc": True, "a": False}, "RGBA"),
         ({"ppm": "1"}, "RGBA"),

@@ -50,9 +50,9 @@ def test_it_starts_and_stops_like_the_service_itself() -> None:
     assert FINAL.last("EXPOSE") == str(Settings().port)
 
 
-def test_an_argument_includes_models() -> None:
+def test_arguments_include_models_and_replace_onnxruntime() -> None:
     (build, _) = STAGES
-    assert build.pairs("ARG") == {"MODELS": ""}
+    assert build.pairs("ARG") == {"MODELS": "", "ONNXRUNTIME": ""}
     assert any('app models pull "${model}"' in command for command in build.all("RUN"))
     assert build.pairs("ENV")["REMBG_HOME"] == FINAL.pairs("ENV")["REMBG_HOME"] == "/models"
 

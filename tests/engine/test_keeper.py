@@ -7,6 +7,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -66,7 +68,10 @@ class FakeEngine:
     def warm_up(self, deadline: float, *, first: bool = False) -> dict[str, Any]:
         return self._play(self._script.warm_ups.pop(0) if self._script.warm_ups else READY)  # type: ignore[no-any-return]
 
-    def remove(self, request: RemovalRequest, deadline: float, *, alone: bool = False) -> RemovalResult:
+    def remove(
+        self, request: RemovalRequest, deadline: float, *, alone: bool = False, fast: bool = False
+    ) -> RemovalResult:
+        self._script.fast.append(fast)
         answer = self._script.answers.pop(0) if self._script.answers else RESULT
         if answer == "hang":
             self._ended.wait()
@@ -101,6 +106,7 @@ class Script:
         self.warm_ups: list[dict[str, Any] | Exception] = []
         self.answers: list[RemovalResult | Exception | str] = []
         self.engines: list[FakeEngine] = []
+        self.fast: list[bool] = []
         self.cpu_step = 100.0  # between two readings
 
     def start_engine(self, config: EngineConfig, on_exit: Callable[[], None]) -> FakeEngine:
@@ -166,6 +172,7 @@ def started(idle: Setup) -> Setup:
 DEATHS = [
     (died(-signal.SIGSEGV), EngineCrashed, RestartReason.CRASHED),
     (died(-signal.SIGABRT), OutOfMemory, RestartReason.CRASHED),
+    (died(-signal.SIGPROF), DeadlineExceeded, RestartReason.DEADLINE),
     (died(1), EngineCrashed, RestartReason.CRASHED),
     (TimeoutError(), DeadlineExceeded, RestartReason.DEADLINE),
     (RuntimeError("a bug"), EngineCrashed, RestartReason.CRASHED),
@@ -273,6 +280,7 @@ def test_a_job_that_no_engine_accepts_fails(started: Setup) -> None:
         (died(-signal.SIGSEGV), EngineCrashed, True),
         (died(-signal.SIGBUS), EngineCrashed, True),
         (died(-signal.SIGABRT), OutOfMemory, True),
+        (died(-signal.SIGPROF), DeadlineExceeded, True),
         (TimeoutError(), DeadlineExceeded, True),
         (died(-signal.SIGKILL), EngineCrashed, False),
         (died(1), EngineCrashed, False),
@@ -424,3 +432,19 @@ def test_end_kills_an_engine_that_hangs_and_its_caller_learns_of_the_shutdown(st
         assert isinstance(submitted.exception(30), ShuttingDown)
     assert not started.script.engines[0].alive and not started.keeper._thread.is_alive()
     assert started.observer.reasons == []
+
+
+# Load
+
+
+@pytest.mark.parametrize(("fast_under_load", "expected"), [(True, [False, True]), (False, [False, False])])
+def test_an_engine_learns_whether_the_queue_is_under_load(
+    fast_under_load: bool, expected: list[bool], started: Setup
+) -> None:
+    started.keeper._config = replace(started.keeper._config, fast_under_load=fast_under_load)
+    started.submit(RESULT)
+    with ExitStack() as admitted:
+        for caller in range(4):
+            admitted.enter_context(started.queue.admit(caller, Deadline.after(30)))
+        started.submit(RESULT)
+    assert started.script.fast == expected

@@ -18,7 +18,7 @@ from app.engine.container import MEGABYTE
 from app.engine.memory import MemoryGuard, is_out_of_memory, predict_growth, resident_bytes
 from app.errors import OutOfMemory
 from app.imaging.decode import Header
-from tests.support.photos import photo
+from tests.support.photos import encoded, photo
 
 ROOT = Path(__file__).parent.parent.parent
 PNG = Header("PNG", "RGB", (5000, 5000), (5000, 5000))
@@ -37,6 +37,7 @@ SIZES: list[tuple[float, dict[str, object], int | str]] = [
     (3, {"format": "TIFF"}, 2048),
     (4, {"format": "BMP"}, 800),
     (5, {"format": "AVIF", "speed": 10}, 2048),
+    (3, {"format": "HEIF", "enc_params": {"preset": "ultrafast"}}, 2048),
     (6, {"format": "PNG", "mode": "L"}, 2048),
     (6, {"format": "PNG", "mode": "I;16"}, 2048),
     (8, {"format": "WEBP", "mode": "RGBA", "method": 0}, 800),
@@ -54,6 +55,13 @@ SIZES: list[tuple[float, dict[str, object], int | str]] = [
     (12, {"format": "PNG", "mode": "RGBA", "compress_level": 1}, "800 scale-jpeg"),
     (24, {"format": "JPEG"}, "2048 full-png"),
     (24, {"format": "JPEG"}, "2048 full-jpeg"),
+    (24, {"format": "JPEG"}, "2048 native-png"),
+    (12, {"format": "JPEG"}, "2048 native-crop-webp"),
+    (3, {"format": "JPEG"}, "2048 native-avif"),
+    (24, {"format": "JPEG"}, "2048 native-avif"),
+    (1, {"format": "JPEG"}, "2048 native-canvas"),
+    (24, {"format": "JPEG"}, "2048 native-canvas"),
+    (12, {"format": "JPEG"}, "2048 native-blur"),
 ]
 
 
@@ -67,7 +75,7 @@ def save_picture(path: Path, megapixels: float, options: dict[str, object]) -> N
         image = Image.fromarray(np.asarray(image.convert("L"), np.uint16) * 257)
     else:
         image = image.convert(mode)
-    image.save(path, **options)  # type: ignore[arg-type]
+    path.write_bytes(encoded(image, **options))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

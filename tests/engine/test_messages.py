@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+
+import pytest
 
 from app.engine.messages import request_from_wire, request_header, result_from_wire, result_header
-from app.removal import Box, Canvas, Length, RemovalOptions, RemovalRequest, RemovalResult
+from app.removal import Blur, Box, Canvas, Gradient, Length, RemovalOptions, RemovalRequest, RemovalResult
 
 OPTIONS = RemovalOptions(
     model="lite",
@@ -15,12 +18,13 @@ OPTIONS = RemovalOptions(
     crop=True,
     crop_margin=(Length(1), Length(2, "%"), Length(3), Length(4.5, "%")),
     max_width=300,
-    canvas=Canvas(250_000, (Length(0), Length(0), Length(50, "%"), Length(10)), 0.5, (0.5, 1.0)),
+    canvas=Canvas(250_000, (Length(0), Length(0), Length(50, "%"), Length(10)), 0.5, (0.5, 1.0), (300, 200)),
 )
 
 
-def test_a_request_survives_the_wire() -> None:
-    request = RemovalRequest(b"image", OPTIONS, b"background", "id-1")
+@pytest.mark.parametrize("backdrop", [None, Blur(20), Gradient((1, 2, 3, 4), (5, 6, 7, 8), 90)])
+def test_a_request_survives_the_wire(backdrop: Blur | Gradient | None) -> None:
+    request = RemovalRequest(b"image", replace(OPTIONS, backdrop=backdrop), b"background", "id-1")
     header = json.loads(json.dumps(request_header(request)))
     assert request_from_wire(header, [b"image", b"background"]) == request
 

@@ -16,7 +16,7 @@ REMBG = [model for model in REGISTRY.values() if model.module]
 
 
 def test_the_weights_of_two_models_are_embedded() -> None:
-    assert [model.name for model in REGISTRY.values() if model.embedded] == ["lite", "u2netp"]
+    assert [model.name for model in REGISTRY.values() if model.embedded] == ["auto", "lite", "u2netp"]
 
 
 def test_the_weights_of_u2netp_are_those_that_rembg_downloads() -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import signal
+import subprocess
+import sys
 import zipfile
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,8 +17,9 @@ from PIL import Image, ImageColor, ImageDraw
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
 from app.errors import CorruptImage, ServiceError, TransparentImage, UnknownForeground
-from app.removal import Box, Canvas, Length, RemovalOptions, RemovalRequest, RemovalResult
-from tests.support.configuration import ENGINE
+from app.imaging.decode import Photo, decode
+from app.removal import Blur, Box, Canvas, Gradient, Length, RemovalOptions, RemovalRequest, RemovalResult
+from tests.support.configuration import ENGINE, ROOT
 from tests.support.photos import encoded, jpeg, opened, photo
 from tests.support.synthetic_images import disc
 
@@ -62,6 +67,52 @@ def test_answers_fit_the_requested_size(options: dict[str, Any], size: tuple[int
     assert (result.width, result.height) == opened(result.body).size == size
 
 
+TALL = encoded(photo("coffee").resize((1200, 3000)), "JPEG")
+
+
+@pytest.mark.parametrize(
+    ("options", "size", "scaled_down"),
+    [
+        ({}, (819, 2048), True),
+        ({"full_size": True}, (1200, 3000), False),
+        ({"full_size": True, "max_height": 2500}, (1000, 2500), False),
+        ({"full_size": True, "max_width": 4000}, (1200, 3000), False),
+        ({"full_size": True, "max_width": 150}, (150, 375), False),
+        ({"max_width": 4000}, (819, 2048), True),
+        ({"max_width": 819}, (819, 2048), False),
+        ({"max_height": 300}, (120, 300), False),
+        ({"longest_side": 300, "max_height": 300}, (120, 300), False),
+    ],
+)
+def test_a_photo_over_the_longest_side(
+    options: dict[str, Any], size: tuple[int, int], scaled_down: bool, pipeline: Pipeline
+) -> None:
+    result = run(pipeline, TALL, **options)
+    assert (result.width, result.height) == opened(result.body).size == size
+    assert (result.scaled_down, result.input_size) == (scaled_down, (1200, 3000))
+
+
+def test_a_crop_at_full_size_has_the_photos_resolution(pipeline: Pipeline) -> None:
+    small, full = (run(pipeline, TALL, crop=True, full_size=full_size) for full_size in (False, True))
+    assert full.height / small.height == pytest.approx(3000 / 2048, rel=0.02)
+    assert (small.scaled_down, full.scaled_down) == (True, False)
+
+
+def test_a_rotated_photo_has_its_full_size(pipeline: Pipeline) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rotated = encoded(opened(TALL), "JPEG", exif=exif)
+    result = run(pipeline, rotated, full_size=True, max_width=2500)
+    assert (result.width, result.height, result.scaled_down) == (2500, 1000, False)
+    assert run(pipeline, rotated, longest_side=300).input_size == (3000, 1200)
+
+
+def test_an_exact_bound_is_reached_by_a_photo_of_nearly_twice_its_size(pipeline: Pipeline) -> None:
+    wide = encoded(photo("coffee").resize((4032, 300)), "JPEG")
+    assert run(pipeline, wide, max_width=2048, max_height=2048).width == 2048
+    assert run(pipeline, wide).width == 2016
+
+
 def test_a_limit_on_one_side_does_not_limit_the_other(pipeline: Pipeline) -> None:
     tall = encoded(photo("coffee").resize((600, 1800)), "JPEG")
     result = run(pipeline, tall, max_width=300)
@@ -102,6 +153,72 @@ def test_a_transparent_background_photo_is_put_on_the_colour(pipeline: Pipeline)
 def test_an_error_of_the_background_photo_names_it(pipeline: Pipeline) -> None:
     with pytest.raises(CorruptImage, match="background: "):
         run(pipeline, jpeg(), background=jpeg()[:2000])
+
+
+def test_a_blurred_background_is_the_photos_own(pipeline: Pipeline) -> None:
+    image = photo("astronaut").resize((300, 300))
+    blurred, cut = (run(pipeline, encoded(image), backdrop=backdrop) for backdrop in (Blur(50), None))
+    answer = np.asarray(opened(blurred.body), np.int16)
+    alpha = np.asarray(opened(cut.body).getchannel("A"))
+    original = np.asarray(image, np.int16)
+    assert opened(blurred.body).mode == "RGB"
+    assert np.abs(answer - original)[alpha == 255].mean() < 3
+    assert answer[alpha == 0].mean() == pytest.approx(original[alpha == 0].mean(), abs=10)
+    sharp, soft = (np.abs(np.diff(pixels, axis=1))[:40, 200:].mean() for pixels in (original, answer))
+    assert soft < sharp / 4
+
+
+def test_a_blurred_background_is_cropped_with_the_subject(pipeline: Pipeline) -> None:
+    left, right = Image.new("RGB", (300, 300), "red"), Image.new("RGB", (300, 300), "blue")
+    image = Image.new("RGB", (900, 450))
+    image.paste(left.resize((450, 450)), (0, 0))
+    image.paste(right.resize((450, 450)), (450, 0))
+    image.paste(photo("astronaut").resize((300, 300)).crop((50, 0, 230, 300)), (600, 150))
+    result = run(pipeline, encoded(image), crop=True, backdrop=Blur(5), crop_margin=(Length(5, "%"),) * 4)
+    red, green, blue = opened(result.body).getpixel((2, 2))  # type: ignore[misc]
+    assert (red, green, blue) == pytest.approx((0, 0, 255), abs=20)
+
+
+def test_a_gradient_is_the_background(pipeline: Pipeline) -> None:
+    gradient = Gradient((255, 0, 0, 255), (0, 0, 255, 255), 90)
+    image = opened(run(pipeline, jpeg(), backdrop=gradient).body)
+    assert image.getpixel((0, 0)) == (255, 0, 0)
+    assert image.getpixel((511, 2)) == (0, 0, 255)
+
+
+def test_specks_are_removed_on_request(pipeline: Pipeline) -> None:
+    image = Image.new("RGB", (1400, 700), (214, 214, 210))
+    image.paste(photo("astronaut").crop((100, 0, 400, 512)).resize((380, 648)), (0, 52))
+    image.paste(photo("coffee").crop((180, 60, 420, 330)).resize((50, 50)), (1290, 60))
+    kept, cleaned = (run(pipeline, encoded(image), clean_mask=clean) for clean in (False, True))
+    assert np.asarray(opened(kept.body).getchannel("A"))[:, 800:].max() > 100
+    assert np.asarray(opened(cleaned.body).getchannel("A"))[:, 800:].max() == 0
+    assert cleaned.foreground.width < 400 < kept.foreground.width
+
+
+def standing() -> Image.Image:
+    """Return a photo of a person from head to foot: the astronaut with a long body below."""
+    person = Image.new("RGB", (500, 1400), (214, 214, 210))
+    person.paste(photo("astronaut").crop((140, 0, 330, 250)).resize((190, 250)), (155, 100))
+    person.paste((230, 90, 40), (185, 340, 315, 1200))
+    return person
+
+
+def test_an_id_photo_of_a_standing_person_shows_head_and_shoulders(pipeline: Pipeline) -> None:
+    whole, portrait = (run(pipeline, encoded(standing()), crop=True, portrait=portrait) for portrait in (False, True))
+    assert whole.height > 1.8 * whole.width
+    assert 0.8 < portrait.height / portrait.width < 1.3
+
+
+def test_an_id_photo_has_a_margin_around_the_head(pipeline: Pipeline) -> None:
+    canvas = Canvas(25_000_000, scale=0.85, position=(0.5, 1.0))
+    result = run(pipeline, encoded(standing()), crop=True, portrait=True, canvas=canvas, format="JPEG", max_width=120)
+    box = result.foreground
+    assert result.width == 120
+    assert box.top == pytest.approx(0.15 * result.height, abs=3)
+    assert box.left == pytest.approx(0.075 * result.width, abs=3)
+    assert box.top + box.height == result.height
+    assert not result.scaled_down
 
 
 def test_transparency_of_the_input_is_kept(pipeline: Pipeline) -> None:
@@ -172,6 +289,11 @@ def test_a_cut_out_is_cropped_and_scaled(pipeline: Pipeline) -> None:
     assert opened(result.body).getpixel((30, 30)) == (16, 20, 24, 255)
 
 
+def test_hidden_colours_are_not_in_a_blurred_background(pipeline: Pipeline) -> None:
+    files = [encoded(subject_with_alpha(hidden)) for hidden in ("black", "white", "magenta")]
+    assert len({run(pipeline, data, backdrop=Blur(20)).body for data in files}) == 1
+
+
 @pytest.mark.parametrize("options", [{}, {"max_width": 200}, {"canvas": Canvas(20_000)}])
 def test_hidden_colours_do_not_influence_a_photo_with_a_vignette(options: dict[str, Any], pipeline: Pipeline) -> None:
     vignette = Image.fromarray(np.asarray(disc((512, 512), softness=200) * 255, np.uint8))
@@ -211,3 +333,30 @@ def test_a_bitmap_of_alpha_0_is_opaque(pipeline: Pipeline) -> None:
     image = photo("astronaut").convert("RGBA")
     image.putalpha(0)
     assert run(pipeline, encoded(image, "BMP")).body == run(pipeline, encoded(photo("astronaut"))).body
+
+
+@pytest.mark.parametrize("image", [jpeg(), b"not an image"])
+def test_the_deadline_of_decoding_ends_with_it(
+    image: bytes, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[float] = []
+
+    def record(*arguments: Any) -> Photo:
+        left.append(signal.getitimer(signal.ITIMER_PROF)[0])
+        return decode(*arguments)
+
+    monkeypatch.setattr("app.engine.pipeline.decode", record)
+    with suppress(ServiceError):
+        run(pipeline, image)
+    assert left[0] > 0
+    assert signal.getitimer(signal.ITIMER_PROF)[0] == 0
+
+
+def test_a_process_that_decodes_too_long_ends_with_sigprof() -> None:
+    endless = """
+from app.engine import pipeline
+pipeline.DECODE_SECONDS = 0.1
+with pipeline._decode_deadline():
+    sum(iter(int, 1))  # in native code, which runs no Python handler of a signal
+"""
+    assert subprocess.run([sys.executable, "-c", endless], cwd=ROOT, timeout=120).returncode == -signal.SIGPROF

@@ -21,7 +21,7 @@ from tests.support.configuration import ENGINE
 from tests.support.photos import encoded, opened, photo
 
 FULL, PREVIEW = 25_000_000, 250_000
-OPTIONS = RemovalOptions("lite", 2048)
+OPTIONS = RemovalOptions("lite", 2048, full_size=True)
 # Scaled down for all sizes but FULL. The subject reaches from one edge to the other.
 LARGE = photo("astronaut").resize((2400, 2400), Image.Resampling.BICUBIC)
 
@@ -123,6 +123,36 @@ def test_a_background_fills_the_canvas(pipeline: Pipeline, large: bytes) -> None
     assert {image.getpixel(at) for at in ((0, 0), (499, 0), (0, 499), (499, 499))} == {(0, 200, 0)}
 
 
+def fixed(width: int, height: int, scale: float | None = None) -> Canvas:
+    return Canvas(FULL, scale=scale, position=(0.5, 0.5) if scale else None, size=(width, height))
+
+
+@pytest.mark.parametrize("name", ["cat", "coffee", "astronaut"])
+def test_a_subject_has_its_share_of_a_fixed_canvas(name: str, pipeline: Pipeline) -> None:
+    result = run(pipeline, encoded(photo(name), "JPEG"), fixed(900, 900, 0.85), format="JPEG")
+    box, image = result.foreground, opened(result.body)
+    assert (result.mimetype, image.size, image.getpixel((2, 2))) == ("image/jpeg", (900, 900), (255, 255, 255))
+    assert max(box.width, box.height) == pytest.approx(765, abs=2)
+    assert abs(2 * box.left + box.width - 900) <= 2 and abs(2 * box.top + box.height - 900) <= 2
+    assert not result.scaled_down
+
+
+def test_a_photo_is_fitted_into_a_fixed_canvas(pipeline: Pipeline) -> None:
+    result = run(pipeline, encoded(photo("coffee"), "JPEG"), fixed(300, 500))
+    alone = run(pipeline, encoded(photo("coffee"), "JPEG"), Canvas(FULL), max_width=300)
+    alpha = alpha_of(result)
+    assert (alone.width, alone.height) == (300, 200)
+    assert alpha[:150].max() == alpha[350:].max() == 0
+    assert np.abs(alpha[150:350].astype(int) - alpha_of(alone)).mean() < 2
+
+
+def test_a_fixed_canvas_uses_the_photos_full_size(pipeline: Pipeline, large: bytes) -> None:
+    whole, preview = (run(pipeline, large, fixed(2200, 2200), full_size=chosen) for chosen in (True, False))
+    assert (whole.width, whole.scaled_down) == (2200, False)
+    assert run(pipeline, large, fixed(2200, 2200, 0.9), full_size=False, longest_side=600).scaled_down
+    assert preview.width == 2200
+
+
 # Limits of memory
 
 
@@ -135,6 +165,29 @@ def test_an_answer_that_does_not_fit_into_memory_is_smaller(sessions: SessionCac
     assert (result.width, result.height) == result.max_size
     assert 1000 < result.width < 2400
     assert run(limited(sessions, 120), large, Canvas(PREVIEW)).width == 500
+
+
+def test_a_photo_at_full_size_is_as_large_as_memory_allows(sessions: SessionCache, large: bytes) -> None:
+    limited_pipeline = limited(sessions, 120)
+    result = limited_pipeline.run(RemovalRequest(large, replace(OPTIONS, full_size=True)))
+    assert 1000 < result.width < 2400
+    assert result.scaled_down
+    assert result.width == run(limited_pipeline, large, Canvas(FULL)).width
+
+
+@pytest.mark.parametrize(
+    ("pixels", "megabytes", "scaled_down"), [(FULL, 1000, False), (FULL, 120, True), (PREVIEW, 120, False)]
+)
+def test_a_canvas_is_scaled_down_for_memory_only(
+    pixels: int, megabytes: int, scaled_down: bool, sessions: SessionCache, large: bytes
+) -> None:
+    assert run(limited(sessions, megabytes), large, Canvas(pixels)).scaled_down is scaled_down
+
+
+def test_a_canvas_that_does_not_fit_into_memory_is_refused(sessions: SessionCache) -> None:
+    with pytest.raises(OutOfMemory) as caught:
+        run(limited(sessions, 100), encoded(photo("cat"), "JPEG"), fixed(4000, 4000, 0.85))
+    assert caught.value.advice == "Choose a smaller canvas."
 
 
 def test_a_photo_that_can_not_be_decoded_in_memory_is_refused(sessions: SessionCache) -> None:

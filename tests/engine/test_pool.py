@@ -13,6 +13,8 @@ from typing import Any
 
 import psutil
 import pytest
+import skimage.data
+from PIL import Image
 
 from app.engine.messages import EngineConfig
 from app.engine.models import REGISTRY
@@ -25,7 +27,7 @@ from app.errors import DeadlineExceeded, EngineCrashed, ModelUnavailable, Servic
 from app.removal import RemovalOptions, RemovalRequest, RemovalResult
 from tests.support.configuration import ENGINE
 from tests.support.onnx_models import write_model
-from tests.support.photos import jpeg
+from tests.support.photos import encoded, jpeg
 from tests.support.waiting import wait_until
 
 PHOTO = RemovalRequest(jpeg("coffee"), RemovalOptions("lite", 2048))
@@ -123,9 +125,9 @@ def test_an_engine_learns_whether_it_works_alone(duo: EnginePool, monkeypatch: p
     values: list[bool] = []
     remove = EngineProcess.remove
 
-    def record(engine: EngineProcess, *arguments: Any, alone: bool) -> RemovalResult:
+    def record(engine: EngineProcess, *arguments: Any, alone: bool, fast: bool) -> RemovalResult:
         values.append(alone)
-        return remove(engine, *arguments, alone=alone)
+        return remove(engine, *arguments, alone=alone, fast=fast)
 
     monkeypatch.setattr(EngineProcess, "remove", record)
     submit(duo)
@@ -265,5 +267,19 @@ def test_an_engine_with_the_loaded_model_is_preferred(tmp_path: Path) -> None:
         times = [submit(pool, request).stages_ms for request in (PHOTO, other) * 4]
         assert sorted(keeper.model for keeper in pool._keepers) == ["lite", "silueta"]
         assert all("infer" in stages for stages in times)
+    finally:
+        pool.stop()
+
+
+def test_one_engine_serves_all_embedded_models() -> None:
+    pool = make_pool(replace(ENGINE, model="auto", threads=1))
+    unsure = encoded(Image.fromarray(skimage.data.coins()))
+    try:
+        names = ["auto", "u2netp", "lite", "auto"]
+        models = [submit(pool, RemovalRequest(unsure, RemovalOptions(name, 512))).model for name in names]
+        (pid,) = pool.status().pids
+        assert models == ["lite+u2netp", "u2netp", "lite", "lite+u2netp"]
+        assert submit(pool, replace(PHOTO, options=RemovalOptions("auto", 512))).model == "lite"
+        assert pool.status().pids == (pid,) and pool.status().ready == 1
     finally:
         pool.stop()

@@ -330,9 +330,9 @@ def test_interactive_requests_always_go_before_a_batch() -> None:
 
 @pytest.mark.usefixtures("affinity")
 def test_a_batch_for_the_loaded_model_does_not_overtake_an_interactive_request() -> None:
-    engine = Engine(model="u2netp")
+    engine = Engine(model="u2net")
     jobs = JobQueue(engine)
-    jobs.submit("batch", model="u2netp", priority=BATCH)
+    jobs.submit("batch", model="u2net", priority=BATCH)
     jobs.submit("interactive", model="lite")
     assert jobs.order(engine) == ["interactive", "batch"]
 
@@ -347,26 +347,26 @@ def test_batches_need_no_place() -> None:
 
 @pytest.mark.usefixtures("affinity")
 def test_the_loaded_model_is_preferred_for_a_short_time() -> None:
-    engine = Engine(model="u2netp")
+    engine = Engine(model="u2net")
     jobs = JobQueue(engine)
-    for name, model in (("a", "lite"), ("b", "u2netp"), ("c", "lite")):
+    for name, model in (("a", "lite"), ("b", "u2net"), ("c", "lite")):
         jobs.submit(name, model=model)
     assert jobs.order(engine) == ["b", "a", "c"]
 
 
 @pytest.mark.usefixtures("no_affinity")
 def test_the_oldest_job_goes_first_after_that_time() -> None:
-    engine = Engine(model="u2netp")
+    engine = Engine(model="u2net")
     jobs = JobQueue(engine)
     jobs.submit("a", model="lite")
-    jobs.submit("b", model="u2netp")
+    jobs.submit("b", model="u2net")
     assert jobs.order(engine) == ["a", "b"]
 
 
 def test_a_job_is_left_to_an_idle_engine_with_its_model() -> None:
-    first, second = Engine(model="lite"), Engine(model="u2netp")
+    first, second = Engine(model="lite"), Engine(model="u2net")
     jobs = JobQueue(first, second)
-    jobs.submit("a", model="u2netp")
+    jobs.submit("a", model="u2net")
     assert jobs.take(first) is None
     assert jobs.take(second) is not None
 
@@ -473,3 +473,17 @@ def test_close_waits_for_busy_engines() -> None:
     jobs.queue.set_state(engine, EngineState.IDLE)
     closing.result(10)
     assert result.result(10)
+
+
+def test_the_queue_is_under_load_while_more_than_half_of_its_places_are_taken() -> None:
+    queue = RemovalQueue(capacity=5, body_slots=5)
+    engine = Engine()
+    queue.attach(engine)
+    queue.set_state(engine, EngineState.BUSY)
+    loads = []
+    with ExitStack() as admitted:
+        for caller in range(5):
+            admitted.enter_context(queue.admit(caller, Deadline.after(30)))
+            loads.append(queue.under_load)
+    assert loads == [False, False, False, True, True]  # the first is in the engine
+    assert not queue.under_load

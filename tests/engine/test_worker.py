@@ -37,8 +37,8 @@ Message = tuple[dict[str, Any], list[bytes]]
 WARM: Message = ({"op": "warm"}, [])
 
 
-def remove(request: RemovalRequest = REQUEST, *, alone: bool = False) -> Message:
-    return request_header(request) | {"alone": alone}, [request.image, request.background_image]
+def remove(request: RemovalRequest = REQUEST, *, alone: bool = False, fast: bool = False) -> Message:
+    return request_header(request) | {"alone": alone, "fast": fast}, [request.image, request.background_image]
 
 
 class UnlimitedGuard(MemoryGuard):
@@ -73,9 +73,11 @@ class FakePipeline:
     def __init__(self) -> None:
         self.failures: list[Exception] = []
         self.runs: list[tuple[RemovalRequest, bool]] = []
+        self.fast: list[bool] = []
 
-    def run(self, request: RemovalRequest, *, alone: bool) -> RemovalResult:
+    def run(self, request: RemovalRequest, *, alone: bool, fast: bool) -> RemovalResult:
         self.runs.append((request, alone))
+        self.fast.append(fast)
         if self.failures:
             raise self.failures.pop(0)
         return RESULT

@@ -1,8 +1,9 @@
 """Fuzz the parsers of bodies through the WSGI layer: `python -m tests.fuzz.fuzz_bodies --minutes 3 --seed 1`.
 
-Each input is sent to one route, with Content-Length or in pieces without it, as the server passes on a chunked body,
-and is parsed again with small limits. A finding is a status of 500 or more, an error in the form of another dialect,
-headers of more than 4 kB, a result that differs from that of a simple parser, a crash, more than 5 seconds or 1 GB.
+Each input is sent to one route, with Content-Length or through the server's decoder of chunked bodies, half of them
+with damaged framing, and is parsed again with small limits. A finding is a status of 500 or more, an error in the form
+of another dialect, headers of more than 4 kB, a result that differs from that of a simple parser or depends on the
+pieces that arrive, a crash, more than 5 seconds or 1 GB.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ from werkzeug.formparser import MultiPartParser
 from werkzeug.http import parse_options_header
 from werkzeug.test import run_wsgi_app
 
-from app.errors import ServiceError
+from app.errors import MalformedRequest, ServiceError
 from app.http import bodies, body_parsers
 from app.http.body_parsers import Multipart, Pair, parse_json, parse_urlencoded
 from app.http.factory import build_app
+from app.server.environ import ERROR
 from app.settings import Settings
 from tests.fuzz.bodies import damaged, seeds
+from tests.fuzz.chunks import decoded
 from tests.fuzz.harness import Target, run
 from tests.support.configuration import NO_LIMITS
 from tests.support.doubles import FakePool
@@ -95,8 +98,13 @@ def environ(path: str, content_type: bytes, body: bytes, rng: Random) -> dict[st
         "wsgi.errors": sys.stderr,
         "wsgi.input": Pieces(body, rng),
     }
-    chunked = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
-    return common | (chunked if rng.random() < 0.5 else {"CONTENT_LENGTH": str(len(body))})
+    if rng.random() < 0.5:
+        return common | {"CONTENT_LENGTH": str(len(body))}
+    common |= {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+    data = decoded(body, rng)
+    if isinstance(data, str):
+        return common | {"wsgi.input": BytesIO(), ERROR: MalformedRequest(details=data)}
+    return common | {"wsgi.input": Pieces(data, rng)}
 
 
 def code(path: str, answer: bytes) -> str:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import struct
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from tests.support.metadata_files import SIZE, every_file, exif
 from tests.support.photos import encoded
-from tests.support.synthetic_images import grey_ink_profile, linear_grey_profile, noise, premultiplied, quarters, tiled
+from tests.support.synthetic_images import (
+    chunk,
+    grey_ink_profile,
+    linear_grey_profile,
+    noise,
+    premultiplied,
+    quarters,
+    tiled,
+)
+from tests.support.tiff_files import RGB_16_PLANAR, tiff
 
 __all__ = ["seeds"]
 
@@ -27,9 +36,27 @@ def _colours() -> dict[str, bytes]:
         "png 16 bit": encoded(deep, "PNG"),
         "png 1 bit": encoded(noise(SIZE, 1).convert("1"), "PNG"),
         "png grey transparent": encoded(noise(SIZE, 1), "PNG", transparency=7),
+        "png code points": _with_chunk(encoded(noise(SIZE), "PNG"), b"cICP", bytes((12, 13, 0, 1))),
+        "png gamma": encoded(noise(SIZE), "PNG", pnginfo=_gamma()),
+        "png 16 bit transparent": _with_chunk(encoded(deep, "PNG"), b"tRNS", struct.pack(">H", 40_000)),
+        "jpeg unended": encoded(noise(SIZE), "JPEG")[:-2],
+        "jpeg unended progressive": encoded(noise(SIZE), "JPEG", progressive=True)[:-2],
         "png grey alpha": encoded(noise(SIZE, 4).convert("LA"), "PNG"),
         "gif interlaced": encoded(quarters(SIZE).quantize(4), "GIF", interlace=1),
     }
+
+
+def _with_chunk(data: bytes, name: bytes, value: bytes) -> bytes:
+    """Return a PNG with a chunk behind its header."""
+    return data[:33] + chunk(name, value) + data[33:]
+
+
+def _gamma() -> PngImagePlugin.PngInfo:
+    """Return gamma and chromaticities of Display P3."""
+    info = PngImagePlugin.PngInfo()
+    info.add(b"gAMA", struct.pack(">L", 45_455))
+    info.add(b"cHRM", struct.pack(">8L", 31_270, 32_900, 68_000, 32_000, 26_500, 69_000, 15_000, 6_000))
+    return info
 
 
 def _tiffs() -> dict[str, bytes]:
@@ -43,6 +70,8 @@ def _tiffs() -> dict[str, bytes]:
         "tiff pages": encoded(noise(SIZE), "TIFF", save_all=True, append_images=[noise(SIZE)]),
         "tiff premultiplied": premultiplied(),
         "tiff tiled": tiled(64),
+        "tiff planes": tiff(RGB_16_PLANAR, bytes(6)),
+        "tiff subdirectory": tiff({}, subdirectory=2),
         "tiff big": encoded(noise(SIZE), "TIFF", big_tiff=True),
     }
 

@@ -53,6 +53,17 @@ def test_the_headers_of_a_result_in_the_dialect_of_removebg() -> None:
     assert picture_headers(largest, REMOVEBG_PICTURE) == picture_headers(largest) | own
 
 
+def test_a_smaller_answer_names_the_photos_size() -> None:
+    result = replace(RESULT, input_size=(300, 200))
+    assert "X-Scaled-From" not in picture_headers(result)
+    assert picture_headers(replace(result, scaled_down=True))["X-Scaled-From"] == "300x200"
+
+
+def test_a_cascade_under_load_says_so() -> None:
+    assert picture_headers(replace(RESULT, under_load=True))["X-Model"] == "lite; reason=load"
+    assert picture_headers(replace(RESULT, model="lite+u2netp"))["X-Model"] == "lite+u2netp"
+
+
 def test_empty_values_are_omitted() -> None:
     sent = picture_headers(replace(RESULT, cache=""), NATIVE_PICTURE)
     assert not sent.keys() & {"X-Cache", "X-Matting-Scale"}

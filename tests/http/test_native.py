@@ -12,12 +12,13 @@ from flask.testing import FlaskClient
 from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory, ServiceError, error_codes
 from app.http.security import SECURITY_HEADERS
 from app.options.parameters import PARAMETERS
-from app.removal import Length, RemovalOptions
+from app.removal import Blur, Canvas, Gradient, Length, RemovalOptions
 from tests.support.doubles import FakePool, failing
 from tests.support.photos import encoded, jpeg, opened, photo
 
 PHOTO = jpeg("coffee")
-DEFAULTS = RemovalOptions("lite", 2048)
+DEFAULTS = RemovalOptions("auto", 2048, clean_mask=True)
+FULL = 25_000_000
 TEN = Length(10.0)
 
 # (parameter, text, changed options)
@@ -28,16 +29,25 @@ GOOD = [
     ("quality", "10", {"quality": 10}),
     ("quality", "100", {"quality": 100}),
     ("max_width", "100", {"max_width": 100}),
-    ("max_width", "4000", {"max_width": 4000}),
+    ("max_width", "4000", {"max_width": 4000, "full_size": True}),
     ("max_height", "100", {"max_height": 100}),
-    ("max_height", "4000", {"max_height": 4000}),
+    ("max_height", "4000", {"max_height": 4000, "full_size": True}),
+    ("full_size", "true", {"full_size": True}),
     ("background", "#f00", {"background": (255, 0, 0, 255)}),
     ("background", "00ff0080", {"background": (0, 255, 0, 128)}),
     ("background", "navy", {"background": (0, 0, 128, 255)}),
     ("background", "transparent", {}),
+    ("background", "blur:7", {"backdrop": Blur(7)}),
+    ("background", "gradient:red,#fff,90", {"backdrop": Gradient((255, 0, 0, 255), (255, 255, 255, 255), 90)}),
+    ("canvas", "2000x1500", {"full_size": True, "canvas": Canvas(FULL, size=(2000, 1500))}),
+    ("scale", "85%", {"canvas": Canvas(FULL, scale=0.85, position=(0.5, 0.5))}),
+    ("scale", "original", {}),
+    ("position", "0% 100%", {"canvas": Canvas(FULL, position=(0.0, 1.0))}),
+    ("position", "original", {}),
     ("model", "u2netp", {"model": "u2netp"}),
     ("mask_only", "true", {"mask_only": True}),
     ("crop", "1", {"crop": True}),
+    ("portrait", "true", {"portrait": True}),
     ("crop_margin", "10px", {"crop_margin": (TEN,) * 4}),
     ("crop_margin", "10px 5%", {"crop_margin": (TEN, Length(5.0, "%")) * 2}),
     ("refine", "none", {"refine": "none"}),
@@ -57,12 +67,20 @@ BAD = [
     ("max_width", "4001"),
     ("max_height", "99"),
     ("max_height", "-1"),
+    ("full_size", "4k"),
     ("background", "nocolour"),
+    ("background", "blur:0"),
+    ("background", "gradient:red"),
+    ("canvas", "99x2000"),
+    ("canvas", "2000"),
+    ("scale", "85"),
+    ("position", "top"),
     ("model", "u2net"),
     ("model", "../lite"),
     ("mask_only", "perhaps"),
     ("crop", "2"),
     ("crop_margin", "600px"),
+    ("portrait", "head"),
     ("crop_margin", "1px 2px 3px"),
     ("refine", "hair"),
     ("on_error", "ignore"),
@@ -125,6 +143,8 @@ def test_the_body_overrides_the_query(client: FlaskClient, fake_pool: FakePool) 
     [
         ("image/webp; q=0.9; v=1, image/png; q=0.5", "WEBP"),
         ("image/webp,*/*", "WEBP"),
+        ("image/avif,image/webp,image/*,*/*;q=0.8", "AVIF"),
+        ("image/*", "PNG"),
         ("image/jpeg", "JPEG"),
         ("image/png", "PNG"),
         ("*/*", "PNG"),
@@ -162,6 +182,27 @@ def test_a_preview_is_small(client: FlaskClient, fake_pool: FakePool) -> None:
     assert fake_pool.options.longest_side == 1024
 
 
+@pytest.mark.parametrize("query", ["full_size=1", "max_width=4000", "preset=archival", "preset=print"])
+def test_a_preview_stays_small(query: str, client: FlaskClient, fake_pool: FakePool) -> None:
+    response = client.post(f"/remove-background-preview?{query}", data=PHOTO)
+    assert (fake_pool.options.longest_side, fake_pool.options.full_size) == (1024, False)
+    assert response.headers.get("X-Ignored-Params") == (None if "width" in query else "full_size")
+
+
+def test_a_canvas_of_a_preview_is_small(client: FlaskClient, fake_pool: FakePool) -> None:
+    client.post("/remove-background-preview?preset=amazon", data=PHOTO)
+    assert fake_pool.options.canvas == Canvas(FULL, scale=0.85, position=(0.5, 0.5), size=(1024, 1024))
+    assert not fake_pool.options.full_size
+
+
+@pytest.mark.parametrize(("query", "full_size"), [("max_width=801", True), ("max_width=800", False)])
+def test_a_bound_over_max_dimension_replaces_it(
+    query: str, full_size: bool, make_client: Callable[..., FlaskClient], fake_pool: FakePool
+) -> None:
+    make_client(max_dimension=800).post(f"/remove-background?{query}", data=PHOTO)
+    assert fake_pool.options.full_size is full_size
+
+
 def test_max_dimension_limits_the_working_size(make_client: Callable[..., FlaskClient], fake_pool: FakePool) -> None:
     client = make_client(max_dimension=800)
     client.post("/remove-background", data=PHOTO)
@@ -178,6 +219,7 @@ def test_the_headers_describe_the_result(client: FlaskClient) -> None:
         "X-Optimized-Size": "7",
         "X-Width": "30",
         "X-Height": "20",
+        "X-Scaled-From": "600x400",
         "X-Foreground-Top": "1",
         "X-Foreground-Left": "2",
         "X-Foreground-Width": "3",

@@ -220,7 +220,7 @@ def test_exactly_the_headers_are_described(document: Any) -> None:
 
 
 def test_the_document_follows_the_configuration(make_client: Callable[..., FlaskClient]) -> None:
-    client = make_client(models_allowed="u2netp", app_name="Cut-outs", api_keys=("secret",))
+    client = make_client(model_name="lite", models_allowed="u2netp", app_name="Cut-outs", api_keys=("secret",))
     document: Any = client.get("/openapi.json").json
     fields = document["components"]["schemas"]["RemovalJson"]["properties"]
     assert fields["model"]["enum"] == ["lite", "u2netp"]

@@ -27,7 +27,15 @@ URL = "/v1.0/removebg"
 PHOTO = jpeg("coffee")
 BASE64 = base64.b64encode(PHOTO).decode()
 PREVIEW = 250_000
-DEFAULTS = RemovalOptions("lite", 2048, format="AUTO", require_foreground=True, canvas=Canvas(PREVIEW))
+DEFAULTS = RemovalOptions(
+    "auto",
+    2048,
+    full_size=True,
+    format="AUTO",
+    require_foreground=True,
+    canvas=Canvas(PREVIEW),
+    clean_mask=True,
+)
 SOURCES = {"image_file", "image_file_b64", "image_url"}
 BACKGROUND_SOURCES = {"bg_image_file", "bg_image_url"}
 CODES_400 = (

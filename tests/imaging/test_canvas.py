@@ -148,6 +148,41 @@ def test_a_layout_is_as_computed_by_hand(
     assert (layout.size, layout.subject) == (size, box)
 
 
+def on(size: Size, **more: object) -> Canvas:
+    return replace(Canvas(25 * MP, size=size), **more)  # type: ignore[arg-type]
+
+
+MIDDLE = (0.5, 0.5)
+FIXED: list[tuple[Canvas, dict[str, object], Box, Size, Box]] = [
+    # amazon: 85 % of the longer fitting side, centred; scaled up by 2.125
+    (on((2000, 2000), scale=0.85, position=MIDDLE), {}, SUBJECT, (2000, 2000), Box(150, 575, 850, 1700)),
+    (on((1000, 2000), scale=0.5, position=(0.0, 1.0)), {}, SUBJECT, (1000, 2000), Box(1000, 0, 500, 1000)),
+    # The whole photo fits, centred or placed; 1000 x 500 in it.
+    (on((1000, 1000)), {}, SUBJECT, (1000, 1000), Box(300, 150, 200, 400)),
+    (on((1000, 1000), position=(0.0, 1.0)), {}, SUBJECT, (1000, 1000), Box(550, 150, 200, 400)),
+    (on((1000, 1000), scale=0.5, position=MIDDLE), {}, NOTHING, (1000, 1000), NOTHING),
+    # The crop fits: 400 x 800, with its margin 440 x 880.
+    (on((1000, 1000)), {"crop": True}, SUBJECT, (1000, 1000), Box(0, 250, 500, 1000)),
+    (on((880, 880)), {"crop": True, "crop_margin": percent(5, 5, 5, 5)}, SUBJECT, (880, 880), Box(40, 240, 400, 800)),
+    # Bounds scale the canvas down.
+    (on((2000, 2000), scale=0.8, position=MIDDLE), {"max_width": 1000}, SUBJECT, (1000, 1000), Box(100, 300, 400, 800)),
+]
+
+
+@pytest.mark.parametrize(("canvas", "more", "subject", "size", "box"), FIXED)
+def test_a_layout_of_a_fixed_size_is_as_computed_by_hand(
+    canvas: Canvas, more: dict[str, object], subject: Box, size: Size, box: Box
+) -> None:
+    layout = lay_out(FRAME, Box(0, 0, *FRAME), subject, options(canvas, **more), max_pixels=25 * MP, max_scale=0.1)
+    assert (layout.size, layout.subject) == (size, box)
+
+
+def test_bounds_limit_an_answer_in_the_photos_size() -> None:
+    canvas = Canvas(25 * MP, scale=0.5, position=MIDDLE)
+    layout = lay_out(FRAME, Box(0, 0, *FRAME), SUBJECT, options(canvas, max_width=1000), max_pixels=25 * MP)
+    assert (layout.size, layout.subject) == ((1000, 500), Box(125, 438, 125, 250))
+
+
 def test_a_region_keeps_its_place() -> None:
     region = Box(100, 200, 600, 800)
     layout = lay_out(FRAME, region, SUBJECT, options(Canvas(500_000)), max_pixels=500_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from PIL import GifImagePlugin, Image, ImageFile, PngImagePlugin, TiffImagePlugi
 
 from app.errors import CorruptImage, ServiceError, TooManyPixels, UnsupportedFormat
 from app.imaging.decode import Photo, PixelLimits, decode
-from tests.support.photos import encoded
+from tests.support.photos import encoded, photo
 from tests.support.synthetic_images import FORMATS, corners, noise, png, quarters
 
 LIMITS = PixelLimits(decoded=25_000_000, hard=100_000_000)
@@ -316,3 +317,44 @@ def test_a_jpeg_may_be_decoded_slightly_smaller_if_that_is_faster(
 ) -> None:
     data = encoded(Image.new("RGB", (width, width // 2)), format)
     assert decode(data, 510, LIMITS, min_side=min_side).size[0] == expected
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "subsampled": {"subsampling": "4:2:0"},
+    "restarts": {"restart_marker_rows": 1},
+}
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS.keys())
+@pytest.mark.parametrize("longest_side", [1000, 200])
+def test_a_jpeg_without_its_end_marker_is_read(longest_side: int, options: dict[str, Any]) -> None:
+    data = encoded(photo("cat"), "JPEG", **options)
+    assert read(data[:-2], longest_side).rgb.tobytes() == read(data, longest_side).rgb.tobytes()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(list(VARIANTS)), st.integers(3, 2000))
+def test_a_jpeg_that_lacks_pixels_is_corrupt(variant: str, missing: int) -> None:
+    data = encoded(photo("coffee").resize((120, 80)), "JPEG", **VARIANTS[variant])
+    try:
+        short = read(data[:-missing])
+    except ServiceError as error:
+        assert error.code == "CORRUPT_IMAGE"
+    else:
+        assert short.rgb.tobytes() == read(data).rgb.tobytes()
+
+
+@pytest.mark.parametrize("filler", [b"\0", b"\xff"])
+def test_a_jpeg_that_ends_with_filler_is_corrupt(filler: bytes) -> None:
+    data = encoded(photo("cat"), "JPEG")
+    with pytest.raises(CorruptImage):
+        read(data[:5000].ljust(len(data), filler))
+
+
+def test_a_jpeg_that_cannot_be_read_is_unsupported() -> None:
+    data = encoded(photo("cat"), "JPEG")
+    at = data.index(b"\xff\xc0") + 4
+    with pytest.raises(UnsupportedFormat, match="This kind of JPEG is not supported: 12-bit samples"):
+        read(data[:at] + b"\x0c" + data[at + 1 :])

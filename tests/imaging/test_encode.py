@@ -17,7 +17,7 @@ from tests.support.synthetic_images import disc, noise, srgb_profile
 
 SIZE = (90, 60)
 MODES = ("RGBA", "RGB", "L")
-FORMATS = ("PNG", "JPEG", "WEBP")
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF")
 
 
 def picture(mode: str, size: tuple[int, int] = SIZE) -> Image.Image:
@@ -71,6 +71,9 @@ def test_a_file_has_the_requested_format_and_size(format: str, mode: str, size: 
         ("RGBA", "WEBP", "RGBA"),
         ("RGB", "WEBP", "RGB"),
         ("L", "WEBP", "RGB"),
+        ("RGBA", "AVIF", "RGBA"),
+        ("RGB", "AVIF", "RGB"),
+        ("L", "AVIF", "L"),
     ],
 )
 def test_a_file_has_the_mode_of_its_format(mode: str, format: str, expected: str) -> None:
@@ -207,3 +210,13 @@ def test_colours_in_a_zip_do_not_bleed_at_the_edge() -> None:
 def test_a_zip_contains_no_time() -> None:
     with zipfile.ZipFile(io.BytesIO(encode(picture("RGBA"), "ZIP", 85))) as archive:
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+@pytest.mark.parametrize(
+    ("size", "quality", "level"),
+    [((1000, 1000), 95, 9), ((1001, 1000), 95, 6), ((2500, 2500), 95, 4), ((2500, 2500), 90, 4), ((1001, 1000), 90, 6)],
+)
+def test_the_effort_of_a_png_falls_with_its_size(size: tuple[int, int], quality: int, level: int) -> None:
+    image, expected = picture("RGB", size), io.BytesIO()
+    image.save(expected, "PNG", compress_level=level)
+    assert encode(image, "PNG", quality) == expected.getvalue()

@@ -55,4 +55,4 @@ def test_noise_of_any_shape_equals_pillows_result(width: int, height: int, side:
     image = Image.fromarray(pixels)
     difference = abs(shrink_to_square(image, side) - resized_by_pillow(image, side))
     assert difference.max() <= 2  # each of the two steps may be off by one
-    assert difference.mean() < 0.02
+    assert difference.sum() <= max(6, 0.02 * difference.size)  # in a small image one pixel weighs much

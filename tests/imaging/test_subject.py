@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.imaging.subject import SUBJECT, confidence_of, raw_box, stretch, visible_box
+from app.imaging.subject import SUBJECT, confidence_of, portrait_box, raw_box, stretch, visible_box
 from app.removal import Box
 
 GRID = (100, 100)
@@ -112,3 +112,22 @@ def test_stretching_keeps_proportions() -> None:
 )
 def test_stretching_keeps_noise_constants_and_full_range(probabilities: NDArray[np.float32]) -> None:
     assert (stretch(probabilities) == probabilities).all()
+
+
+# A head of 20 x 30 px on a body of 60 px.
+PERSON = alpha_of((Box(10, 120, 20, 30), 255), (Box(40, 100, 60, 140), 255)) > 0
+WHOLE = Box(10, 100, 60, 170)
+
+
+@pytest.mark.parametrize(
+    ("subject", "aspect", "expected"),
+    [
+        (WHOLE, 1.0, Box(10, 100, 60, 60)),  # standing: as high as wide
+        (WHOLE, 0.5, Box(10, 120, 20, 30)),  # cells twice as high as wide
+        (WHOLE, 2.0, WHOLE),
+        (Box(10, 100, 60, 108), 1.0, Box(10, 100, 60, 108)),  # at most 1.8 times as high
+        (Box(), 1.0, Box()),
+    ],
+)
+def test_a_portrait_is_the_upper_part_of_a_standing_person(subject: Box, aspect: float, expected: Box) -> None:
+    assert portrait_box(PERSON, subject, aspect) == expected

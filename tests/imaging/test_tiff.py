@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from app.errors import CorruptImage, UnsupportedFormat
 from app.imaging.decode import PixelLimits, decode, measure
@@ -19,8 +20,7 @@ from tests.support.tiff_files import RGB_16_PLANAR, Values, tiff
 LIMITS = PixelLimits(decoded=10**6, hard=10**6)
 
 REFUSED: dict[str, tuple[dict[int, Values], str, str]] = {
-    "16-bit planes": (RGB_16_PLANAR, "<", "16-bit samples in separate planes"),
-    "16-bit planes, big-endian": (RGB_16_PLANAR, ">", "16-bit samples in separate planes"),
+    "16-bit grey planes": ({258: (16, 16), 277: 2, 284: 2, 338: 2}, "<", "16-bit grey with alpha"),
     "16-bit white is 0": ({258: 16, 262: 0}, "<", "16-bit unsigned samples with photometric interpretation 0"),
     "uint32": ({258: 32}, "<", "32-bit unsigned"),
     "int16": ({258: 16, 339: 2}, "<", "16-bit signed"),
@@ -86,6 +86,14 @@ READ: dict[str, tuple[dict[int, Values], bytes, str, int]] = {
 @pytest.mark.parametrize(("tags", "pixels", "order", "grey"), READ.values(), ids=READ.keys())
 def test_other_kinds_are_read(tags: dict[int, Values], pixels: bytes, order: str, grey: int) -> None:
     assert decode(tiff(tags, pixels, order), 100, LIMITS).rgb.getpixel((0, 0)) == (grey,) * 3
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_16_bit_planes_are_read(order: str) -> None:
+    pixels = struct.pack(f"{order}6H", 0x8000, 0x4000, 0xFFFF, 0, 0, 0x8000)
+    rgb = decode(tiff({**RGB_16_PLANAR, 256: 2}, pixels, order), 100, LIMITS).rgb
+    assert [rgb.getpixel((0, 0)), rgb.getpixel((1, 0))] == [(128, 255, 0), (64, 0, 128)]
+    assert not TiffImagePlugin.READ_LIBTIFF
 
 
 @pytest.mark.parametrize("big", [False, True])

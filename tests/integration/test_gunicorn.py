@@ -88,3 +88,16 @@ def test_engines_send_no_telemetry(start: Start, tmp_path: Path) -> None:
     service = start(ENGINE_PROCESSES=1, HOME=tmp_path, XDG_CACHE_HOME=tmp_path)
     assert service.request(URL, jpeg()).status == 200
     assert list(tmp_path.iterdir()) == []  # folder of onnxruntime's telemetry
+
+
+def test_sigttin_adds_no_worker_beyond_web_concurrency(start: Start) -> None:
+    service = start(WEB_CONCURRENCY=2, ENGINE_PROCESSES=1)
+    master = psutil.Process(service.process.pid)
+    wait_until(lambda: len(master.children()) == 2)
+    master.send_signal(signal.SIGTTIN)
+    wait_until(lambda: "workers.at_maximum" in service.log.read_text())
+    assert len(master.children()) == 2
+    master.send_signal(signal.SIGTTOU)
+    wait_until(lambda: len(master.children()) == 1)
+    master.send_signal(signal.SIGTTIN)
+    wait_until(lambda: len(master.children()) == 2)

@@ -120,6 +120,15 @@ def test_slow_uploaders_do_not_stop_photos(start: Start) -> None:
         assert slow.request(URL, jpeg(), timeout=SOON).status == 200
 
 
+def test_beginnings_of_many_large_bodies_do_not_stop_photos(start: Start) -> None:
+    small = start(MEMORY_PROFILE="low")
+    upload = UPLOAD.replace(b"200000", b"16000000") + b"\xff\xd8\xff" + bytes(130_000)
+    with ExitStack() as held:
+        for _ in range(700):
+            held.enter_context(connect(small, upload))
+        assert [small.request(URL, jpeg("coffee"), timeout=3 * SOON).status for _ in range(3)] == [200] * 3
+
+
 def test_a_client_that_closes_its_sending_half_gets_its_answer(service: Service) -> None:
     (engine,) = service.engines()
     engine.suspend()

@@ -38,7 +38,7 @@ def pids(folder: Path, kind: str) -> set[int]:
 
 def all_ready(service: Service, engines: int) -> bool:
     """Return whether every engine of every worker is idle with its model."""
-    return service.log.read_text().count("started: model=lite ready=True") >= engines
+    return service.log.read_text().count("started: model=auto ready=True") >= engines
 
 
 @pytest.fixture
@@ -68,13 +68,13 @@ def post_photos(service: Service, folder: Path, count: int = 12) -> None:
 
 def test_two_workers_add_up(duo: Service, folder: Path) -> None:
     post_photos(duo, folder)
-    wait_until(lambda: any(name.startswith("model_info") for name in measured(duo)))
+    wait_until(lambda: sum(name.startswith("model_info") for name in measured(duo)) == 2)  # lite and u2netp
     found = measured(duo)
     assert found[PHOTOS] == 12
     assert [found[f"stage_duration_seconds_count,stage={name}"] for name in ("queue", "decode", "infer")] == [12] * 3
     assert (found["input_megapixels_count"], found["compression_ratio_count"], found["output_bytes_count"]) == (12,) * 3
     assert (found["ratelimit_storage_up"], found["inflight"]) == (1, 0)
-    assert sum(name.startswith("model_info") for name in found) == 1
+    assert sum(name.startswith("model_info") for name in found) == 2
     # Two engines of about 100 MB: more than one alone.
     assert found["engine_memory_bytes"] > 130 << 20
     assert pids(folder, "counter") == {worker.pid for worker in workers(duo)}

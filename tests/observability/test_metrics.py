@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -68,6 +69,25 @@ def test_a_photo_is_counted_by_stages_and_sizes(fast_client: FlaskClient, values
     assert found["stage_duration_seconds_sum,stage=infer"] == 0.002
     assert found["input_megapixels_sum"] == 2
     assert (found["output_bytes_sum"], found["compression_ratio_sum"]) == (7, 10)
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "outcome"),
+    [
+        ("auto", {}, "sure"),
+        ("auto", {"model": "lite+u2netp"}, "unsure"),
+        ("auto", {"under_load": True}, "load"),
+        ("lite", {}, None),
+    ],
+)
+def test_photos_of_auto_are_counted_by_outcome(
+    model: str, change: dict[str, Any], outcome: str | None, values: Values, fake_pool: FakePool
+) -> None:
+    request = RemovalRequest(b"x" * 70, RemovalOptions(model, 100))
+    fake_pool.observer.removed(request, replace(fake_pool.submit(request, Deadline.after(0)), **change))
+    found = values()
+    outcomes = {name: found[f"auto_photos_total,outcome={name}"] for name in ("sure", "unsure", "load")}
+    assert outcomes == dict.fromkeys(outcomes, 0) | ({outcome: 1} if outcome else {})
 
 
 @pytest.mark.parametrize(("failure", "reason"), [(QueueFull(), "QUEUE_FULL"), (EngineCrashed(), None)])

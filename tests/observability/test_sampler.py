@@ -31,12 +31,16 @@ def test_cpu_time_and_disk_space(fake_pool: FakePool, monkeypatch: pytest.Monkey
     assert (found["disk_free_ratio"], found["cpu_seconds_total"] > 0) == (0.07, True)
 
 
-def test_the_model_is_published_with_its_checksum(fake_pool: FakePool) -> None:
+def test_the_models_of_the_default_are_published_with_their_checksums(fake_pool: FakePool) -> None:
     metrics = Metrics(Settings())
     running = MetricsSampler(metrics, Settings(), fake_pool)
     running.start()
-    wait_until(lambda: b"model_info{" in metrics.exposition())
+    wait_until(lambda: metrics.exposition().count(b"model_info{") == 2)
     running.stop()
-    (name,) = [name for name in samples(metrics.exposition().decode()) if name.startswith("model_info")]
-    digest = subprocess.run(["sha256sum", "app/engine/weights/lite.onnx"], capture_output=True, check=True, text=True)
-    assert name == f"model_info,name=lite,provider=CPUExecutionProvider,sha256={digest.stdout.split()[0]}"
+    found = {name for name in samples(metrics.exposition().decode()) if name.startswith("model_info")}
+    files = [f"app/engine/weights/{name}.onnx" for name in ("lite", "u2netp")]
+    digests = subprocess.run(["sha256sum", *files], capture_output=True, check=True, text=True).stdout.split()[::2]
+    assert found == {
+        f"model_info,name={name},provider=CPUExecutionProvider,sha256={digest}"
+        for name, digest in zip(("lite", "u2netp"), digests, strict=True)
+    }

@@ -10,6 +10,7 @@ import pytest
 from app.errors import InvalidParameter
 from app.options.parameters import PARAMETERS, parse_native
 from app.options.presets import BUILT_IN, apply_preset, load_presets
+from app.removal import Canvas
 from app.settings import SettingsError
 
 
@@ -35,6 +36,40 @@ def test_built_in_presets(name: str, format: str, quality: int, bounds: tuple[in
 
 def test_an_id_photo_is_cropped_on_white() -> None:
     assert (BUILT_IN["id-photo"]["background"], BUILT_IN["id-photo"]["crop"]) == ("white", "true")
+
+
+@pytest.mark.parametrize("name", ["archival", "print"])
+def test_presets_for_originals_keep_the_photos_size(name: str) -> None:
+    assert BUILT_IN[name]["full_size"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("name", "canvas"),
+    [("amazon", (2000, 2000)), ("ebay", (1600, 1600)), ("shopify", (2048, 2048)), ("instagram", (1080, 1080))],
+)
+def test_presets_of_marketplaces_have_their_canvas(name: str, canvas: tuple[int, int]) -> None:
+    fields = apply_preset({"preset": name}, BUILT_IN)
+    options = parse_native(fields, models=("lite",), longest_side=800, accepted_format="PNG").options
+    assert (options.format, options.background, options.full_size) == ("JPEG", (255, 255, 255, 255), True)
+    assert options.canvas == Canvas(25_000_000, scale=0.85, position=(0.5, 0.5), size=canvas)
+
+
+def test_a_preset_for_etsy_bounds_the_longer_side() -> None:
+    assert (BUILT_IN["etsy"]["max_width"], BUILT_IN["etsy"]["max_height"]) == ("2000", "2000")
+
+
+def test_a_file_may_have_a_canvas(tmp_path: Path) -> None:
+    path = tmp_path / "presets.json"
+    shop = {"canvas": "1200x900", "scale": "80%", "position": "50% 100%", "background": "gradient:white,#ccc"}
+    path.write_text(json.dumps({"shop": shop}))
+    assert load_presets(path)["shop"] == shop
+
+
+def test_an_id_photo_shows_head_and_shoulders_with_a_margin() -> None:
+    options = parse_native(BUILT_IN["id-photo"], models=("lite",), longest_side=800, accepted_format="PNG").options
+    assert options.portrait
+    assert options.canvas == Canvas(25_000_000, scale=0.85, position=(0.5, 1.0))
+    assert not options.full_size
 
 
 def test_explicit_parameters_win() -> None:

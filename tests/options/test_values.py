@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.options import values
-from app.removal import Length
+from app.removal import Blur, Gradient, Length
 
 L = Length
 
@@ -72,6 +72,52 @@ def test_invalid_choice(text: str) -> None:
 )
 def test_colour(text: str, value: Any) -> None:
     assert values.colour(text) == value
+
+
+WHITE, RED = (255, 255, 255, 255), (255, 0, 0, 255)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("red", RED),
+        ("transparent", None),
+        ("blur", Blur(20)),
+        (" Blur:100 ", Blur(100)),
+        ("gradient:white, red", Gradient(WHITE, RED, 180)),
+        ("gradient:#fff,f00,45deg", Gradient(WHITE, RED, 45)),
+        ("gradient:transparent,red,360", Gradient((255, 255, 255, 0), RED, 360)),
+    ],
+)
+def test_background(text: str, value: Any) -> None:
+    assert values.background(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("blur:101", "1 to 100"),
+        ("blur:", "gradient:COLOUR,COLOUR"),
+        ("gradient:red", "two colours"),
+        ("gradient:red,white,361", "two colours"),
+        ("gradient:red,white,90,1", "two colours"),
+        ("gradient:red,nocolour", "CSS colour name"),
+    ],
+)
+def test_invalid_background(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        values.background(text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("100x4000", (100, 4000)), (" 2000X1500 ", (2000, 1500))])
+def test_canvas(text: str, value: Any) -> None:
+    assert values.canvas(text) == value
+
+
+@pytest.mark.parametrize("text", ["99x100", "100x4001", "100", "100x", "100x100x100", "1e3x100"])
+def test_invalid_canvas(text: str) -> None:
+    with pytest.raises(ValueError, match="each from 100 to 4000"):
+        values.canvas(text)
 
 
 @pytest.mark.parametrize("text", ["#ff", "#fffff", "#ggg", "nocolour", "rgb(1,2,3)", "##fff", "#fff\nx"])

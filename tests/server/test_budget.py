@@ -14,7 +14,7 @@ class Client:
     """A connection that only counts."""
 
     def __init__(self, budget: Budget, moved: int = 0, age: float = 1.0) -> None:
-        self.budget, self.held, self.closed = budget, 0, False
+        self.budget, self.held, self.closed, self.working = budget, 0, False, False
         self.pace = Pace()
         self.pace.started -= age
         self.pace.moved = moved
@@ -42,8 +42,9 @@ def test_one_answer_over_the_limit_is_sent() -> None:
 
 
 def test_a_body_waits_for_room_and_the_nearly_complete_one_passes() -> None:
-    budget = Budget(100, 50)
+    budget = Budget(150, 50)
     full, large, small = Client(budget), Client(budget), Client(budget)
+    full.working = True
     budget.charge(full, 150)
 
     async def both() -> None:
@@ -59,8 +60,10 @@ def test_a_body_waits_for_room_and_the_nearly_complete_one_passes() -> None:
 
 
 def test_nobody_passes_once_the_margin_is_used_as_well() -> None:
-    budget = Budget(100, 50)
-    budget.charge(Client(budget), 150)
+    budget = Budget(150, 50)
+    full = Client(budget)
+    full.working = True
+    budget.charge(full, 150)
 
     async def wait() -> None:
         with pytest.raises(TimeoutError):
@@ -100,3 +103,22 @@ def test_small_bodies_stay_in_the_heap() -> None:
         budget.charge(client, MIN_FALL - 1)
         budget.release(client)
         assert not budget.has_fallen()
+
+
+def test_bodies_that_stop_coming_lose_their_memory_to_a_new_one() -> None:
+    budget = Budget(150, 50)
+    working, stalled, sending, new = Client(budget, age=1000), Client(budget, age=30), Client(budget), Client(budget)
+    working.working = True
+    for client in (working, stalled, sending):
+        budget.charge(client, 50)
+    asyncio.run(asyncio.wait_for(budget.room(new, 1_000), 30))
+    assert [client.closed for client in (working, stalled, sending, new)] == [False, True, False, False]
+
+
+def test_an_answer_takes_the_memory_of_stalled_bodies_before_that_of_faster_readers() -> None:
+    budget = Budget(150, 50)
+    stalled, reader, latest = Client(budget, age=30), Client(budget, moved=10_000), Client(budget, age=0)
+    budget.charge(stalled, 80)
+    budget.charge_answer(reader, 50)
+    budget.charge_answer(latest, 50)
+    assert [client.closed for client in (stalled, reader, latest)] == [True, False, False]

@@ -37,6 +37,7 @@ class FakePool(EnginePool):
         self.failure: Exception | None = None
         self.answer = STATUS
         self.input_size = (600, 400)
+        self.under_load = False
 
     def attach(self, config: EngineConfig, processes: int, queue: RemovalQueue, observer: EngineObserver) -> EnginePool:
         """Return this pool, as the pool of an application."""
@@ -66,6 +67,8 @@ class FakePool(EnginePool):
             {"queue": 0.1, "infer": 2.0},
             input_size=self.input_size,
             max_size=(300, 200),
+            scaled_down=True,
+            under_load=self.under_load,
         )
 
     def status(self) -> PoolStatus:

@@ -24,21 +24,42 @@ from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
 from app.engine.worker import MMAP_THRESHOLD, TRIM_THRESHOLD
 from app.imaging.decode import Header
-from app.removal import Canvas, Length, RemovalOptions, RemovalRequest
+from app.removal import Blur, Canvas, Length, RemovalOptions, RemovalRequest
 
 NEARLY_ALL = (Length(99, "%"), Length(99, "%"))
 FULL = 25_000_000
 LAYOUTS: dict[str, dict[str, Any]] = {
-    "full-png": {"canvas": Canvas(FULL)},
-    "full-jpeg": {"canvas": Canvas(FULL), "format": "JPEG"},
-    "full-webp": {"canvas": Canvas(FULL), "format": "WEBP"},
-    "full-zip": {"canvas": Canvas(FULL), "format": "ZIP"},
-    "full-auto": {"canvas": Canvas(FULL), "format": "AUTO", "background": (0, 128, 0, 255)},
-    "crop-jpeg": {"canvas": Canvas(FULL), "format": "JPEG", "crop": True, "crop_margin": (Length(500),) * 4},
-    "crop-webp": {"canvas": Canvas(FULL), "format": "WEBP", "crop": True, "crop_margin": (Length(500),) * 4},
-    "crop-small": {"canvas": Canvas(250_000), "crop": True},
-    "scale-jpeg": {"canvas": Canvas(FULL, scale=1.0, position=(0.5, 0.5)), "format": "JPEG"},
-    "roi-webp": {"canvas": Canvas(FULL, roi=(Length(1), Length(1), *NEARLY_ALL)), "format": "WEBP"},
+    "native-png": {"full_size": True, "quality": 95},
+    "native-crop-webp": {"full_size": True, "format": "WEBP", "crop": True},
+    "native-avif": {"full_size": True, "format": "AVIF"},
+    "native-canvas": {
+        "full_size": True,
+        "format": "JPEG",
+        "canvas": Canvas(FULL, scale=0.85, position=(0.5, 0.5), size=(4000, 4000)),
+    },
+    "native-blur": {"full_size": True, "format": "JPEG", "backdrop": Blur(1)},
+    "full-png": {"full_size": True, "canvas": Canvas(FULL)},
+    "full-jpeg": {"full_size": True, "canvas": Canvas(FULL), "format": "JPEG"},
+    "full-webp": {"full_size": True, "canvas": Canvas(FULL), "format": "WEBP"},
+    "full-zip": {"full_size": True, "canvas": Canvas(FULL), "format": "ZIP"},
+    "full-auto": {"full_size": True, "canvas": Canvas(FULL), "format": "AUTO", "background": (0, 128, 0, 255)},
+    "crop-jpeg": {
+        "full_size": True,
+        "canvas": Canvas(FULL),
+        "format": "JPEG",
+        "crop": True,
+        "crop_margin": (Length(500),) * 4,
+    },
+    "crop-webp": {
+        "full_size": True,
+        "canvas": Canvas(FULL),
+        "format": "WEBP",
+        "crop": True,
+        "crop_margin": (Length(500),) * 4,
+    },
+    "crop-small": {"full_size": True, "canvas": Canvas(250_000), "crop": True},
+    "scale-jpeg": {"full_size": True, "canvas": Canvas(FULL, scale=1.0, position=(0.5, 0.5)), "format": "JPEG"},
+    "roi-webp": {"full_size": True, "canvas": Canvas(FULL, roi=(Length(1), Length(1), *NEARLY_ALL)), "format": "WEBP"},
 }
 
 

@@ -20,7 +20,11 @@ def tiff(
 
     `subdirectory` is the photometric interpretation of a second directory, which the first one refers to.
     """
-    merged: dict[int, Values] = {**GREY, **tags, OFFSETS: 8, COUNTS: len(pixels)}
+    planes = tags.get(277, 1) if tags.get(284) == 2 else 1
+    assert isinstance(planes, int)
+    size = len(pixels) // planes
+    merged: dict[int, Values] = {**GREY, **tags}
+    merged |= {OFFSETS: tuple(8 + size * plane for plane in range(planes)), COUNTS: (size,) * planes}
     at = 8 + len(pixels) + len(pixels) % 2
     body = pixels.ljust(at - 8, b"\0")
     if subdirectory is not None:

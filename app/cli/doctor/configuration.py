@@ -27,7 +27,16 @@ __all__ = [
 ]
 
 # Variables of docker-compose.yml, and of Docker Compose itself, which read the same .env.
-COMPOSE_VARIABLES = {"ACME_DIR", "COMPOSE_PROFILES", "GRAFANA_PASSWORD", "HTTP_ADDRESS", "MODELS", "TAG", "TLS_DIR"}
+COMPOSE_VARIABLES = {
+    "ACME_DIR",
+    "COMPOSE_PROFILES",
+    "GRAFANA_PASSWORD",
+    "HTTP_ADDRESS",
+    "MODELS",
+    "ONNXRUNTIME",
+    "TAG",
+    "TLS_DIR",
+}
 # Minimum similarity of a misspelt name to a setting, 0 to 1: MAX_PIXLES and MAX_PIXELS have 0.9.
 SIMILARITY = 0.8
 
@@ -108,7 +117,7 @@ def _memory_users(settings: Settings) -> str:
 def check_default_model(settings: Settings) -> Finding:
     """Find the weights of the default model."""
     model = REGISTRY[settings.model_name]
-    if weights.find(model, settings.rembg_home) is None:
+    if not weights.find_all(model, settings.rembg_home):
         advice = "Reinstall the service." if model.embedded else f"python -m app models pull {model.name}"
         return Finding(Level.FAIL, "model", f"the weights of {model.name} are not installed", advice)
     if damaged := _damaged("model", settings, [model.name]):
@@ -132,7 +141,7 @@ def check_other_models(settings: Settings) -> Finding:
     others = settings.allowed_models[1:]
     if damaged := _damaged("models", settings, others):
         return damaged
-    missing = [name for name in others if weights.find(REGISTRY[name], settings.rembg_home) is None]
+    missing = [name for name in others if not weights.find_all(REGISTRY[name], settings.rembg_home)]
     if missing:
         commands = "; ".join(f"python -m app models pull {name}" for name in missing)
         return Finding(Level.WARN, "models", f"allowed, but not installed: {', '.join(missing)}", commands)

@@ -23,6 +23,8 @@ __all__ = ["check_decoders", "check_packages", "check_protections", "check_pytho
 # A requirement without an environment marker: every Python needs it.
 PINNED_EVERYWHERE = r"^([\w.-]+)==([^\s#;]+)[ \t]*(?:#.*)?$"
 PROC = Path("/proc/self")
+# Packages with the same module and other execution providers; their versions are not those of onnxruntime.
+ONNXRUNTIME = ("onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 
 
 def check_python() -> Finding:
@@ -37,6 +39,8 @@ def check_packages(requirements: Path, name: str = "packages") -> Finding:
         pinned = dict(re.findall(PINNED_EVERYWHERE, requirements.read_text(encoding="utf-8"), re.MULTILINE))
     except OSError:
         return Finding(Level.WARN, name, f"{requirements.name} is missing: versions were not compared")
+    if _installed_version("onnxruntime") is None and any(map(_installed_version, ONNXRUNTIME)):
+        pinned.pop("onnxruntime", None)
     installed = {package: _installed_version(package) for package in pinned}
     missing = [package for package, version in installed.items() if version is None]
     if missing:
@@ -73,7 +77,7 @@ def check_rembg(settings: Settings, requirements: Path) -> Finding:
 
 
 def check_decoders() -> Finding:
-    """Check the optional decoder."""
+    """Check the decoder that the service can run without."""
     if importlib.util.find_spec("pillow_heif") is None:
         return Finding(Level.OK, "decoders", "HEIC is not supported (415)", "To support it: pip install pillow-heif")
     return Finding(Level.OK, "decoders", "HEIC is supported")

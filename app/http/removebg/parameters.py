@@ -15,7 +15,6 @@ __all__ = ["BACKGROUNDS", "PARAMETERS", "SOURCES", "RemoveBgRequest", "parse"]
 
 SOURCES = ("image_file", "image_file_b64", "image_url")
 BACKGROUNDS = ("bg_color", "bg_image_url", "bg_image_file")
-CENTRE = (0.5, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ PARAMETERS = by_name(
     ),
     Parameter(
         "scale",
-        placement.scale,
+        values.scale,
         "10%–100%, original",
         "original",
         "Size of the subject relative to the answer's width or height, whichever limits first.",
@@ -105,7 +104,7 @@ PARAMETERS = by_name(
     ),
     Parameter(
         "position",
-        placement.position,
+        values.position,
         "original, center, x%, x% y%",
         "original; with scale: center",
         "Position of the subject: 0% is left and top, 100% right and bottom.",
@@ -183,15 +182,17 @@ def parse(texts: Fields, *, model: str, longest_side: int) -> RemoveBgRequest:
         max_pixels=parsed.get("size", placement.SIZES["preview"]),
         roi=parsed.get("roi"),
         scale=scale,
-        position=parsed.get("position", CENTRE if scale else None),
+        position=parsed.get("position", values.CENTRE if scale else None),
     )
     options = RemovalOptions(
         model=model,
         longest_side=longest_side,
+        full_size=True,
         format=parsed.get("format", "AUTO"),
         background=parsed.get("bg_color"),
         mask_only=mask_only,
         require_foreground=True,
+        clean_mask=True,
         canvas=canvas,
         **{name: parsed[name] for name in ("crop", "crop_margin") if name in parsed},
     )

@@ -31,7 +31,7 @@ def test_all_checks_with_a_real_engine(monkeypatch: pytest.MonkeyPatch) -> None:
             " output redis port access engine"
         ).split()
     )
-    assert "lite on CPUExecutionProvider: ready in" in lines[-3]
+    assert "auto on CPUExecutionProvider: ready in" in lines[-3]
 
 
 def test_it_imports_no_imaging_packages() -> None:

@@ -61,3 +61,12 @@ def test_protections(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(installation, "PROC", tmp_path)
     finding = installation.check_protections()
     assert finding.level is WARN and "RLIMIT_DATA" in finding.found and "oom_score_adj" in finding.found
+
+
+def test_another_package_of_onnxruntime_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "r.txt").write_text("onnxruntime==1.31.1\nnumpy==2.4.6\n")
+    versions = {"onnxruntime-gpu": "1.31.1", "numpy": "2.4.6"}
+    monkeypatch.setattr(installation, "_installed_version", versions.get)
+    assert installation.check_packages(tmp_path / "r.txt").level is OK
+    del versions["onnxruntime-gpu"]
+    assert "missing: onnxruntime" in installation.check_packages(tmp_path / "r.txt").found

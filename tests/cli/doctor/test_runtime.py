@@ -95,6 +95,11 @@ def test_an_engine_without_weights(tmp_path: Path) -> None:
     assert finding.level is FAIL and "MODEL_UNAVAILABLE" in finding.found and "models pull silueta" in finding.advice
 
 
+def test_an_engine_writes_no_log_file(tmp_path: Path) -> None:
+    finding = runtime.check_engine(replace(ENGINE, log_file=str(tmp_path / "logs/service.log"), log_level="DEBUG"))
+    assert finding.level is OK and list(tmp_path.iterdir()) == []
+
+
 def test_an_engine_without_memory() -> None:
     finding = runtime.check_engine(replace(ENGINE, memory_mb=64))
     assert finding.level is FAIL and finding.advice.startswith("Raise ENGINE_MEMORY_MB")
