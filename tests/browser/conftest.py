@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -15,6 +16,7 @@ __all__ = ["pytest_runtest_makereport"]
 
 # Machines may be busy: no test waits for this long unless it fails.
 PATIENCE_MS = 120_000
+VIEW: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -37,8 +39,8 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     consoles: list[Console] = []
     contexts = []
 
-    def open_page(service: Service, **options: object) -> Page:
-        context = browser.new_context(accept_downloads=True, **{"viewport": {"width": 1280, "height": 900}} | options)
+    def open_page(service: Service, **options: Any) -> Page:
+        context = browser.new_context(accept_downloads=True, **VIEW | options)
         context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
