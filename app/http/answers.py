@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,6 +10,7 @@ from pydantic_core import to_json
 
 from app.errors import ServiceError, error_codes
 from app.imaging.formats import ACCEPTED_FORMATS
+from app.removal import OutputFormat
 
 __all__ = [
     "IMAGE_TYPES",
@@ -31,6 +32,8 @@ __all__ = [
     "json_response",
 ]
 
+# Formats of results; AUTO is replaced by one of the others.
+FORMATS = [name for name in get_args(OutputFormat) if name != "AUTO"]
 # With `on_error=original` the answer can have any supported format.
 IMAGE_TYPES = ("application/zip", *(f"image/{name.lower()}" for name in ACCEPTED_FORMATS))
 Count = Annotated[int, Field(ge=0)]
@@ -62,7 +65,7 @@ def json_response(answer: JsonModel, status: int = 200, *, exclude_none: bool = 
 class Optimization(JsonModel):
     """Encoding of the answer, and its size relative to the upload."""
 
-    format: Annotated[str, Field(json_schema_extra={"enum": ["PNG", "JPEG", "WEBP", "ZIP"]})]
+    format: Annotated[str, Field(json_schema_extra={"enum": FORMATS})]
     quality: Annotated[int, Field(ge=10, le=100)]
     dimensions: Annotated[str, Field(pattern="^[0-9]+x[0-9]+$")]
     original_size: Count

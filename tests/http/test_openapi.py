@@ -130,6 +130,11 @@ def test_a_schema_and_its_parser_agree(kind: Kind[Any]) -> None:
         assert all(re.search(schema["pattern"], good) for good in schema["examples"])
 
 
+def test_every_format_is_described_in_the_json_answer(document: Any) -> None:
+    formats = document["components"]["schemas"]["Optimization"]["properties"]["format"]["enum"]
+    assert {*formats, "JPG", "AUTO"} == set(PARAMETERS["format"].kind.schema["enum"])
+
+
 def test_exactly_the_errors_are_described(document: Any) -> None:
     described = {name for name in document["components"]["examples"] if "." not in name}
     assert described == set(error_codes())
