@@ -89,7 +89,7 @@ def client(app: Flask) -> FlaskClient:
 
 def script_of_the_page(client: FlaskClient) -> str:
     (path,) = re.findall(r'"(/assets/[^"]+/main.js)"', client.get("/").text)
-    return path
+    return str(path)
 
 
 def ask(client: FlaskClient, route: str, key: str = "") -> TestResponse:

@@ -21,7 +21,7 @@ EYE, TARGET = np.array([0.0, 1.35, 4.6]), np.array([0.0, 0.78, 0.0])
 
 
 def _length(points: Array) -> Array:
-    return np.sqrt(np.einsum("...i,...i->...", points, points))
+    return np.asarray(np.sqrt(np.einsum("...i,...i->...", points, points)))
 
 
 def _smooth_min(first: Array, second: Array, width: float) -> Array:
@@ -122,7 +122,7 @@ def _colours(points: Array, materials: NDArray[np.intp]) -> Array:
 
 def _wall(directions: Array) -> Array:
     glow = np.exp(-((directions[..., 0:1] + 0.35) ** 2 + (directions[..., 1:2] - 0.1) ** 2) * 5)
-    return np.array([0.42, 0.5, 0.53]) + glow * np.array([0.27, 0.23, 0.17])
+    return np.asarray(np.array([0.42, 0.5, 0.53]) + glow * np.array([0.27, 0.23, 0.17]))
 
 
 def _rays(width: int, height: int) -> Array:
@@ -159,7 +159,7 @@ def render(width: int, height: int) -> NDArray[np.uint8]:
     haze = np.clip((way - 5) / (REACH - 5), 0, 1)[..., None] ** 0.7
     linear = np.where(hit[..., None], lit * (1 - haze) + _wall(rays) * haze, _wall(rays))
     noise = np.random.default_rng(1).normal(0, 0.006, linear.shape)
-    return np.uint8(np.clip(linear / (linear * 0.25 + 0.9) + noise, 0, 1) ** (1 / 2.2) * 255)
+    return np.asarray(np.clip(linear / (linear * 0.25 + 0.9) + noise, 0, 1) ** (1 / 2.2) * 255, np.uint8)
 
 
 def main(path: str) -> None:

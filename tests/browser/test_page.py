@@ -170,9 +170,9 @@ def test_the_brush_erases_and_restores_and_undo_takes_it_back(page: Page) -> Non
     stroke(page)
     restored = picture(downloaded(page))
 
-    assert erased.getpixel((300, 200))[3] < 20  # type: ignore[index, operator]
+    assert erased.getpixel((300, 200))[3] < 20  # type: ignore[index]
     assert undone.getpixel((300, 200))[3] == 255  # type: ignore[index]
-    assert restored.getpixel((300, 200))[3] > 235  # type: ignore[index, operator]
+    assert restored.getpixel((300, 200))[3] > 235  # type: ignore[index]
 
 
 def test_all_are_downloaded_as_a_zip_with_distinct_names(page: Page) -> None:
@@ -284,7 +284,7 @@ def test_double_clicks_do_everything_once(page: Page) -> None:
 def test_two_hundred_pictures_at_once(page: Page) -> None:
     small = encoded(noise((32, 24)))
 
-    choose(page, *[{"name": f"{number}.png", "mimeType": "image/png", "buffer": small} for number in range(200)])
+    choose(page, *[{**PHOTO, "name": f"{number}.png", "buffer": small} for number in range(200)])
 
     expect(page.locator(".card")).to_have_count(200)
     finished(page, 200)

@@ -63,7 +63,8 @@ def init_app(app: Flask, settings: Settings, presets: Mapping[str, Mapping[str, 
         response.headers["Content-Security-Policy"] = POLICY
         response.headers["Cache-Control"] = "no-cache"
         response.add_etag()
-        return response.make_conditional(request)
+        response.make_conditional(request)
+        return response
 
     @blueprint.get("/assets/<version>/<name>")
     @limiter.exempt
@@ -73,7 +74,7 @@ def init_app(app: Flask, settings: Settings, presets: Mapping[str, Mapping[str, 
         found = assets.get(name)
         if found is None or version != digest:
             raise NotFound()
-        return _compressed(found) if "gzip" in request.accept_encodings else _plain(found)
+        return _compressed(found) if request.accept_encodings["gzip"] else _plain(found)
 
     app.register_blueprint(blueprint)
 
