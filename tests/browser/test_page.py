@@ -284,7 +284,7 @@ def test_double_clicks_do_everything_once(page: Page) -> None:
 def test_two_hundred_pictures_at_once(page: Page) -> None:
     small = encoded(noise((32, 24)))
 
-    choose(page, *[{**PHOTO, "name": f"{number}.png", "buffer": small} for number in range(200)])
+    choose(page, *[FilePayload(name=f"{n}.png", mimeType="image/png", buffer=small) for n in range(200)])
 
     expect(page.locator(".card")).to_have_count(200)
     finished(page, 200)
