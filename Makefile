@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 TRAINING := .venv-training
 
-.PHONY: setup run test lint lint-page train bench bench-load bench-formats soak hostile fuzz clean
+.PHONY: setup run test lint lint-page train bench bench-load bench-formats bench-quality soak hostile fuzz clean
 
 setup: $(VENV)/.runtime
 
@@ -72,6 +72,10 @@ bench-load: $(VENV)/.dev
 
 bench-formats: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.formats $(ARGS)
+
+# make bench-quality ARGS="--data FOLDER --write"; docs/quality.md is generated.
+bench-quality: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.quality $(ARGS)
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.soak
