@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 # Not quiet: pip shows each package that it downloads.
 PIP := $(BIN)/pip --disable-pip-version-check
 TRAINING := .venv-training
+NPM := $(shell command -v npm)
 
 .PHONY: setup run test lint lint-page train bench bench-load bench-formats bench-quality soak hostile fuzz clean
 
@@ -39,10 +40,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory lint-page; else echo "npm is missing: the scripts of the web page are not checked"; fi
 
-lint-page: node_modules/.stamp
-	npm run --silent lint
+# Format and types of the web page's scripts.
+lint-page: $(if $(NPM),node_modules/.stamp)
+	$(if $(NPM),npm run --silent lint,@echo "npm is missing: the scripts of the web page are not checked")
 
 node_modules/.stamp: package.json package-lock.json
 	npm ci --ignore-scripts --no-audit --no-fund
@@ -50,11 +51,11 @@ node_modules/.stamp: package.json package-lock.json
 
 # torch is large: without REQUIRE_INTEGRATION=1, it is not installed and the tests that need it are skipped.
 ifeq ($(REQUIRE_INTEGRATION),1)
-test: lint $(TRAINING)/.ready
+test: lint lint-page $(TRAINING)/.ready
 	$(BIN)/pytest --ignore=tests/training
 	$(TRAINING)/bin/pytest tests/training
 else
-test: lint
+test: lint lint-page
 	$(BIN)/pytest
 endif
 

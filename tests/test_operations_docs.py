@@ -22,7 +22,9 @@ EVENT = r"[a-z]+\.[a-z_]+"
 # Lines that are no events by name, but that operators search for.
 PHRASES = {"engine lost", "fetching weights failed", "engine N started"}
 SETTINGS = {row.name for row in setting_rows()}
-LIMITS = {name for name in SETTINGS if re.match(r"(MAX|ENGINE|MEMORY|QUEUE|REQUEST|SHUTDOWN|WEB)_", name)}
+LIMITS = {name for name in SETTINGS if re.match(r"(MAX|ENGINE|MEMORY|QUEUE|REQUEST|SHUTDOWN|WEB)_", name)} - {
+    "WEB_PAGE"
+}
 # What a caller alone can mend.
 CALLERS_OWN = {400, 404, 405, 422, 501}
 

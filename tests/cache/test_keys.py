@@ -43,6 +43,7 @@ OTHER_CONFIG: dict[str, Any] = {
     "model": "u2netp",
     "threads": 7,
     "threads_alone": 7,
+    "providers": ("CUDAExecutionProvider",),
     "fast_under_load": False,
     "max_pixels": 7,
     "max_pixels_hard": 7,
@@ -83,7 +84,7 @@ def test_every_option_changes_the_key(name: str) -> None:
 @pytest.mark.parametrize("name", [field.name for field in fields(EngineConfig)])
 def test_only_engine_settings_that_change_a_result_change_the_key(name: str) -> None:
     other = key(config=replace(ENGINE, **{name: OTHER_CONFIG[name]}))
-    assert (other != key()) == (name in {"max_pixels", "max_pixels_hard", "memory_mb"})
+    assert (other != key()) == (name in {"max_pixels", "max_pixels_hard", "memory_mb", "providers"})
 
 
 @pytest.mark.parametrize(

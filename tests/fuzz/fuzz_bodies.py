@@ -22,6 +22,7 @@ from unittest.mock import patch
 from urllib.parse import parse_qsl
 
 from flask import Flask
+from werkzeug.datastructures import FileStorage
 from werkzeug.formparser import MultiPartParser
 from werkzeug.http import parse_options_header
 from werkzeug.test import run_wsgi_app
@@ -161,8 +162,13 @@ def multipart(body: bytes, boundary: str) -> list[Pair]:
     """Return texts and files of a form."""
     form = Multipart()
     form.read(BytesIO(body), boundary)
-    files = [(name, [part.stream.read().decode("latin-1")]) for name, part in form.files]
-    return form.texts + files
+    return form.texts + [(name, [_content(part)]) for name, part in form.files]
+
+
+def _content(part: FileStorage) -> str:
+    """Return a part's bytes as text; werkzeug takes a part without a file name for text."""
+    content = part.stream.read()
+    return content.decode("utf-8", "replace") if part.filename is None else content.decode("latin-1")
 
 
 def in_memory(
