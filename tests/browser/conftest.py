@@ -15,7 +15,7 @@ from tests.support.service import Service
 __all__ = ["pytest_runtest_makereport"]
 
 # Machines may be busy: no test waits for this long unless it fails.
-PATIENCE_MS = 120_000
+PATIENCE_MS = 300_000
 VIEW: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -30,7 +30,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def service(start: Callable[..., Service]) -> Service:
-    return start(ENGINE_PROCESSES=1, RATE_LIMIT_REMOVE_BG_PER_HOUR=0, QUEUE_SIZE=50)
+    return start(MODEL_NAME="lite", ENGINE_PROCESSES=1, RATE_LIMIT_REMOVE_BG_PER_HOUR=0, QUEUE_SIZE=50)
 
 
 @pytest.fixture
