@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import FilePayload, Page, expect
@@ -53,8 +54,28 @@ def test_an_upload_is_tried_out(docs: Page) -> None:
 
     answer = answered.value
     assert answer.status == 200
-    assert "X-Ignored-Params" not in answer.headers
+    assert answer.headers["x-width"] == "600"  # the photo's own: no field of the form is set without the user
+    assert "x-saved-as" not in answer.headers
+    assert "x-ignored-params" not in answer.headers
     expect(docs.locator(".live-responses-table .response .response-col_status").first).to_contain_text("200")
+
+
+def test_a_key_is_sent(open_page: Callable[..., Page], start: Callable[..., Service]) -> None:
+    service = start(ENGINE_PROCESSES=1, API_KEYS="docs-key")
+    page = open_page(service)
+    page.goto(f"http://127.0.0.1:{service.port}/docs")
+    page.get_by_role("button", name="Authorize").first.click()
+    page.locator(".modal-ux input").first.fill("docs-key")
+    page.locator(".modal-ux button.authorize").first.click()
+    page.locator(".modal-ux").get_by_role("button", name="Close").first.click()
+    open_operation(page, "native-read_file")
+    page.get_by_role("button", name="Try it out").click()
+
+    with page.expect_response("**/read-file") as answered:
+        page.get_by_role("button", name="Execute").click()
+
+    assert answered.value.status == 404
+    assert answered.value.request.post_data_json == {"path": "photo.jpg"}
 
 
 def test_the_reader_and_the_web_page_link_to_each_other(docs: Page) -> None:

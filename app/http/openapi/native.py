@@ -132,7 +132,7 @@ def _removal(name: str, summary: str, description: str, answer: Answer, paramete
             "application/octet-stream": BINARY,
         },
         answers={200: answer} | native_failures(*REMOVAL),
-        sample=Sample(photo="file"),
+        sample=Sample(photo="file", json={"image": "data:image/jpeg;base64,..."}),
     )
 
 

@@ -58,7 +58,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What an example of an operation sends: query, a photo in a form field, or JSON."""
+    """What an example of an operation sends: query, and a photo in a form field, otherwise JSON."""
 
     query: str = ""
     photo: str = ""
@@ -88,7 +88,9 @@ class Operation:
             written["description"] = self.description
         written["parameters"] = [*self.parameters, REQUEST_ID_PARAMETER]
         if self.body:
-            content = {kind: {"schema": schema} for kind, schema in self.body.items()}
+            content: Schema = {kind: {"schema": schema} for kind, schema in self.body.items()}
+            if self.sample.json:
+                content["application/json"]["example"] = dict(self.sample.json)
             written["requestBody"] = {"required": True, "content": content}
         written["responses"] = {str(status): self.answers[status].as_object() for status in sorted(self.answers)}
         if self.open:

@@ -104,7 +104,7 @@ OPERATIONS = (
             )
         }
         | _failures(*FAILURES),
-        sample=Sample(photo="image_file"),
+        sample=Sample(photo="image_file", json={"image_url": "https://example.com/photo.jpg"}),
     ),
     Operation(
         path="/v1.0/account",

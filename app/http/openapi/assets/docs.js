@@ -31,6 +31,20 @@ function withSamples(Parameters, { React }) {
 	};
 }
 
+/** Leave the fields of forms empty: Swagger UI's own values (the minimum, the first choice) would be sent.
+ * @param {any} RequestBody
+ * @param {any} system
+ */
+function withEmptyFields(RequestBody, { React }) {
+	/** @param {any} props */
+	return (props) => {
+		/** @param {any} schema @param {string | false} mediaType @param {any[]} more */
+		const getSampleSchema = (schema, mediaType, ...more) =>
+			mediaType === false ? "" : props.fn.getSampleSchema(schema, mediaType, ...more);
+		return React.createElement(RequestBody, { ...props, fn: { ...props.fn, getSampleSchema } });
+	};
+}
+
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const applyScheme = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
 dark.addEventListener("change", applyScheme);
@@ -43,5 +57,5 @@ SwaggerUI({
 	displayRequestDuration: true,
 	tryItOutEnabled: false,
 	validatorUrl: null,
-	plugins: [{ wrapComponents: { parameters: withSamples } }],
+	plugins: [{ wrapComponents: { parameters: withSamples, RequestBody: withEmptyFields } }],
 });
