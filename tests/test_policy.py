@@ -58,6 +58,7 @@ POLICIES = {
     "GET /assets/<version>/<name>": Policy(None, "open", cors=True),
     "GET /openapi.json": Policy(None, "open", cors=True),
     "GET /docs": Policy(None, "open", cors=True),
+    "GET /docs/<version>/<name>": Policy(None, "open", cors=True),
     "GET /metrics": Policy(None, "address", cors=False),
 }
 
@@ -87,16 +88,17 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
-def script_of_the_page(client: FlaskClient) -> str:
-    (path,) = re.findall(r'"(/assets/[^"]+/main.js)"', client.get("/").text)
+def script_of_the_page(client: FlaskClient, page: str) -> str:
+    (path,) = re.findall(r'src="(/[^"]+/(?:main|docs).js)"', client.get(page).text)
     return str(path)
 
 
 def ask(client: FlaskClient, route: str, key: str = "") -> TestResponse:
     method, path = route.split(" ")
     if "<" in path:
-        path = script_of_the_page(client)
-    return client.open(path, method=method, headers={"Origin": ORIGIN} | ({"X-Api-Key": key} if key else {}))
+        path = script_of_the_page(client, "/docs" if path.startswith("/docs") else "/")
+    headers = {"Origin": ORIGIN} | ({"X-Api-Key": key} if key else {})
+    return client.open(path, method=method, headers=headers, buffered=True)
 
 
 def test_every_route_has_a_policy(app: Flask) -> None:

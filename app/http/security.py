@@ -9,7 +9,7 @@ from app.settings import Settings
 __all__ = ["SECURITY_HEADERS", "init_app"]
 
 # No Strict-Transport-Security: it is set where TLS terminates. No Permissions-Policy: no answer runs scripts.
-# The only page, /docs, has its own Content-Security-Policy, which allows its style alone.
+# The pages / and /docs have their own Content-Security-Policy.
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

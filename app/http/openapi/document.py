@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from app.errors import ServiceError, error_codes
 from app.http.answers import Error
 from app.http.headers import HEADERS
 from app.http.openapi import native, rembg, removebg, service
+from app.http.openapi.introduction import introduction
 from app.http.openapi.operations import Operation, Schema
+from app.http.openapi.samples import code_samples
 from app.http.openapi.schemas import model_schemas
 from app.settings import Settings
 
 __all__ = ["describe"]
 
-DESCRIPTION = """Removes the background of photos.
-
-Parameters can be sent in the query string, as form fields or as JSON; the body overrides the query. An empty value
-means "not set". Choices are case-insensitive; booleans are true/false, 1/0, yes/no or on/off. Sending a parameter twice
-is an error; unknown parameters are listed in `X-Ignored-Params`.
-
-If the operator has configured API keys, all endpoints except health, metrics and this description require one."""
 SECURITY_SCHEMES: Schema = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
     "Bearer": {"type": "http", "scheme": "bearer"},
 }
 
 
-def describe(settings: Settings, presets: Iterable[str]) -> Schema:
+def describe(settings: Settings, presets: Mapping[str, Mapping[str, str]]) -> Schema:
     """Return the document of a service with these settings and presets."""
     dialects = (
         native.dialect(settings.allowed_models, presets),
@@ -41,13 +36,13 @@ def describe(settings: Settings, presets: Iterable[str]) -> Schema:
         "info": {
             "title": settings.app_name,
             "version": settings.app_version,
-            "description": DESCRIPTION,
+            "description": introduction(settings, presets),
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
         "tags": [{"name": dialect.name, "description": dialect.description} for dialect in dialects],
         "security": [{name: []} for name in SECURITY_SCHEMES] + ([] if _needs_key(settings) else [{}]),
-        "paths": _paths(operation for dialect in dialects for operation in dialect.operations),
+        "paths": _paths(settings, (operation for dialect in dialects for operation in dialect.operations)),
         "components": {
             "schemas": model_schemas(Error) | schemas,
             "headers": {
@@ -63,10 +58,12 @@ def _needs_key(settings: Settings) -> bool:
     return bool(settings.api_keys) or settings.api_keys_file is not None
 
 
-def _paths(operations: Iterable[Operation]) -> Schema:
+def _paths(settings: Settings, operations: Iterable[Operation]) -> Schema:
     paths: Schema = {}
+    server, needs_key = f"http://localhost:{settings.port}", _needs_key(settings)
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method] = operation.as_object()
+        samples = {"x-codeSamples": code_samples(operation, server, needs_key)}
+        paths.setdefault(operation.path, {})[operation.method] = operation.as_object() | samples
     return paths
 
 

@@ -12,6 +12,7 @@ from app.http.openapi.operations import (
     Answer,
     Dialect,
     Operation,
+    Sample,
     Schema,
     fields_schema,
     model_schema,
@@ -131,6 +132,7 @@ def _removal(name: str, summary: str, description: str, answer: Answer, paramete
             "application/octet-stream": BINARY,
         },
         answers={200: answer} | native_failures(*REMOVAL),
+        sample=Sample(photo="file", json={"image": "data:image/jpeg;base64,..."}),
     )
 
 
@@ -145,4 +147,5 @@ def _read_file() -> Operation:
         body={"application/json": ref("schemas", "ReadFileRequest")},
         answers={200: Answer("The image.", {"application/json": ref("schemas", "KeptFile")}, RATE_LIMIT)}
         | native_failures(*ANYWHERE, *READING, errors.UnsupportedFormat),
+        sample=Sample(json={"path": "photo.jpg"}),
     )

@@ -15,6 +15,7 @@ __all__ = [
     "Answer",
     "Dialect",
     "Operation",
+    "Sample",
     "Schema",
     "fields_schema",
     "model_schema",
@@ -56,6 +57,15 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What an example of an operation sends: query, and a photo in a form field, otherwise JSON."""
+
+    query: str = ""
+    photo: str = ""
+    json: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One method of one path; `body` has the schema of each accepted media type, `open` means that no key is needed."""
 
@@ -69,6 +79,7 @@ class Operation:
     body: Mapping[str, Schema] = field(default_factory=dict)
     answers: Mapping[int, Answer]
     open: bool = False
+    sample: Sample = Sample()
 
     def as_object(self) -> Schema:
         """Return an Operation Object."""
@@ -77,7 +88,9 @@ class Operation:
             written["description"] = self.description
         written["parameters"] = [*self.parameters, REQUEST_ID_PARAMETER]
         if self.body:
-            content = {kind: {"schema": schema} for kind, schema in self.body.items()}
+            content: Schema = {kind: {"schema": schema} for kind, schema in self.body.items()}
+            if self.sample.json:
+                content["application/json"]["example"] = dict(self.sample.json)
             written["requestBody"] = {"required": True, "content": content}
         written["responses"] = {str(status): self.answers[status].as_object() for status in sorted(self.answers)}
         if self.open:

@@ -1,18 +1,19 @@
-"""`/openapi.json` and `/docs`."""
+"""`/openapi.json`, and `/docs`: Swagger UI with the files of a package."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-import re
-from collections.abc import Collection
+from collections.abc import Mapping
 from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Flask, Response, render_template
-from markupsafe import Markup, escape
+from flask import Blueprint, Flask, Response, render_template, send_file
 
+from app.errors import NotFound
 from app.http.auth import public
 from app.http.limits import limiter
 from app.http.openapi.document import describe
@@ -20,26 +21,29 @@ from app.settings import Settings
 
 __all__ = ["init_app"]
 
-STYLE = """
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { max-width: 60rem; margin: 0 auto; padding: 1rem; overflow-wrap: break-word; }
-h2 { margin-top: 3rem; border-bottom: 1px solid; }
-h3 { margin-top: 2rem; font-family: ui-monospace, monospace; }
-table { width: 100%; border-collapse: collapse; margin: .5rem 0 1rem; font-size: .9rem; }
-th, td { padding: .3rem .6rem .3rem 0; border-bottom: 1px solid #8886; text-align: left; vertical-align: top; }
-code { font: .9em ui-monospace, monospace; overflow-wrap: anywhere; }
-summary { cursor: pointer; }
-.preline { white-space: pre-line; }
-"""
-# No scripts, and no other style than STYLE.
-POLICY = "default-src 'none'; style-src 'sha256-{}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+PACKAGE = "flask-swagger-ui"
+OWN = Path(__file__).parent / "assets"
+MIMETYPES = {".js": "text/javascript", ".css": "text/css", ".png": "image/png"}
+# The style sheet has pictures as data:, and answers are shown from blob: addresses.
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob: data:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
 
 
-def init_app(app: Flask, settings: Settings, presets: Collection[str]) -> None:
+def init_app(app: Flask, settings: Settings, presets: Mapping[str, Mapping[str, str]]) -> None:
     """Serve the description of the API for these settings and presets."""
     blueprint = Blueprint("openapi", __name__, template_folder="templates")
-    blueprint.add_app_template_filter(with_code, "with_code")
-    blueprint.add_app_template_filter(allowed, "allowed")
+    files = _files()
+    release = _release()
 
     @cache
     def document() -> dict[str, Any]:
@@ -57,31 +61,33 @@ def init_app(app: Flask, settings: Settings, presets: Collection[str]) -> None:
     @public
     def docs() -> Response:
         """Answer with the HTML page."""
-        page = render_template("docs.html", document=document(), style=Markup(STYLE))  # noqa: S704  # our own text
-        return Response(page, headers={"Content-Security-Policy": POLICY.format(_digest(STYLE))})
+        page = render_template("docs.html", settings=settings, files=f"/docs/{release}")
+        return Response(page, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"})
+
+    @blueprint.get("/docs/<version>/<name>")
+    @limiter.exempt
+    @public
+    def file(version: str, name: str) -> Response:
+        """Answer with a file of the HTML page; its address changes with its content."""
+        if version != release or name not in files:
+            raise NotFound()
+        response = send_file(files[name], mimetype=MIMETYPES[files[name].suffix])
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response
 
     app.register_blueprint(blueprint)
 
 
-def _digest(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+def _files() -> dict[str, Path]:
+    """Return the files of the page by name; the package is found without its import."""
+    found = find_spec(PACKAGE.replace("-", "_"))
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(f"{PACKAGE} is missing: pip install -r requirements.txt")
+    theirs = Path(found.origin).parent / "dist"
+    names = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
+    return {name: theirs / name for name in names} | {path.name: path for path in OWN.iterdir()}
 
 
-def with_code(text: str) -> Markup:
-    """Return a text as HTML; `code` and **bold** are rendered."""
-    bold = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", str(escape(text)))
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", bold))  # noqa: S704  # escaped before
-
-
-def allowed(schema: dict[str, Any]) -> str:
-    """Return a short text for the values that a schema allows."""
-    if "$ref" in schema:
-        return str(schema["$ref"].rpartition("/")[2])
-    if "enum" in schema:
-        return ", ".join(map(str, schema["enum"]))
-    if "minimum" in schema:
-        return f"{schema['minimum']}–{schema['maximum']}" if "maximum" in schema else f"from {schema['minimum']}"
-    if schema.get("format") == "binary":
-        return "file"
-    kind = schema.get("contentEncoding") or schema.get("type", "object")
-    return " or ".join(kind) if isinstance(kind, list) else str(kind)
+def _release() -> str:
+    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(OWN.iterdir()))).hexdigest()
+    return f"{version(PACKAGE)}-{digest[:8]}"

@@ -12,6 +12,7 @@ from app.http.openapi.operations import (
     Answer,
     Dialect,
     Operation,
+    Sample,
     Schema,
     fields_schema,
     model_schema,
@@ -43,6 +44,7 @@ def dialect(models: Sequence[str]) -> Dialect:
         parameters=query_parameters(fields),
         body={"multipart/form-data": ref("schemas", "RembgMultipart")},
         answers={200: picture} | native_failures(*ANYWHERE, *BODY, *WORK),
+        sample=Sample(photo="file"),
     )
     by_url = Operation(
         path="/api/remove",
@@ -52,6 +54,7 @@ def dialect(models: Sequence[str]) -> Dialect:
         summary="Remove the background of a photo at a URL",
         parameters=query_parameters({"url": URL} | fields, "url"),
         answers={200: picture} | native_failures(*ANYWHERE, *OF_URL, *WORK),
+        sample=Sample(query="url=https://example.com/photo.jpg"),
     )
     file = BINARY | {"description": "The photo."}
     body = fields_schema({"file": file} | fields, "file")

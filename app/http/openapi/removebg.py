@@ -8,7 +8,17 @@ from app import errors
 from app.errors import ServiceError
 from app.http.headers import RATE_LIMIT, REMOVEBG_PICTURE, RETRY_AFTER
 from app.http.openapi.native import ANYWHERE, REMOVAL
-from app.http.openapi.operations import BINARY, Answer, Dialect, Operation, Schema, fields_schema, ref, with_text
+from app.http.openapi.operations import (
+    BINARY,
+    Answer,
+    Dialect,
+    Operation,
+    Sample,
+    Schema,
+    fields_schema,
+    ref,
+    with_text,
+)
 from app.http.openapi.schemas import model_schemas
 from app.http.removebg.errors import BACKGROUND_CODES, RemoveBgErrors, body_of, code_of, status_of
 from app.http.removebg.parameters import PARAMETERS, SOURCES
@@ -94,6 +104,7 @@ OPERATIONS = (
             )
         }
         | _failures(*FAILURES),
+        sample=Sample(photo="image_file", json={"image_url": "https://example.com/photo.jpg"}),
     ),
     Operation(
         path="/v1.0/account",
