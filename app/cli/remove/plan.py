@@ -60,6 +60,8 @@ def service_settings(settings: Settings, used: Sequence[str], engines: int | Non
         "web_concurrency": 1,
         # A batch fills the queue all the time; its results must not depend on that.
         "auto_under_load": "same",
+        # Problems of engines go to stderr; the service's log file may belong to another user.
+        "log_file": None,
         "log_level": "ERROR" if settings.log_level == "INFO" else settings.log_level,
     }
     return settings.model_copy(update=changes | ({"engine_processes": engines} if engines else {}))

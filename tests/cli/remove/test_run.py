@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,21 @@ def test_ctrl_c_finishes_the_photos_in_work(
     done = len(list((tmp_path / "out").iterdir()))
     assert result.exit_code == 1 and 1 <= done <= 1 + SPARE_THREADS
     assert f"{done} done, 0 skipped, 0 failed, {20 - done} left" in result.stderr
+
+
+def test_a_second_ctrl_c_ends_the_engines(
+    remove: Callable[..., Result], photos: Path, tmp_path: Path, fake_pool: FakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def blocked(*_: object) -> RemovalResult:
+        while not fake_pool.queue.closed:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+        raise ShuttingDown()
+
+    monkeypatch.setattr(fake_pool, "submit", blocked)
+    result = remove(photos, "-o", tmp_path / "out")
+    assert result.exit_code == 1 and "0 done, 0 skipped, 0 failed, 2 left" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_new_photo_is_taken_once_it_is_unchanged(
