@@ -39,6 +39,10 @@ def test_an_engine_and_the_command_line_leave_metrics_to_the_web_process() -> No
     assert "prometheus_client" not in modules_after(code)
 
 
+def test_the_command_remove_leaves_pixels_to_its_engines() -> None:
+    assert modules_after(every_module("app/cli/remove")) & (PIXELS | HEAVY | {"flask", "werkzeug"}) == set()
+
+
 def test_an_engine_at_work_imports_nothing_heavy() -> None:
     code = (
         "import io\nfrom PIL import Image\nfrom app.engine.messages import *\nfrom app.removal import *\n"

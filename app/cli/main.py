@@ -9,6 +9,7 @@ import click
 from app.cli.doctor.command import doctor
 from app.cli.limits import limits
 from app.cli.models import models
+from app.cli.remove.command import remove
 from app.cli.serve import serve
 from app.settings import SettingsError, load_settings
 from app.storage import sweep
@@ -19,7 +20,7 @@ __all__ = ["main"]
 @click.group()
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Manage a Background Remover API."""
+    """Run a Background Remover API, and remove backgrounds without it."""
     try:
         export_rembg_settings()
     except SettingsError as error:
@@ -46,5 +47,5 @@ def export_rembg_settings() -> None:
         os.environ["MODEL_CHECKSUM_DISABLED"] = "1"
 
 
-for command in (serve, doctor, models, limits):
+for command in (serve, remove, doctor, models, limits):
     main.add_command(command)

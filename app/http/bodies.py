@@ -20,10 +20,9 @@ from app.errors import (
     InvalidParameter,
     MissingImage,
     MultipleSources,
-    UnsupportedFormat,
 )
 from app.http.body_parsers import Multipart, Pair, parse_json, parse_urlencoded
-from app.imaging.formats import sniff
+from app.imaging.formats import check_image, sniff
 
 __all__ = [
     "Parts",
@@ -195,18 +194,6 @@ def _only(images: list[bytes]) -> bytes:
     if len(images) > 1:
         raise MultipleSources()
     return images[0]
-
-
-def check_image(image: bytes, max_bytes: int) -> None:
-    """Raise EmptyFile, FileTooLarge or UnsupportedFormat for bytes that cannot be an image."""
-    if not image:
-        raise EmptyFile()
-    if len(image) > max_bytes:
-        raise FileTooLarge(
-            f"The image has {len(image)} bytes.", solution=f"Send an image of at most {max_bytes} bytes."
-        )
-    if sniff(image) is None:
-        raise UnsupportedFormat()
 
 
 def _size(part: FileStorage) -> int:

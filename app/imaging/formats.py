@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["ACCEPTED_FORMATS", "sniff", "webp_canvas"]
+from app.errors import EmptyFile, FileTooLarge, UnsupportedFormat
+
+__all__ = ["ACCEPTED_FORMATS", "check_image", "sniff", "webp_canvas"]
 
 ACCEPTED_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 
@@ -19,6 +21,18 @@ _SIGNATURES = (
 )
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+
+
+def check_image(image: bytes, max_bytes: int) -> None:
+    """Raise EmptyFile, FileTooLarge or UnsupportedFormat for bytes that cannot be an image."""
+    if not image:
+        raise EmptyFile()
+    if len(image) > max_bytes:
+        raise FileTooLarge(
+            f"The image has {len(image)} bytes.", solution=f"Send an image of at most {max_bytes} bytes."
+        )
+    if sniff(image) is None:
+        raise UnsupportedFormat()
 
 
 def sniff(data: bytes) -> str | None:

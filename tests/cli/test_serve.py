@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from app.cli.main import main
+from tests.support.configuration import ROOT
 
 
 @pytest.fixture
@@ -36,3 +38,11 @@ def test_an_invalid_number_of_workers_starts_nothing(
     result = CliRunner().invoke(main, ["serve"])
     assert result.exit_code == 1 and "Bad settings:\n  WEB_CONCURRENCY='many'" in result.output
     assert executed == []
+
+
+def test_the_configuration_is_found_in_any_folder(
+    executed: list[list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(main, ["serve"]).exit_code == 0
+    assert executed[0][3:] == ["--config", str(ROOT / "gunicorn.conf.py"), "app:create_app()"]

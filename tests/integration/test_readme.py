@@ -1,4 +1,4 @@
-"""The README's commands, run as written against a service without rate limits."""
+"""Commands of the README, and the batch of docs/api.md, run as written against a service without rate limits."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.configuration import ROOT
+from tests.support.documentation import API
 from tests.support.photos import jpeg, opened
 from tests.support.servers import binary
 from tests.support.service import Service
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.integration
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = [block for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "curl" in block]
+(BATCH,) = (block for block in re.findall(r"```sh\n(.*?)```", API, re.DOTALL) if "xargs" in block)
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +53,14 @@ def test_a_block_of_commands_works(block: str, service: Service, folder: Path) -
 
 
 def test_the_batch_has_a_result_for_each_photo(service: Service, folder: Path) -> None:
-    (block,) = (block for block in BLOCKS if "xargs" in block)
-    run(block, service, folder)
+    run(BATCH, service, folder)
     results = sorted((folder / "results").iterdir())
     assert [result.name for result in results] == ["beach.jpg.png", "photo 2.jpg.png", "photo.jpg.png"]
     assert {opened(result.read_bytes()).mode for result in results} == {"RGBA"}
 
 
 def test_a_failure_of_the_batch_is_visible(service: Service, folder: Path) -> None:
-    (block,) = (block for block in BLOCKS if "xargs" in block)
     (folder / "broken.jpg").write_bytes(b"not an image")
-    done = run(block, service, folder)
+    done = run(BATCH, service, folder)
     assert done.returncode == 123 and "415" in done.stderr
     assert "UNSUPPORTED_FORMAT" in (folder / "results/broken.jpg.png").read_text()

@@ -1,0 +1,1 @@
+"""Command `remove`: photos from files, folders or stdin through the engines, without a server."""
