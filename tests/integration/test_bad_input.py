@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,7 +101,7 @@ def test_bad_input(body: bytes, headers: dict[str, str], status: int, code: str,
     answer = service.request(URL, body, headers=headers)
     assert answer.status == status, answer.body[:300]
     assert status == 200 or answer.json["code"] == code
-    assert b"passwd" not in str(answer.headers).encode() and "aaaa" not in str(answer.headers)
+    assert not re.search(r"/passwd|a{256}|\0", str(answer.headers))  # the answer's name is a short name alone
     assert service.request(URL, jpeg("coffee")).status == 200
 
 

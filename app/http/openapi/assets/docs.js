@@ -57,5 +57,13 @@ SwaggerUI({
 	displayRequestDuration: true,
 	tryItOutEnabled: false,
 	validatorUrl: null,
-	plugins: [{ wrapComponents: { parameters: withSamples, RequestBody: withEmptyFields } }],
+	plugins: [
+		{
+			wrapComponents: {
+				parameters: withSamples,
+				RequestBody: withEmptyFields,
+				ServersContainer: () => () => null, // there is one server: this one
+			},
+		},
+	],
 });

@@ -5,6 +5,7 @@ import { countdown, explain } from "./words.js";
 /** @typedef {import("./pictures.js").Picture} Picture */
 
 const THUMB_SIDE = 300;
+const DOUBLE_CLICK_MS = 500;
 
 export class Cards extends EventTarget {
 	/** @param {HTMLElement} list */
@@ -13,6 +14,7 @@ export class Cards extends EventTarget {
 		this.list = list;
 		/** @type {Map<Picture, HTMLElement>} */
 		this.items = new Map();
+		this.closedAt = -DOUBLE_CLICK_MS;
 		setInterval(() => this.#tick(), 1000);
 	}
 
@@ -79,12 +81,22 @@ export class Cards extends EventTarget {
 		const progress = document.createElement("progress");
 		progress.setAttribute("aria-label", `Progress of ${picture.name}`);
 		const retry = button("button small card-retry", "Try now", () => this.#tell("retry", picture));
-		const close = button("card-close", "×", () => this.#tell("close", picture));
+		const close = button("card-close", "×", () => this.#close(picture));
 		close.setAttribute("aria-label", `Remove ${picture.name} from the list`);
 		item.append(open, progress, retry, close);
 		this.items.set(picture, item);
 		this.list.append(item);
 		return item;
+	}
+
+	/**
+	 * Ask to remove a picture; the second click of a double click would hit the next one.
+	 * @param {Picture} picture
+	 */
+	#close(picture) {
+		if (performance.now() - this.closedAt < DOUBLE_CLICK_MS) return;
+		this.closedAt = performance.now();
+		this.#tell("close", picture);
 	}
 
 	#tick() {
