@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 TRAINING := .venv-training
 
-.PHONY: setup run test lint lint-page train bench bench-load bench-formats soak hostile fuzz clean
+.PHONY: setup run test lint lint-page extension train bench bench-load bench-formats soak hostile fuzz clean
 
 setup: $(VENV)/.runtime
 
@@ -39,7 +39,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory lint-page; else echo "npm is missing: the scripts of the web page are not checked"; fi
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory lint-page; else echo "npm is missing: the scripts of the web page and of the extension are not checked"; fi
 
 lint-page: node_modules/.stamp
 	npm run --silent lint
@@ -47,6 +47,10 @@ lint-page: node_modules/.stamp
 node_modules/.stamp: package.json package-lock.json
 	npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@
+
+# Browser extension: ZIPs, and folders that browsers load unpacked.
+extension:
+	@$(PYTHON) -m tools.pack_extension build/extension
 
 # torch is large: without REQUIRE_INTEGRATION=1, it is not installed and the tests that need it are skipped.
 ifeq ($(REQUIRE_INTEGRATION),1)
@@ -84,5 +88,5 @@ fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz.fuzz_bodies
 
 clean:
-	rm -rf $(VENV) node_modules .venv-rembg $(TRAINING) bench.json .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) node_modules build .venv-rembg $(TRAINING) bench.json .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
