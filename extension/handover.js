@@ -32,7 +32,10 @@ export async function take(id) {
 async function request(mode, work) {
 	const database = await opened();
 	try {
-		return await settled(work(database.transaction(STORE, mode).objectStore(STORE)));
+		const transaction = database.transaction(STORE, mode);
+		const done = settled(work(transaction.objectStore(STORE)));
+		const [result] = await Promise.all([done, committed(transaction)]); // the popup closes next, and would abort it
+		return result;
 	} finally {
 		database.close();
 	}
@@ -54,5 +57,16 @@ function settled(request) {
 	return new Promise((resolve, reject) => {
 		request.onsuccess = () => resolve(request.result);
 		request.onerror = () => reject(request.error);
+	});
+}
+
+/**
+ * @param {IDBTransaction} transaction
+ * @returns {Promise<void>}
+ */
+function committed(transaction) {
+	return new Promise((resolve, reject) => {
+		transaction.oncomplete = () => resolve();
+		transaction.onabort = () => reject(transaction.error);
 	});
 }

@@ -1,4 +1,5 @@
 /** Requests to the server. */
+import { hostOf } from "./settings.js";
 import { Failure, failureFrom } from "./shared/service.js";
 
 /** @typedef {import("./settings.js").Settings} Settings */
@@ -53,17 +54,14 @@ export async function testConnection(settings) {
 }
 
 /**
- * Tell a server without CORS headers from no server: the browser sends "no-cors" requests in either case.
+ * Without permission, the browser hides whether no server answers or one without CORS headers.
  * @param {string} server
  * @returns {Promise<Finding>}
  */
 async function unreachable(server) {
-	try {
-		await fetch(`${server}/health/live`, { mode: "no-cors", credentials: "omit", cache: "no-store" });
-	} catch {
+	if (await chrome.permissions.contains(hostOf(server)))
 		return { kind: "address", text: `No server answers at ${server}. Check the address, and that the server runs.` };
-	}
-	const text = `The browser may not read the answers of ${server}. Save again and allow access, or let the operator set CORS_ORIGINS=${location.origin}.`;
+	const text = `The browser may not read the answers of ${server}. Save again and allow access, or let the operator set CORS_ORIGINS=${location.origin}; if this is done, check the address.`;
 	return { kind: "cors", text };
 }
 
