@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --disable-pip-version-check
 TRAINING := .venv-training
 NPM := $(shell command -v npm)
 
-.PHONY: setup run test lint lint-page train bench bench-load bench-formats bench-quality soak hostile fuzz clean
+.PHONY: setup run test lint lint-page extension train bench bench-load bench-formats bench-quality soak hostile fuzz clean
 
 setup: $(VENV)/.runtime
 
@@ -41,13 +41,17 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Format and types of the web page's scripts.
+# Scripts of the web page and of the extension: format, types, web-ext's checks.
 lint-page: $(if $(NPM),node_modules/.stamp)
-	$(if $(NPM),npm run --silent lint,@echo "npm is missing: the scripts of the web page are not checked")
+	$(if $(NPM),npm run --silent lint,@echo "npm is missing: the scripts of the web page and the extension are not checked")
 
 node_modules/.stamp: package.json package-lock.json
 	npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@
+
+# Browser extension: ZIPs, and folders that browsers load unpacked.
+extension:
+	@$(PYTHON) -m tools.pack_extension build/extension
 
 # torch is large: without REQUIRE_INTEGRATION=1, it is not installed and the tests that need it are skipped.
 ifeq ($(REQUIRE_INTEGRATION),1)
@@ -89,5 +93,5 @@ fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz.fuzz_bodies
 
 clean:
-	rm -rf $(VENV) node_modules .venv-rembg $(TRAINING) bench.json .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) node_modules build .venv-rembg $(TRAINING) bench.json .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 from tests.support.browser import Console, launch
 from tests.support.require_integration import pytest_runtest_makereport
@@ -20,12 +20,18 @@ VIEW: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
 expect.set_options(timeout=PATIENCE_MS)
 
 
-@pytest.fixture(scope="package")  # its event loop runs in this thread, where other tests run loops of their own
-def browser() -> Iterator[Browser]:
+# Its event loop runs in this thread, where tests of other packages run loops of their own.
+@pytest.fixture(scope="package")
+def playwright() -> Iterator[Playwright]:
     with sync_playwright() as playwright:
-        browser = launch(playwright)
-        yield browser
-        browser.close()
+        yield playwright
+
+
+@pytest.fixture(scope="package")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    browser = launch(playwright)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="module")

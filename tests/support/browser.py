@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright
 
 from tests.support.configuration import ROOT
 from tests.support.servers import binary
 
-__all__ = ["Console", "launch", "violations"]
+__all__ = ["Console", "launch", "launch_with_extension", "violations"]
 
 # Without these Chromium asks its maker's servers for updates; containers lack what its sandbox needs.
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -24,6 +24,19 @@ OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "
 def launch(playwright: Playwright) -> Browser:
     """Start Debian's Chromium; skip without it."""
     return playwright.chromium.launch(executable_path=binary("chromium"), args=OPTIONS)
+
+
+def launch_with_extension(playwright: Playwright, extension: Path, profile: Path) -> BrowserContext:
+    """Start Chromium with an unpacked extension and a new profile; skip without it."""
+    loading = [f"--disable-extensions-except={extension}", f"--load-extension={extension}"]
+    return playwright.chromium.launch_persistent_context(
+        profile,
+        executable_path=binary("chromium"),
+        args=[*OPTIONS, *loading, "--disable-features=DisableLoadExtensionCommandLineSwitch"],
+        ignore_default_args=["--disable-extensions"],
+        accept_downloads=True,
+        viewport={"width": 1280, "height": 900},
+    )
 
 
 class Console:

@@ -120,25 +120,33 @@ function answerOf(request) {
  * @returns {Promise<Failure>}
  */
 async function failureOf(request) {
-	const body = await bodyOf(request);
-	const code =
-		body.code ?? (request.status === 413 ? "FILE_TOO_LARGE" : request.status >= 502 ? "BAD_GATEWAY" : "INTERNAL");
-	const announced = Number(request.getResponseHeader("Retry-After")) || null;
+	return failureFrom(request.status, request.getResponseHeader("Retry-After"), await request.response.text());
+}
+
+/**
+ * Return the error in an answer.
+ * @param {number} status
+ * @param {string | null} retryAfter
+ * @param {string} text
+ */
+export function failureFrom(status, retryAfter, text) {
+	const body = bodyOf(text);
+	const code = body.code ?? (status === 413 ? "FILE_TOO_LARGE" : status >= 502 ? "BAD_GATEWAY" : "INTERNAL");
 	return new Failure(code, {
 		message: body.message,
 		solution: body.solution,
-		retryAfter: TRANSIENT.has(code) ? (announced ?? TRANSIENT.get(code)) : null,
+		retryAfter: TRANSIENT.has(code) ? Number(retryAfter) || TRANSIENT.get(code) : null,
 	});
 }
 
 /**
- * Return the error in the answer; remove.bg's dialect has its own shape.
- * @param {XMLHttpRequest} request
- * @returns {Promise<{code?: string, message?: string, solution?: string}>}
+ * Return the error in JSON; remove.bg's dialect has its own shape.
+ * @param {string} text
+ * @returns {{code?: string, message?: string, solution?: string}}
  */
-async function bodyOf(request) {
+function bodyOf(text) {
 	try {
-		const body = JSON.parse(await request.response.text());
+		const body = JSON.parse(text);
 		return body.errors ? { code: body.errors[0].code?.toUpperCase(), message: body.errors[0].title } : body;
 	} catch {
 		return {};

@@ -1,0 +1,20 @@
+/** Context menu: opens a result tab for the image that was clicked. */
+import { openResult } from "./handover.js";
+
+const MENU = "remove-background";
+
+chrome.runtime.onInstalled.addListener(({ reason }) => {
+	chrome.contextMenus.create({ id: MENU, title: "Remove background", contexts: ["image"] });
+	if (reason === "install") chrome.runtime.openOptionsPage();
+});
+chrome.contextMenus.onClicked.addListener(removeBackground);
+
+/**
+ * The result tab reads the image: unlike this worker, it lives until the work is done.
+ * @param {chrome.contextMenus.OnClickData} info
+ * @param {chrome.tabs.Tab} [tab]
+ */
+async function removeBackground(info, tab) {
+	if (!info.srcUrl || tab?.id === undefined) return;
+	await openResult({ address: info.srcUrl, tab: tab.id, frame: info.frameId ?? 0 });
+}
