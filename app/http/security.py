@@ -8,7 +8,7 @@ from app.settings import Settings
 
 __all__ = ["SECURITY_HEADERS", "init_app"]
 
-# No Strict-Transport-Security: it is set where TLS terminates. No Permissions-Policy: no answer runs scripts.
+# No Strict-Transport-Security: it is set where TLS terminates.
 # The pages / and /docs have their own Content-Security-Policy.
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
