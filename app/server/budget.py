@@ -30,8 +30,8 @@ class Budget:
 
     Bytes count when they arrive, so that a client that announces a body and sends none takes nothing. Bodies wait for
     memory: of the clients with bytes to read, the one with the least left goes on, so that waiting bodies never block
-    each other for ever, and small photos pass large bodies. If even the margin is full, the connections of the slowest
-    clients are closed: of those that read their answers, and those that have stopped to send.
+    each other for ever, and small photos pass large bodies. If even the margin is full, the slowest connections without
+    progress are closed. An answer cannot wait: it also closes those of slow readers.
     """
 
     def __init__(self, limit: int, margin: int) -> None:
@@ -40,6 +40,7 @@ class Budget:
         self._peak = 0
         self._waiting: dict[Holder, int] = {}
         self._holders: set[Holder] = set()
+        self._readers: set[Holder] = set()
 
     def charge(self, holder: Holder, size: int) -> None:
         """Count bytes that a connection now holds."""
@@ -51,7 +52,8 @@ class Budget:
     def charge_answer(self, holder: Holder, size: int) -> None:
         """Count a piece of an answer, and close the connections of slow clients while there is no room."""
         self.charge(holder, size)
-        while self.used > self.limit and len(slow := self._depending_on_clients()) > 1:
+        self._readers.add(holder)
+        while self.used > self.limit and len(slow := self._stalled() | self._readers) > 1:
             _close_slowest(slow)
 
     def release(self, holder: Holder, size: int | None = None) -> None:
@@ -61,6 +63,7 @@ class Budget:
         self.used -= size
         if not holder.held:
             self._holders.discard(holder)
+            self._readers.discard(holder)
 
     def has_fallen(self) -> bool:
         """Return whether much has been released since the last time that this was true."""
@@ -76,7 +79,7 @@ class Budget:
         self._waiting[holder] = remaining
         try:
             while not self._may_read(remaining):
-                while self.used >= self.limit and (slow := self._depending_on_clients()):
+                while self.used >= self.limit and (slow := self._stalled()):
                     _close_slowest(slow)
                 await asyncio.sleep(PAUSE_SECONDS)
                 holder.pace.excuse(PAUSE_SECONDS)
@@ -88,10 +91,11 @@ class Budget:
             return True
         return self.used < self.limit and remaining <= min(self._waiting.values())
 
-    def _depending_on_clients(self) -> list[Holder]:
-        """Return the connections whose memory is released when the client sends or reads more."""
-        return [each for each in self._holders if not each.working and each not in self._waiting]
+    def _stalled(self) -> set[Holder]:
+        """Return the connections that hold memory because their clients neither send nor read."""
+        idle = (each for each in self._holders if not each.working and each not in self._waiting)
+        return {each for each in idle if each.pace.stalled}
 
 
-def _close_slowest(holders: list[Holder]) -> None:
+def _close_slowest(holders: set[Holder]) -> None:
     min(holders, key=lambda holder: holder.pace.rate).close()

@@ -188,7 +188,7 @@ class Connection:
                 await self._readable(seconds)
             else:
                 self._received += data
-                self.pace.moved += len(data)
+                self.pace.move(len(data))
                 self.worker.budget.charge(self, len(data))
                 return len(data)
 
@@ -250,7 +250,7 @@ class Connection:
             except BlockingIOError:
                 await self._wait(self.worker.loop.add_writer, self.worker.loop.remove_writer, self.pace.seconds_left)
             else:
-                self.pace.moved += sent
+                self.pace.move(sent)
                 left = left[sent:]
 
     async def _linger(self) -> None:
@@ -269,7 +269,7 @@ class Connection:
             size = len(self.socket.recv(4 * PIECE))
             if not size:
                 return
-            self.pace.moved += size
+            self.pace.move(size)
             await asyncio.sleep(DISCARD_PAUSE)
 
     # Waiting.

@@ -8,6 +8,8 @@ __all__ = ["MIN_RATE", "Pace"]
 
 # Bytes per second that a client must send or receive on average, and the seconds before the check starts.
 MIN_RATE, GRACE_SECONDS = 4_000, 10.0
+# Seconds without a byte after which a client's memory may be given to others.
+STALL_SECONDS = 2.0
 # Bytes and seconds added in the rate, so that a new connection is not the slowest.
 HEAD_START_BYTES, HEAD_START_SECONDS = 100_000, 0.001
 
@@ -16,8 +18,13 @@ class Pace:
     """Bytes that a client has sent or received since a start."""
 
     def __init__(self) -> None:
-        self.started = time.monotonic()
+        self.started = self.last = time.monotonic()
         self.moved = 0
+
+    def move(self, size: int) -> None:
+        """Count bytes that the client has sent or received now."""
+        self.moved += size
+        self.last = time.monotonic()
 
     @property
     def seconds_left(self) -> float:
@@ -29,6 +36,12 @@ class Pace:
         """Return bytes per second, with a head start."""
         return (self.moved + HEAD_START_BYTES) / (time.monotonic() - self.started + HEAD_START_SECONDS)
 
+    @property
+    def stalled(self) -> bool:
+        """Return whether the client has moved nothing for STALL_SECONDS."""
+        return time.monotonic() - self.last > STALL_SECONDS
+
     def excuse(self, seconds: float) -> None:
         """Exclude a pause caused by the server."""
         self.started += seconds
+        self.last += seconds

@@ -16,7 +16,7 @@ class Client:
     def __init__(self, budget: Budget, moved: int = 0, age: float = 1.0) -> None:
         self.budget, self.held, self.closed, self.working = budget, 0, False, False
         self.pace = Pace()
-        self.pace.started -= age
+        self.pace.excuse(-age)
         self.pace.moved = moved
 
     def close(self) -> None:
@@ -113,6 +113,20 @@ def test_bodies_that_stop_coming_lose_their_memory_to_a_new_one() -> None:
         budget.charge(client, 50)
     asyncio.run(asyncio.wait_for(budget.room(new, 1_000), 30))
     assert [client.closed for client in (working, stalled, sending, new)] == [False, True, False, False]
+
+
+def test_bodies_that_keep_coming_are_never_closed_for_another_one() -> None:
+    budget = Budget(150, 50)
+    sending = [Client(budget) for _ in range(3)]
+    for client in sending:
+        budget.charge(client, 50)
+
+    async def wait() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(budget.room(Client(budget), 1), 0.3)
+
+    asyncio.run(wait())
+    assert not any(client.closed for client in sending)
 
 
 def test_an_answer_takes_the_memory_of_stalled_bodies_before_that_of_faster_readers() -> None:
