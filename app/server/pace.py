@@ -8,8 +8,8 @@ __all__ = ["MIN_RATE", "Pace"]
 
 # Bytes per second that a client must send or receive on average, and the seconds before the check starts.
 MIN_RATE, GRACE_SECONDS = 4_000, 10.0
-# Seconds without a byte after which a client's memory may be given to others.
-STALL_SECONDS = 2.0
+# Seconds without a byte, or bytes per second, at which a client's memory may be given to others.
+STALL_SECONDS, STALL_RATE = 2.0, 20_000
 # Bytes and seconds added in the rate, so that a new connection is not the slowest.
 HEAD_START_BYTES, HEAD_START_SECONDS = 100_000, 0.001
 
@@ -38,8 +38,8 @@ class Pace:
 
     @property
     def stalled(self) -> bool:
-        """Return whether the client has moved nothing for STALL_SECONDS."""
-        return time.monotonic() - self.last > STALL_SECONDS
+        """Return whether the client has moved nothing for STALL_SECONDS, or less than STALL_RATE on average."""
+        return time.monotonic() - self.last > STALL_SECONDS or self.rate < STALL_RATE
 
     def excuse(self, seconds: float) -> None:
         """Exclude a pause caused by the server."""
