@@ -1,4 +1,4 @@
-"""What the documentation says of other services' dialects is what the code does."""
+"""Documentation of the other services' dialects, compared with the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `pip install .` installs: every file that the program reads."""
+"""Package data of `pip install .`: every file that the program reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of each set: source, licence, who made the masks, what validates."""
+"""Catalogue of the sets: source, licence, origin of the masks, photos for validation."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run: the folders of data and results, the models by name or path, and the recipe."""
+    """Job of a run: the folders of data and results, the models by name or path, and the recipe."""
 
     data: Path
     folder: Path

@@ -26,7 +26,7 @@ class Failure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a photo; `facts` are further fields of its JSON line."""
+    """Outcome of a photo; `facts` are further fields of its JSON line."""
 
     source: Path
     state: Literal["done", "skipped", "failed"]

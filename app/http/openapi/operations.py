@@ -58,7 +58,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What an example of an operation sends: query, and a photo in a form field, otherwise JSON."""
+    """Content of an example request: query, and a photo in a form field, otherwise JSON."""
 
     query: str = ""
     photo: str = ""
