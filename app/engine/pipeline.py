@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from PIL import Image
 
@@ -91,7 +92,8 @@ class Pipeline:
                 raise TransparentImage()
             photo = plan.part(photo)
             background = self._background(request, photo, plan)
-        prediction = _predict(sessions, photo, stages, alone=alone, fast=fast)
+        ask = partial(predict, sessions, stages=stages, alone=alone, fast=fast, exact=options.reference_mask)
+        prediction = _predict(ask, sessions[0].model, photo, stages)
         with stages.stage("cutout"):
             mask = clean(prediction.mask) if options.clean_mask and not photo.is_cut_out else prediction.mask
             rgb, alpha = plan.at_output_scale(photo, mask)
@@ -144,7 +146,8 @@ class Pipeline:
         def approve(header: Header) -> None:
             self._memory.admit(header, _growth(header, data, options, longest_side, held))
 
-        return decode(data, longest_side, self._limits, approve, min_side)
+        sample_side = REGISTRY[options.model].size if options.reference_mask else 0
+        return decode(data, longest_side, self._limits, approve, min_side, sample_side)
 
     def _plan(self, request: RemovalRequest, model: ModelSpec) -> Plan:
         options, canvas = request.options, request.options.canvas
@@ -184,16 +187,15 @@ class Pipeline:
         return _opaque(background, request.options.background or WHITE)
 
 
-def _predict(sessions: Sequence[Session], photo: Photo, stages: Stages, *, alone: bool, fast: bool) -> Prediction:
-    """Return the mask of a photo's visible part; the model does not run if it is already cut out."""
+def _predict(ask: Callable[[Image.Image], Prediction], model: ModelSpec, photo: Photo, stages: Stages) -> Prediction:
+    """Return the mask of a photo's visible part by `ask`, which is not called if it is already cut out."""
     if photo.alpha is None:
-        return predict(sessions, photo.rgb, stages, alone=alone, fast=fast)
-    model = sessions[0].model
+        return ask(photo.sample or photo.rgb)
     visible = visible_cells(photo.alpha, model.size)
     if photo.is_cut_out:
         with stages.stage("infer"):
             return Prediction(visible, visible, 1.0, model.name)
-    found = predict(sessions, on_neutral_ground(photo.rgb, photo.alpha), stages, alone=alone, fast=fast)
+    found = ask(on_neutral_ground(photo.rgb, photo.alpha))
     raw = visible * found.raw
     return replace(found, raw=raw, mask=visible * found.mask, confidence=confidence_of(raw))
 

@@ -19,6 +19,7 @@ from app.engine.arena import share_arena, shrink_arena
 from app.engine.models import REGISTRY, ModelSpec, affinity
 from app.engine.providers import CPU, CUDA, OPENVINO, not_installed
 from app.errors import ModelUnavailable
+from app.imaging import reference
 from app.imaging.lanczos import shrink_to_square
 
 __all__ = ["Session", "SessionCache", "load_session"]
@@ -47,21 +48,24 @@ class Session:
         """Return the execution provider that runs the model."""
         return str(self.inference.get_providers()[0])
 
-    def predict(self, image: Image.Image, *, alone: bool = False) -> NDArray[np.float32]:
+    def predict(self, image: Image.Image, *, alone: bool = False, exact: bool = False) -> NDArray[np.float32]:
         """Return the model's raw probabilities, float32 in 0..1, shape (size, size), for an RGB image of any size.
 
-        `alone` means that the other cores are idle. The values are not stretched: their maximum is the confidence.
-        The runtime's errors pass through, including those of failed allocations.
+        `alone` means that the other cores are idle, `exact` that the input must be rembg's to the bit. The values are
+        not stretched: their maximum is the confidence. The runtime's errors pass through, including those of failed
+        allocations.
         """
         inference = self.inference_alone() if alone and self.inference_alone else self.inference
-        outputs = inference.run([self.output_name], {self.input_name: self.preprocess(image)})
+        outputs = inference.run([self.output_name], {self.input_name: self.preprocess(image, exact=exact)})
         raw: NDArray[np.float32] = np.asarray(outputs[0], np.float32)[0, 0]
         if self.model.activation == "sigmoid":
             raw = np.float32(1) / (np.float32(1) + np.exp(-raw))
         return np.minimum(np.fmax(raw, np.float32(0)), np.float32(1))  # fmax turns NaN into 0
 
-    def preprocess(self, image: Image.Image) -> NDArray[np.float32]:
-        """Return the model's input, float32, shape (1, 3, size, size): rembg's `normalize` in single precision."""
+    def preprocess(self, image: Image.Image, *, exact: bool = False) -> NDArray[np.float32]:
+        """Return the model's input, float32, shape (1, 3, size, size): rembg's `normalize`, by default approximated."""
+        if exact:
+            return reference.normalized(image, self.model.size, self.model.mean, self.model.std)
         planes = shrink_to_square(image, self.model.size, self.model.gap)
         brightest = max(float(planes.max()), 1e-6)
         for plane, mean, std in zip(planes, self.model.mean, self.model.std, strict=True):
