@@ -53,7 +53,7 @@ the colour error is the mean error of the colours, 0 to 255, in half-transparent
 of a set.
 
 The rows of this service are those of its own API. `POST /api/remove` with a model of rembg has rembg's masks, byte for
-byte, and the photo's colours.
+byte, and the photo's colours. [Edges beside rembg's plain mask](decisions/edges.md) has figures of more photos.
 """
 
 
