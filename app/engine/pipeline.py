@@ -12,7 +12,7 @@ from PIL import Image
 
 from app.engine.cascade import Prediction, predict
 from app.engine.container import MEGABYTE
-from app.engine.memory import MemoryGuard, predict_growth
+from app.engine.memory import MemoryGuard, predict_finishing, predict_growth
 from app.engine.messages import EngineConfig
 from app.engine.models import REGISTRY, ModelSpec
 from app.engine.plans import CanvasPlan, PhotoPlan, Plan, needed_side
@@ -93,6 +93,7 @@ class Pipeline:
             background = self._background(request, photo, plan)
         prediction = _predict(sessions, photo, stages, alone=alone, fast=fast)
         with stages.stage("cutout"):
+            self._memory.make_room(_finishing(photo, options))
             mask = clean(prediction.mask) if options.clean_mask and not photo.is_cut_out else prediction.mask
             rgb, alpha = plan.at_output_scale(photo, mask)
             refiner = Refiner(options, self._memory.left)
@@ -208,6 +209,12 @@ def _growth(header: Header, data: bytes, options: RemovalOptions, side: int, hel
     """Return the predicted memory, in bytes, of an image that is processed at this side."""
     answer_pixels = max_answer_pixels(header.full_size, options, min(1.0, side / max(header.full_size)))
     return predict_growth(header, len(data), side, held=held, output=options.format, answer_pixels=answer_pixels)
+
+
+def _finishing(photo: Photo, options: RemovalOptions) -> int:
+    """Return the predicted memory, in bytes, of a photo after the inference."""
+    answer_pixels = max_answer_pixels(photo.full_size, options, max(photo.size) / max(photo.full_size))
+    return predict_finishing(photo.size, options.format, answer_pixels)
 
 
 def _opaque(photo: Photo, colour: RGBA) -> Image.Image:
