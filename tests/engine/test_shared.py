@@ -61,7 +61,8 @@ def sessions() -> SessionCache:
 
 @pytest.fixture(scope="module")
 def pipeline(sessions: SessionCache) -> Pipeline:
-    return Pipeline(ENGINE, sessions)
+    unlimited = MemoryGuard(cap=1 << 40, warn=1 << 40)  # a load of a further model limits the memory of these tests
+    return Pipeline(ENGINE, sessions, unlimited)
 
 
 def run_all(
