@@ -36,9 +36,9 @@ class NotNow(Exception):
     `ending` means that this process accepts no further photos.
     """
 
-    def __init__(self, reason: str, pause: float = PAUSE_SECONDS, *, ending: bool = False) -> None:
+    def __init__(self, reason: str, *, ending: bool = False) -> None:
         super().__init__(reason)
-        self.pause = pause
+        self.pause = 0.0 if ending else PAUSE_SECONDS
         self.ending = ending
 
 
@@ -87,7 +87,7 @@ def process(task: Task, tools: Tools) -> Outcome:
             outputs.append(output)  # those made before an error are kept
         outcome = Outcome(tuple(outputs))
     except ShuttingDown as error:
-        raise NotNow(error.code, 0.0, ending=True) from error
+        raise NotNow(error.code, ending=True) from error
     except ModelUnavailable as error:
         log.warning("job.photo_postponed request_id=%s code=%s message=%.200s", name, error.code, error.message)
         raise NotNow(error.code) from error
