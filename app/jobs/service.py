@@ -86,7 +86,7 @@ class JobService:
                 raise IdempotencyConflict()
             return stored
         self._process(stored)
-        log.info("job.accepted id=%s photos=%d variants=%d", job.id[:8], len(job.items), len(job.variants))
+        log.info("job.accepted job=%s photos=%d outputs=%d", job.id[:8], len(job.items), len(job.variants))
         self._observer.job_accepted()
         return stored
 
