@@ -81,7 +81,7 @@ class FolderFiles:
         return pieces()
 
     def delete_job(self, job_id: str) -> None:
-        """Delete all files of a job; none is no error."""
+        """Delete all files of a job; also if there are none."""
         folder = self._job_folder(job_id)
         with suppress(FileNotFoundError):
             shutil.rmtree(folder)
