@@ -68,7 +68,7 @@ CREATE TABLE items (
     attempts INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (job_id, number)
 );
-CREATE INDEX items_queued ON items (job_id, number) WHERE state = 'queued';
+CREATE INDEX items_queued ON items (job_id, attempts, number) WHERE state = 'queued';
 CREATE INDEX items_running ON items (process) WHERE state = 'running';
 CREATE INDEX items_by_version ON items (job_id, version);
 """

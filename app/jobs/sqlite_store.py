@@ -175,7 +175,8 @@ class SqliteStore:
     def claim(self, process: str) -> tuple[Task, int] | None:
         """Give the next item to a process; return it with the number of processes that died with it, None for none.
 
-        Owners take turns, and so do the jobs of an owner, so that no job waits for the end of a larger one.
+        Owners take turns, and so do the jobs of an owner, so that no job waits for the end of a larger one. Items with
+        which processes have died come last in their job, so that a photo that ends processes harms no other one.
         """
         now = self._clock()
         with self._writer.transaction() as db:
@@ -184,7 +185,8 @@ class SqliteStore:
                 return None
             job_id = row["id"]
             number = db.execute(
-                "SELECT number FROM items WHERE job_id = ? AND state = 'queued' ORDER BY number LIMIT 1", (job_id,)
+                "SELECT number FROM items WHERE job_id = ? AND state = 'queued' ORDER BY attempts, number LIMIT 1",
+                (job_id,),
             ).fetchone()["number"]
             _move(db, job_id, number, {ItemState.QUEUED}, ItemState.RUNNING)
             db.execute(

@@ -154,6 +154,15 @@ def test_a_claim_tells_how_many_processes_have_died_with_the_item(store: SqliteS
     assert deaths == [0, 1, 2]
 
 
+def test_an_item_with_which_a_process_has_died_comes_last_in_its_job(store: SqliteStore) -> None:
+    store.add(new_job(A, photos=4))
+    store.claim("dead")
+    store.claim("dead")
+    store.give_back("dead", died=True)
+    claimed = [store.claim("p") for _ in range(4)]
+    assert [found and found[0].item.number for found in claimed] == [3, 4, 1, 2]
+
+
 def test_a_shutdown_and_a_release_are_not_deaths(store: SqliteStore) -> None:
     store.add(new_job(A, photos=1))
     store.claim("p")
