@@ -17,8 +17,8 @@ from app.jobs.alarm import Alarm
 __all__ = ["FolderFiles"]
 
 CHUNK = 1 << 20
-# A probe of this size needs blocks of its own, unlike one that fits into a directory entry.
-PROBE = bytes(1 << 16)
+# As large as a large result, so that a disk that is almost full counts as full.
+PROBE_BYTES = 4 << 20
 # Errors of the folder or its disk, unlike those of a client whose photo is being written.
 OF_THE_DISK = {
     errno.ENOSPC,
@@ -96,13 +96,13 @@ class FolderFiles:
         return [name for name in names if _last_change(self._folder / name) < older_than]
 
     def check(self) -> None:
-        """Write a small file and delete it; raise OSError."""
+        """Write a file and delete it; raise OSError."""
         with self._watched():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             probe = self._folder / f".{uuid.uuid4().hex}.probe"
             try:
                 with open(probe, "xb", opener=_private) as file:
-                    file.write(PROBE)
+                    file.write(bytes(PROBE_BYTES))
             finally:
                 with suppress(OSError):
                     probe.unlink()
