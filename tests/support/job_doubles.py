@@ -10,6 +10,7 @@ from typing import Any
 from app.engine.submission import Deadline, Outcome, Priority
 from app.errors import ServiceError
 from app.fetch.url_fetcher import UrlFetcher
+from app.jobs.alarm import Alarm
 from app.jobs.folder_files import FolderFiles
 from app.jobs.local_backend import LocalBackend
 from app.jobs.processes import Processes
@@ -91,8 +92,9 @@ def local_jobs(
     """Return the jobs of the local backend over a pretended engine, not started."""
     observer = observer or Observed()
     configuration = Settings(**settings)
-    store, files = SqliteStore(folder / "state.db", configuration.jobs_ttl), FolderFiles(folder / "files")
+    store, alarm = SqliteStore(folder / "state.db", configuration.jobs_ttl), Alarm("files")
+    files, uploads = FolderFiles(folder / "files", alarm), FolderFiles(folder / "files", alarm, durable=False)
     tools = Tools(files, engine, UrlFetcher(configuration), configuration)
     processes = Processes(folder / "processes")
     backend = LocalBackend(store, files, tools, processes, observer, threads, grace)
-    return JobService(store, files, backend, observer)
+    return JobService(store, uploads, backend, observer, sync=uploads.sync)
