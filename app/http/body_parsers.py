@@ -197,19 +197,21 @@ def _not_base64() -> InvalidBase64:
 
 @dataclass(slots=True)
 class Budget:
-    """Bytes and fields that a form may still have."""
+    """Bytes besides images, and fields, that a form may have."""
 
-    field_bytes: int = MAX_FIELD_BYTES
-    fields: int = MAX_FIELDS
+    max_bytes: int = MAX_FIELD_BYTES
+    max_fields: int = MAX_FIELDS
+    bytes: int = 0
+    fields: int = 0
 
     def take(self, size: int, fields: int = 0) -> None:
         """Count bytes and fields; raise TooManyParts when there are too many."""
-        self.field_bytes -= size
-        self.fields -= fields
-        if self.fields < 0:
-            raise TooManyParts(solution=f"Send at most {MAX_FIELDS} fields.")
-        if self.field_bytes < 0:
-            raise TooManyParts(f"The form has more than {MAX_FIELD_BYTES} bytes besides images.")
+        self.bytes += size
+        self.fields += fields
+        if self.fields > self.max_fields:
+            raise TooManyParts(solution=f"Send at most {self.max_fields} fields.")
+        if self.bytes > self.max_bytes:
+            raise TooManyParts(f"The form has more than {self.max_bytes} bytes besides images.")
 
 
 def parse_urlencoded(body: bytes) -> list[Pair]:
