@@ -42,8 +42,12 @@ def archive(job: Job, items: Sequence[Item], files: JobFiles) -> ZipStream:
 
 
 def _manifest(job: Job, items: Sequence[Item]) -> dict[str, Any]:
-    """Return the job as it is answered, with the path of each result in the ZIP instead of its link."""
-    return describe(job) | {"items": [_listed(job, item) for item in items]}
+    """Return the job as it is answered, with the paths of results instead of links and id.
+
+    Without API keys the id is a secret, and people pass a ZIP on.
+    """
+    described = {name: value for name, value in describe(job).items() if name not in {"id", "links"}}
+    return described | {"items": [_listed(job, item) for item in items]}
 
 
 def _listed(job: Job, item: Item) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class EventStream:
         yield RETRY
         while True:
             piece = self._changes()
-            if has_ended(self.job):
+            if piece and has_ended(self.job):
                 yield piece
                 return
             if piece or time.monotonic() - silent_since >= KEEP_ALIVE_SECONDS:

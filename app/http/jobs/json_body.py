@@ -22,7 +22,7 @@ __all__ = ["JobJson"]
 
 IMAGES = "images"
 # Bytes of a text after which it is a photo, unless it is a URL.
-MAX_SHORT, MAX_URL = 1_024, 8_192
+MAX_SHORT, MAX_URL = 2_048, 8_192
 # Bytes of an incomplete escape, such as \\u002.
 MAX_INCOMPLETE = 5
 # Bytes between the texts of each photo.
@@ -86,7 +86,7 @@ class JobJson:
                 pass
         if self._in_text:
             raise InvalidJson()
-        self._interpret(self._parsed())
+        self._interpret(self._parsed() if self._rest.strip() else {})
 
     # Division into short and long texts.
 

@@ -143,7 +143,9 @@ def _submission(parameters: tuple[Schema, ...]) -> Operation:
         parameters=(KEY, *parameters),
         body={"multipart/form-data": ref("schemas", "JobMultipart"), "application/json": ref("schemas", "JobJson")},
         answers={202: accepted} | native_failures(*SUBMISSION),
-        sample=Sample(photo="file", json={"images": [{"name": "photo.jpg", "image": "data:image/jpeg;base64,..."}]}),
+        sample=Sample(
+            photo="file", several=True, json={"images": [{"name": "photo.jpg", "image": "data:image/jpeg;base64,..."}]}
+        ),
     )
 
 

@@ -58,10 +58,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Content of an example request: query, and a photo in a form field, otherwise JSON."""
+    """Content of an example request: query, and a photo (or several) in a form field, otherwise JSON."""
 
     query: str = ""
     photo: str = ""
+    several: bool = False
     json: Mapping[str, Any] = field(default_factory=dict)
 
 
