@@ -329,4 +329,4 @@ def test_memory_is_bounded_while_300_mb_come_in_and_go_out(
     assert answer.json()["counts"]["total"] == count
     assert shop.send("DELETE", answer.headers["Location"]).status == 204
     # Photos of the job are in work meanwhile, each with its whole content.
-    assert peak.bytes - before < 100 * MEGABYTE
+    assert peak.bytes - before < 60 * MEGABYTE
