@@ -163,7 +163,7 @@ def open_jobs(
     """Return the jobs for JOBS_BACKEND, None for `off`; opens nothing. Raise SettingsError."""
     builders: dict[str, Callable[[], JobService]] = {
         "local": lambda: _local(settings, submitter, url_fetcher, observer, engines),
-        "celery": lambda: _celery(),
+        "celery": lambda: _celery(settings, url_fetcher, observer),
     }
     build = builders.get(settings.jobs_backend)
     return build() if build else None
@@ -187,8 +187,19 @@ def _local(
     return JobService(store, files, backend, observer, _webhooks(settings, store, url_fetcher, observer))
 
 
-def _celery() -> JobService:
-    raise SettingsError(SettingProblem.of("JOBS_BACKEND", "celery", "is not implemented yet"))
+def _celery(settings: Settings, url_fetcher: UrlFetcher, observer: JobObserver) -> JobService:
+    try:  # imported only here: the packages are optional
+        from app.jobs.celery_backend import CeleryBackend, open_files
+        from app.jobs.celery_queue import build_celery
+        from app.jobs.redis_store import RedisJobStore
+
+        files = open_files(settings.jobs_storage or "")
+    except ImportError as error:
+        reason = f"needs the packages of requirements-jobs.txt: {error}"
+        raise SettingsError(SettingProblem.of("JOBS_BACKEND", "celery", reason)) from error
+    store = RedisJobStore(settings.redis_url.get_secret_value(), settings.jobs_ttl)
+    backend = CeleryBackend(store, build_celery(settings), observer)
+    return JobService(store, files, backend, observer, _webhooks(settings, store, url_fetcher, observer))
 
 
 def _webhooks(settings: Settings, store: JobStore, url_fetcher: UrlFetcher, observer: JobObserver) -> Webhooks | None:
