@@ -34,7 +34,7 @@ ARG MODELS=""
 ENV REMBG_HOME=/models
 RUN mkdir -p /models \
     && for model in ${MODELS}; do /opt/venv/bin/python -m app models pull "${model}" || exit 1; done \
-    && install -d -m 1777 /data/outputs /data/uploads /data/models
+    && install -d -m 1777 /data/outputs /data/uploads /data/models /data/jobs
 
 FROM ${PYTHON_IMAGE}
 ARG VERSION=unknown
@@ -56,7 +56,8 @@ ENV PATH=/opt/venv/bin:${PATH} \
     HOME=/tmp \
     REMBG_HOME=/models \
     OUTPUT_DIR=/data/outputs \
-    UPLOAD_DIR=/data/uploads
+    UPLOAD_DIR=/data/uploads \
+    JOBS_DIR=/data/jobs
 WORKDIR /app
 # Numeric, so that an orchestrator can verify that it is not root; it owns no file of the image.
 USER 10001:10001

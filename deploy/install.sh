@@ -134,6 +134,7 @@ install_settings() {
     [ -f "$env" ] || cp "$SOURCE/.env.sample" "$env"
     setting OUTPUT_DIR $STATE_DIR/outputs
     setting UPLOAD_DIR $STATE_DIR/uploads
+    setting JOBS_DIR $STATE_DIR/jobs
     setting REMBG_HOME $STATE_DIR/rembg
     if [ $nginx = yes ]; then
         setting HOST 127.0.0.1

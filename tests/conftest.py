@@ -25,10 +25,11 @@ from tests.support.waiting import wait_until
 
 
 @pytest.fixture(autouse=True, scope="session")
-def clean_environment() -> None:
-    """Keep the developer's own settings out of the tests."""
+def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the developer's own settings out of the tests, and their jobs out of the project."""
     for name in Settings.model_fields:
         os.environ.pop(name.upper(), None)
+    os.environ["JOBS_DIR"] = str(tmp_path_factory.mktemp("jobs"))
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ class JobService:
                 raise IdempotencyConflict()
             return stored
         self._process(stored)
-        log.info("job.accepted id=%s photos=%d variants=%d", job.id[:8], len(job.items), len(job.variants))
+        log.info("job.accepted job=%s photos=%d outputs=%d", job.id[:8], len(job.items), len(job.variants))
         self._observer.job_accepted()
         return stored
 
@@ -136,6 +136,14 @@ class JobService:
     def queue_state(self) -> QueueState:
         """Return the state of the queue of all jobs; raise JobsUnavailable."""
         return self._store.queue_state(time.time())
+
+    def waiting(self) -> tuple[int, float] | None:
+        """Return the number of waiting photos and the age in seconds of the oldest, None if they are not known."""
+        try:
+            state = self.queue_state()
+        except JobsUnavailable:
+            return None
+        return state.queued, state.oldest_seconds
 
     def up(self) -> bool | None:
         """Return whether jobs can be accepted and processed, None if they can and no other program is needed."""

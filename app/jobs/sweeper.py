@@ -56,17 +56,17 @@ class JobSweeper:
     def _run(self) -> None:
         next_search = time.monotonic()
         while not self._stopped.is_set():
-            self._sweep(self.delete_expired, "jobs.expired count=%d")
+            self._sweep(self.delete_expired, "expired")
             if time.monotonic() >= next_search:
-                self._sweep(self.delete_orphans, "jobs.orphans_deleted count=%d")
+                self._sweep(self.delete_orphans, "files without a job")
                 next_search = time.monotonic() + HOUR
             self._stopped.wait(MINUTE)
 
-    def _sweep(self, delete: Callable[[], int], message: str) -> None:
+    def _sweep(self, delete: Callable[[], int], what: str) -> None:
         try:
             if count := delete():
-                log.info(message, count)
+                log.info("jobs.swept jobs=%d (%s)", count, what)
         except JobsUnavailable:  # logged by the store
             pass
         except OSError as error:  # the next sweep tries again
-            log.warning("jobs.not_swept error=%.200r", error)
+            log.warning("jobs.not_deleted error=%.200r", error)

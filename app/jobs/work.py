@@ -36,9 +36,9 @@ class NotNow(Exception):
     `ending` means that this process accepts no further photos.
     """
 
-    def __init__(self, reason: str, pause: float = PAUSE_SECONDS, *, ending: bool = False) -> None:
+    def __init__(self, reason: str, *, ending: bool = False) -> None:
         super().__init__(reason)
-        self.pause = pause
+        self.pause = 0.0 if ending else PAUSE_SECONDS
         self.ending = ending
 
 
@@ -87,20 +87,20 @@ def process(task: Task, tools: Tools) -> Outcome:
             outputs.append(output)  # those made before an error are kept
         outcome = Outcome(tuple(outputs))
     except ShuttingDown as error:
-        raise NotNow(error.code, 0.0, ending=True) from error
+        raise NotNow(error.code, ending=True) from error
     except ModelUnavailable as error:
-        log.warning("job.photo_postponed request_id=%s code=%s message=%.200s", name, error.code, error.message)
+        log.warning("job.photo_postponed photo=%s error=%.200r", name, error)
         raise NotNow(error.code) from error
     except ServiceError as error:
         outcome = Outcome.failed(error, outputs)
     except OSError as error:
-        log.warning("job.photo_postponed request_id=%s error=%.200r", name, error)
+        log.warning("job.photo_postponed photo=%s error=%.200r", name, error)
         raise NotNow("the storage cannot be used") from error
     except Exception:  # must not end the thread, nor be tried for ever
-        log.exception("job.photo_broken request_id=%s", name)
+        log.exception("job.photo_broken photo=%s", name)
         outcome = Outcome.failed(InternalError(), outputs)
-    code = outcome.error.code if outcome.error else "-"
-    log.info("job.photo request_id=%s outputs=%d error=%s s=%.2f", name, len(outputs), code, time.monotonic() - started)
+    code, seconds = outcome.error.code if outcome.error else "-", time.monotonic() - started
+    log.info("job.photo_finished photo=%s outputs=%d error=%s s=%.2f", name, len(outputs), code, seconds)
     return outcome
 
 

@@ -172,7 +172,7 @@ def test_writable_folders_are_in_memory_except_for_results() -> None:
     assert {path for path, volume in mounts.items() if volume.get("medium") == "Memory"} == {"/tmp", "/dev/shm"}  # noqa: S108
     assert all(volume["sizeLimit"] for volume in volumes.values())
     _, (_, final) = stages()
-    assert final.pairs("ENV")["OUTPUT_DIR"].startswith("/data/")
+    assert {final.pairs("ENV")[name].rpartition("/")[0] for name in ("OUTPUT_DIR", "JOBS_DIR")} == {"/data"}
     assert "/data" in mounts
 
 

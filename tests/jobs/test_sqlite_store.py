@@ -189,6 +189,7 @@ def test_the_file_is_durable_and_private(store: SqliteStore, path: Path) -> None
     store.add(new_job(A))
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert [file.name for file in path.parent.iterdir() if file.stat().st_mode & 0o077] == []
     assert path.parent.stat().st_mode & 0o077 == 0
 
 

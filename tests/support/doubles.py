@@ -14,6 +14,7 @@ from app.engine.submission import Deadline, Priority
 from app.errors import ServiceError
 from app.fetch.url_fetcher import UrlFetcher
 from app.http.services import install, services_of
+from app.jobs.service import open_jobs
 from app.removal import Box, RemovalOptions, RemovalRequest, RemovalResult
 
 STATUS = PoolStatus(
@@ -96,5 +97,8 @@ def failing(pool: FakePool, error: ServiceError | Exception) -> FakePool:
 
 
 def use_fetcher(app: Flask, fetcher: UrlFetcher) -> None:
-    """Make an application fetch URLs by this."""
-    install(app, replace(services_of(app), url_fetcher=fetcher))
+    """Make an application and its jobs fetch URLs and send webhooks by this."""
+    services = services_of(app)
+    submitter = services.cache or services.pool
+    jobs = open_jobs(services.settings, submitter, fetcher, services.metrics, services.pool.status().engines)
+    install(app, replace(services, url_fetcher=fetcher, jobs=jobs))
