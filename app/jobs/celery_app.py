@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
@@ -15,6 +16,9 @@ from app.settings import Settings, SettingsError
 from app.startup import checked_settings
 
 __all__ = ["app"]
+
+# Two lines for each photo, which have no more than ours.
+CHATTY = ("celery.worker.strategy", "celery.app.trace")
 
 app: Celery
 
@@ -30,6 +34,8 @@ def _build_worker(settings: Settings) -> Celery:
 
     def configure_log(**_: Any) -> None:
         log_format.configure(settings.log_level, settings.log_format, str(settings.log_file or ""))
+        for name in CHATTY:
+            logging.getLogger(name).setLevel(logging.WARNING)
 
     def start(**_: Any) -> None:
         workers.append(JobWorker(settings, celery))

@@ -179,7 +179,8 @@ return redis.call('DEL', job)
 """
 
 # ARGV: end of the last report of a lost worker. Returns the numbers of queued and of running items, how many of the
-# latter belong to lost workers, and when the oldest job with queued items was made, or an empty text.
+# latter belong to lost workers, when the oldest job with queued items was made, or an empty text, and the number of
+# living workers.
 QUEUE_STATE = f"""{_COMMON}
 local queued, running, oldest = 0, 0, nil
 for _, id in ipairs(redis.call('ZRANGE', key('open'), 0, -1)) do
@@ -191,7 +192,8 @@ for _, id in ipairs(redis.call('ZRANGE', key('open'), 0, -1)) do
         redis.call('ZREM', key('open'), id)
     end
 end
-return {{queued, running, redis.call('ZCOUNT', key('running'), '-inf', ARGV[1]), oldest or ''}}
+local lost = redis.call('ZCOUNT', key('running'), '-inf', ARGV[1])
+return {{queued, running, lost, oldest or '', redis.call('ZCOUNT', key('workers'), '(' .. ARGV[1], '+inf')}}
 """
 
 # ARGV: now, end of the reservation. Returns id, URL and attempts, or nil; fewer attempts are first.

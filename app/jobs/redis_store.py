@@ -143,8 +143,8 @@ class RedisJobStore:
 
     def queue_state(self, now: float) -> QueueState:
         """Return the state of the queue of all jobs."""
-        queued, running, _, oldest = self._state()
-        return QueueState(queued, running, max(0.0, now - float(oldest)) if oldest else 0.0)
+        queued, running, _, oldest, workers = self._state()
+        return QueueState(queued, running, max(0.0, now - float(oldest)) if oldest else 0.0, workers)
 
     def close(self) -> None:
         """Stop the probe and close the connections."""
@@ -172,7 +172,7 @@ class RedisJobStore:
 
     def missing_tasks(self, queue: str) -> int:
         """Return how many items wait, or belong to lost workers, beyond the length of a list."""
-        queued, _, lost, _ = self._state()
+        queued, _, lost, _, _ = self._state()
         length: int = self._call(lambda: self._redis.llen(queue))
         return max(0, int(queued) + int(lost) - length)
 
@@ -190,11 +190,6 @@ class RedisJobStore:
                 pipeline.execute()
 
         self._call(write)
-
-    def workers(self) -> int:
-        """Return the number of living workers."""
-        since = self._clock() - LOST_SECONDS
-        return int(self._call(lambda: self._redis.zcount(f"{PREFIX}workers", since, "+inf")))
 
     def take_finished(self) -> Mapping[str, int]:
         """Return the numbers of items finished since the last call of any process, by state."""

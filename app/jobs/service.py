@@ -137,13 +137,16 @@ class JobService:
         """Return the state of the queue of all jobs; raise JobsUnavailable."""
         return self._store.queue_state(time.time())
 
-    def waiting(self) -> tuple[int, float] | None:
-        """Return the number of waiting photos and the age in seconds of the oldest, None if they are not known."""
+    def waiting(self) -> tuple[int, float, int] | None:
+        """Return the number of waiting photos, the age in seconds of the oldest, and the number of living workers.
+
+        None if they are not known.
+        """
         try:
             state = self.queue_state()
         except JobsUnavailable:
             return None
-        return state.queued, state.oldest_seconds
+        return state.queued, state.oldest_seconds, state.workers
 
     def up(self) -> bool | None:
         """Return whether jobs can be accepted and processed, None if they can and no other program is needed."""

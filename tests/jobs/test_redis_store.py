@@ -142,13 +142,13 @@ def test_tasks_are_missing_for_waiting_items_and_those_of_lost_workers(
 
 
 def test_workers_are_counted_while_they_report(store: RedisJobStore, clock: Clock) -> None:
-    assert store.workers() == 0
+    assert store.queue_state(clock.now).workers == 0
     store.report("one", [])
     clock.now += LOST_SECONDS / 2
     store.report("two", [])
-    assert store.workers() == 2
+    assert store.queue_state(clock.now).workers == 2
     clock.now += LOST_SECONDS / 2 + 1
-    assert store.workers() == 1
+    assert store.queue_state(clock.now).workers == 1
 
 
 def test_finished_items_are_counted_once(store: RedisJobStore) -> None:

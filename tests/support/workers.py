@@ -51,7 +51,7 @@ class Worker:
 
     def photos(self) -> int:
         """Return the number of photos that it has processed."""
-        return self.text().count(" job.photo ")
+        return self.text().count(" job.photo_finished ")
 
     def engines(self) -> list[psutil.Process]:
         assert self.process is not None
