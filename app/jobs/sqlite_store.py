@@ -10,7 +10,7 @@ from pathlib import Path
 from app.jobs.alarm import Alarm
 from app.jobs.database import VERSION, Database
 from app.jobs.encoding import dump_error, dump_outputs, dump_variants, load_error, load_outputs, load_variants
-from app.jobs.model import Counts, Delivery, Item, ItemError, ItemState, Job, JobState, NewJob, Output
+from app.jobs.model import Counts, Delivery, Item, ItemError, ItemState, Job, JobState, NewItem, NewJob, Output
 from app.jobs.store import QueueState, Task
 
 __all__ = ["SqliteStore", "unfinished_seconds"]
@@ -25,6 +25,9 @@ NEXT_JOB = (
     "(SELECT max(served) FROM jobs AS others WHERE others.owner = jobs.owner), served, rowid LIMIT 1"
 )
 DUE = f"delivery_at IS NOT NULL AND (delivery_at <= :now OR delivery_at > :now + {MAX_AHEAD})"
+NEW_ITEM = (
+    "INSERT INTO items (job_id, number, name, base, key, url, size, state, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 UNFINISHED = {ItemState.QUEUED, ItemState.RUNNING}
 
 
@@ -235,12 +238,9 @@ class SqliteStore:
             "queued": len(job.items) - failed,
             "failed": failed,
         }
-        _insert_into(db, "jobs", values)
-        for number, item in enumerate(job.items, start=1):
-            state = ItemState.FAILED if item.error else ItemState.QUEUED
-            columns = {"name": item.name, "base": item.base, "key": item.key, "url": item.url, "size": item.size}
-            changing = {"state": state.value, "error": dump_error(item.error)}
-            _insert_into(db, "items", {"job_id": job.id, "number": number, **columns, **changing})
+        names, marks = ", ".join(values), ", ".join("?" * len(values))
+        db.execute(f"INSERT INTO jobs ({names}) VALUES ({marks})", tuple(values.values()))  # noqa: S608
+        db.executemany(NEW_ITEM, (_new_row(job.id, number, item) for number, item in enumerate(job.items, start=1)))
         self._end_if_finished(db, job.id)
 
     def _end_if_finished(self, db: sqlite3.Connection, job_id: str) -> None:
@@ -253,9 +253,9 @@ class SqliteStore:
         )
 
 
-def _insert_into(db: sqlite3.Connection, table: str, values: dict[str, object]) -> None:
-    names, marks = ", ".join(values), ", ".join("?" * len(values))
-    db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(values.values()))  # noqa: S608
+def _new_row(job_id: str, number: int, item: NewItem) -> tuple[object, ...]:
+    state = ItemState.FAILED if item.error else ItemState.QUEUED
+    return job_id, number, item.name, item.base, item.key, item.url, item.size, state.value, dump_error(item.error)
 
 
 def _move(db: sqlite3.Connection, job_id: str, number: int, before: Iterable[ItemState], after: ItemState) -> bool:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
@@ -162,14 +160,13 @@ def test_a_photo_without_an_engine_is_queued_again(
     assert (found.value.pause > 0, found.value.ending) == (pauses, ending)
 
 
-class FullDisk(FolderFiles):
-    def create(self, key: str) -> AbstractContextManager[BinaryIO]:
+def test_a_full_disk_is_not_the_fault_of_the_photo(files: FolderFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-
-def test_a_full_disk_is_not_the_fault_of_the_photo(tmp_path: Path, files: FolderFiles) -> None:
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(NotNow, match="the storage cannot be used"):
-        process(task(), tools(FullDisk(tmp_path / "files")))
+        process(task(), tools(files))
 
 
 def test_another_result_never_replaces_a_file_that_was_delivered(files: FolderFiles) -> None:
