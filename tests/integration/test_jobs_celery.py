@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from app.fetch.url_fetcher import UrlFetcher
+from app.jobs.celery_queue import KEY_PREFIX
 from app.jobs.errors import JobsUnavailable
 from app.jobs.model import Counts, Job, JobState, NewItem, NewJob, Variant
+from app.jobs.redis_scripts import PREFIX
 from app.jobs.redis_store import RedisJobStore
 from app.jobs.service import JobService, open_jobs
 from app.settings import Settings
@@ -213,6 +216,13 @@ def test_celery_shows_what_a_worker_does(cluster: Cluster) -> None:
         timeout=60,
     )
     assert "pong" in done.stdout, done.stdout + done.stderr
+
+
+def test_every_key_in_redis_has_a_prefix_of_ours(cluster: Cluster, redis: RedisServer) -> None:
+    cluster.worker("two")
+    keys = re.findall(r"\$\d+\r\n(\S+)", redis.command("KEYS *").decode())
+    assert len(keys) > 5
+    assert [key for key in keys if not key.startswith((PREFIX, KEY_PREFIX))] == []
 
 
 def test_files_may_be_in_a_store_that_speaks_s3(redis: RedisServer, tmp_path: Path) -> None:

@@ -8,17 +8,20 @@ from collections.abc import Iterator
 
 import pytest
 
+from app.jobs.celery_queue import KEY_PREFIX, QUEUE
 from app.jobs.errors import JobsUnavailable
 from app.jobs.model import Item
 from app.jobs.redis_scripts import PREFIX
 from app.jobs.redis_store import LOST_SECONDS, RedisJobStore
+from tests.support.configuration import ROOT
+from tests.support.documentation import table_below
 from tests.support.job_stores import TTL, Clock
 from tests.support.jobs import an_output, new_job
 from tests.support.servers import RedisServer
 from tests.support.waiting import wait_until
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32
-QUEUE = "a-queue"
+TASKS = "a-queue"
 
 
 @pytest.fixture
@@ -130,15 +133,15 @@ def test_tasks_are_missing_for_waiting_items_and_those_of_lost_workers(
     store: RedisJobStore, redis: RedisServer, clock: Clock
 ) -> None:
     store.add(new_job(A, photos=3))
-    assert store.missing_tasks(QUEUE) == 3
-    redis.command(f"LPUSH {QUEUE} task task")
-    assert store.missing_tasks(QUEUE) == 1
+    assert store.missing_tasks(TASKS) == 3
+    redis.command(f"LPUSH {TASKS} task task")
+    assert store.missing_tasks(TASKS) == 1
     claimed(store)
-    assert store.missing_tasks(QUEUE) == 0
+    assert store.missing_tasks(TASKS) == 0
     clock.now += LOST_SECONDS
-    assert store.missing_tasks(QUEUE) == 1
-    redis.command(f"LPUSH {QUEUE} task task")
-    assert store.missing_tasks(QUEUE) == 0
+    assert store.missing_tasks(TASKS) == 1
+    redis.command(f"LPUSH {TASKS} task task")
+    assert store.missing_tasks(TASKS) == 0
 
 
 def test_workers_are_counted_while_they_report(store: RedisJobStore, clock: Clock) -> None:
@@ -188,6 +191,15 @@ def test_a_deleted_job_leaves_no_key(store: RedisJobStore, redis: RedisServer) -
     store.delete(A)
     left = set(re.findall(rf"{PREFIX}(\S+)", redis.command("KEYS *").decode()))
     assert left <= {"probe", "turn"}
+
+
+def test_every_key_is_documented() -> None:
+    source = "".join((ROOT / f"app/jobs/redis_{name}.py").read_text(encoding="utf-8") for name in ("scripts", "store"))
+    used = {*re.findall(r"key\('([\w-]+)", source), *re.findall(r"\{PREFIX\}([\w-]+)", source)}
+    rows = table_below("## Keys in Redis", (ROOT / "docs/workers.md").read_text(encoding="utf-8"))
+    named = [row[0].strip("`") for row in rows]
+    assert {name.removeprefix(PREFIX).split(":")[0] for name in named if name.startswith(PREFIX)} == used
+    assert {KEY_PREFIX + QUEUE, KEY_PREFIX + "NAME"} == {name for name in named if not name.startswith(PREFIX)}
 
 
 def test_a_large_job_is_stored_and_read_whole(store: RedisJobStore) -> None:
