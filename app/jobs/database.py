@@ -144,7 +144,7 @@ def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # SQLite does not wait for another process that changes the journal's mode or creates the same tables.
     with _locked(path.with_suffix(".lock")):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's own files get the mode of this one
+        _create(path)
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             connection.row_factory = sqlite3.Row
@@ -155,6 +155,14 @@ def _open(path: Path) -> sqlite3.Connection:
             connection.close()
             raise
         return connection
+
+
+def _create(path: Path) -> None:
+    """Create an empty file that only its owner can read, unless it exists; SQLite's other files get its mode."""
+    # An existing file must not be opened: closing it would drop the locks of all connections of this process (POSIX),
+    # and another process would delete the WAL under them.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from app.jobs.database import examine
 from app.jobs.errors import JobsUnavailable
 from app.jobs.model import Counts, ItemState
 from app.jobs.sqlite_store import SqliteStore
+from tests.support.configuration import ROOT
 from tests.support.job_stores import TTL, Clock
 from tests.support.jobs import new_job
 
@@ -234,6 +237,18 @@ def test_a_replaced_file_is_used_without_a_restart(store: SqliteStore, path: Pat
     store.add(new_job(B))
     assert store.job(A) is None
     assert store.job(B) is not None
+
+
+def test_changes_of_another_process_are_seen_after_it_has_ended(store: SqliteStore, path: Path) -> None:
+    """The last process to close the file deletes its WAL, unless this one is seen to use it."""
+    store.add(new_job(A))
+    store.has_work()
+    for job_id in (B, C):
+        code = "import sys; from pathlib import Path; from app.jobs.sqlite_store import SqliteStore\n"
+        code += "from tests.support.jobs import new_job; store = SqliteStore(Path(sys.argv[1]), 100)\n"
+        code += "store.has_work(); store.add(new_job(sys.argv[2])); store.close()"
+        subprocess.run([sys.executable, "-c", code, str(path), job_id], cwd=ROOT, check=True)
+        assert store.job(job_id) is not None
 
 
 def test_a_file_of_another_release_is_refused(store: SqliteStore, path: Path) -> None:
