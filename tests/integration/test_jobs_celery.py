@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from urllib3 import encode_multipart_formdata
 
 from app.fetch.url_fetcher import UrlFetcher
 from app.jobs.celery_queue import KEY_PREFIX
@@ -23,7 +24,7 @@ from tests.support.configuration import ROOT
 from tests.support.job_doubles import FakeEngine, Observed
 from tests.support.photos import encoded, opened, photo
 from tests.support.servers import RedisServer, S3Server
-from tests.support.service import free_port
+from tests.support.service import Answer, Service, free_port
 from tests.support.waiting import wait_until
 from tests.support.workers import Worker, celery_program
 
@@ -128,6 +129,11 @@ def check_results(service: JobService, job: Job, photos: int) -> None:
         assert opened(service.files.read(output.key)).mode == "RGBA"
 
 
+def post_job(web: Service) -> Answer:
+    body, content_type = encode_multipart_formdata({"file": ("photo.jpg", PHOTO)})
+    return web.request("/jobs", body, headers={"Content-Type": content_type})
+
+
 def test_two_workers_share_a_job(cluster: Cluster, service: JobService) -> None:
     workers = [cluster.worker("one"), cluster.worker("two")]
     before = [worker.photos() for worker in workers]
@@ -161,6 +167,28 @@ def test_a_killed_redis_loses_no_job(cluster: Cluster, service: JobService, redi
     wait_until(service.up)
     check_results(service, job, 12)
     check_results(service, service.submit(new_job(service, 1)), 1)
+
+
+def test_without_redis_jobs_are_refused_and_photos_go_on(
+    cluster: Cluster, redis: RedisServer, start: Callable[..., Service]
+) -> None:
+    cluster.worker("two")
+    web = start(**cluster.environment)
+    accepted = post_job(web)
+    assert accepted.status == 202
+    redis.kill()
+    for _ in range(3):
+        refused = post_job(web)
+        assert (refused.status, refused.json["code"]) == (503, "JOBS_UNAVAILABLE")
+        assert int(refused.headers["Retry-After"]) > 0
+        assert web.request(accepted.headers["Location"]).status == 503
+        assert web.request("/remove-background", PHOTO).status == 200
+    assert web.request("/health").json["status"] == "degraded"
+    assert web.ready()
+    redis.start()
+    wait_until(lambda: web.request(accepted.headers["Location"]).json.get("state") == "done", 120)
+    wait_until(web.healthy)
+    assert post_job(web).status == 202
 
 
 def test_a_job_whose_tasks_were_not_sent_is_processed_after_the_next_start(cluster: Cluster) -> None:
