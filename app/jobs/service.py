@@ -23,7 +23,7 @@ from app.jobs.store import JobBackend, JobFiles, JobStore, QueueState
 from app.jobs.sweeper import JobSweeper
 from app.jobs.webhooks import Webhooks
 from app.jobs.work import JobObserver, Tools
-from app.settings import SettingProblem, Settings, SettingsError
+from app.settings import Settings
 
 __all__ = ["DATABASE", "JobService", "open_jobs"]
 
@@ -171,7 +171,7 @@ class JobService:
 def open_jobs(
     settings: Settings, submitter: Submitter, url_fetcher: UrlFetcher, observer: JobObserver, engines: int
 ) -> JobService | None:
-    """Return the jobs for JOBS_BACKEND, None for `off`; opens nothing. Raise SettingsError."""
+    """Return the jobs for JOBS_BACKEND, None for `off`; opens nothing.."""
     builders: dict[str, Callable[[], JobService]] = {
         "local": lambda: _local(settings, submitter, url_fetcher, observer, engines),
         "celery": lambda: _celery(settings, url_fetcher, observer),
@@ -199,15 +199,12 @@ def _local(
 
 
 def _celery(settings: Settings, url_fetcher: UrlFetcher, observer: JobObserver) -> JobService:
-    try:  # imported only here: the packages are optional
-        from app.jobs.celery_backend import CeleryBackend, open_files
-        from app.jobs.celery_queue import build_celery
-        from app.jobs.redis_store import RedisJobStore
+    # The packages are optional; app.startup has checked that they are installed.
+    from app.jobs.celery_backend import CeleryBackend, open_files
+    from app.jobs.celery_queue import build_celery
+    from app.jobs.redis_store import RedisJobStore
 
-        files = open_files(settings.jobs_storage or "")
-    except ImportError as error:
-        reason = f"needs the packages of requirements-jobs.txt: {error}"
-        raise SettingsError(SettingProblem.of("JOBS_BACKEND", "celery", reason)) from error
+    files = open_files(settings.jobs_storage or "")
     store = RedisJobStore(settings.redis_url.get_secret_value(), settings.jobs_ttl)
     backend = CeleryBackend(store, build_celery(settings), observer)
     return JobService(store, files, backend, observer, _webhooks(settings, store, url_fetcher, observer))
