@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
 
-from app.jobs.redis_store import LOST_SECONDS
+from app.jobs.redis_store import LOST_SECONDS, plain_url
 from app.settings import Settings
 
 __all__ = ["KEY_PREFIX", "QUEUE", "TASK", "broker_url", "build_celery", "visibility_seconds"]
@@ -37,7 +37,7 @@ def visibility_seconds(settings: Settings) -> float:
 
 def broker_url(redis_url: str) -> str:
     """Return REDIS_URL as Celery writes it."""
-    url = redis_url.replace("redis+unix://", "unix://", 1)
+    url = plain_url(redis_url)
     if not url.startswith("unix://"):
         return url
     parts = urlsplit(url)
