@@ -147,9 +147,9 @@ class RedisJobStore:
         return QueueState(queued, running, max(0.0, now - float(oldest)) if oldest else 0.0, workers)
 
     def close(self) -> None:
-        """Stop the probe and close the connections."""
+        """Stop the probe and close the connections but that of a command in progress."""
         self._circuit.stop()
-        self._redis.close()
+        self._redis.connection_pool.disconnect(inuse_connections=False)
 
     # Of the Celery backend alone
 

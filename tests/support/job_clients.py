@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,21 @@ from werkzeug.test import TestResponse
 
 from app.http.services import services_of
 from app.jobs.service import JobService
-from tests.support.photos import jpeg
+from tests.support.photos import encoded, photo
 from tests.support.waiting import wait_until
 
-__all__ = ["form", "jobs_of", "photos", "post", "stored_files", "work"]
+__all__ = ["form", "jobs_of", "photos", "post", "small_photo", "stored_files", "work"]
+
+
+@cache
+def small_photo() -> bytes:
+    """Return a photo of 600 bytes, so that a form of many stays in memory."""
+    return encoded(photo("cat").resize((16, 16)), "JPEG")
 
 
 def photos(count: int) -> list[tuple[str, bytes]]:
     """Return names and contents of photos."""
-    return [(f"photo-{number}.jpg", jpeg()) for number in range(1, count + 1)]
+    return [(f"photo-{number}.jpg", small_photo()) for number in range(1, count + 1)]
 
 
 def form(files: Iterable[tuple[str, bytes]], field: str = "file", **fields: Any) -> dict[str, Any]:

@@ -38,7 +38,8 @@ class Photo:
         self.error: ServiceError | None = None
         self._files, self._max_bytes = files, max_bytes
         self._head, self._digest = b"", hashlib.sha256()
-        self._stack, self._file = ExitStack(), None
+        self._stack = ExitStack()
+        self._file: BinaryIO | None = None
         self._kept = True
 
     def write(self, data: bytes) -> None:

@@ -116,7 +116,7 @@ def _read_body(request: Request, query: dict[str, str], intake: Intake) -> tuple
         if not boundary:
             raise MissingImage("The Content-Type 'multipart/form-data' has no boundary.", solution=NO_CONTENT_TYPE)
         budget = Budget(text_bytes, MAX_FIELDS + 2 * intake.max_photos)
-        form = JobForm(intake, budget, lambda texts: _options(query | texts))
+        form = JobForm(intake, budget, lambda texts: _options({**query, **texts}))
         form.read(request.stream, boundary)
         return form.texts, form.unknown_files
     body = JobJson(intake, text_bytes)

@@ -153,8 +153,8 @@ def _result(output: Output) -> Response:
 
 def _chunks(output: Output) -> Iterator[bytes]:
     """Return the content of a result, whose first piece has been read; raise NotFound or JobsUnavailable."""
-    chunks = iter(_jobs().files.chunks(output.key))
     try:
+        chunks = iter(_jobs().files.chunks(output.key))
         first = next(chunks, b"")
     except FileNotFoundError:  # the job has just been deleted
         raise NotFound() from None
