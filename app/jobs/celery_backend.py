@@ -35,13 +35,23 @@ TURN_SECONDS, MAX_TASKS = 30.0, 2000
 
 
 class CeleryBackend:
-    """A thread that sends tasks; without Redis it tries again. It counts what workers have finished, for `observer`."""
+    """A thread that sends tasks; without Redis it tries again.
 
-    def __init__(self, store: RedisJobStore, celery: Celery, observer: JobObserver | None = None) -> None:
+    In a web process it also checks `files`, and counts for `observer` what workers have finished.
+    """
+
+    def __init__(
+        self,
+        store: RedisJobStore,
+        celery: Celery,
+        files: JobFiles | None = None,
+        observer: JobObserver | None = None,
+    ) -> None:
         self._store = store
         self._celery = celery
+        self._files = files
         self._observer = observer
-        self._alarm = Alarm("tasks")
+        self._tasks, self._storage = Alarm("tasks"), Alarm("storage")
         self._wake, self._stopped = threading.Event(), threading.Event()
         self._sender = threading.Thread(target=self._keep_sending, name="jobs-sender", daemon=True)
 
@@ -61,8 +71,8 @@ class CeleryBackend:
         self._wake.set()
 
     def up(self) -> bool | None:
-        """Return whether Redis can be reached."""
-        return self._store.up() and not self._alarm.problem
+        """Return whether Redis and the storage can be used."""
+        return self._store.up() and not self._tasks.problem and not self._storage.problem
 
     def _keep_sending(self) -> None:
         while not self._stopped.is_set():
@@ -71,15 +81,24 @@ class CeleryBackend:
             try:
                 finished = self._send_missing()
                 self._count_finished()
-                self._alarm.clear()
+                self._tasks.clear()
             except JobsUnavailable:  # logged by the store
                 pass
             except Exception as error:  # noqa: BLE001  # logged once; must not end the thread
-                self._alarm.report(f"error={error!r:.200}", None if isinstance(error, AWAY) else error)
+                self._tasks.report(f"error={error!r:.200}", None if isinstance(error, AWAY) else error)
+            self._check_storage()
             if finished:
                 self._wake.wait(CHECK_SECONDS)
             else:
                 self._stopped.wait(BUSY_SECONDS)
+
+    def _check_storage(self) -> None:
+        try:
+            if self._files is not None:
+                self._files.check()
+            self._storage.clear()
+        except OSError as error:
+            self._storage.report(f"error={error!r:.200}")
 
     def _count_finished(self) -> None:
         if self._observer is not None:

@@ -206,7 +206,7 @@ def _celery(settings: Settings, url_fetcher: UrlFetcher, observer: JobObserver) 
 
     files = open_files(settings.jobs_storage or "")
     store = RedisJobStore(settings.redis_url.get_secret_value(), settings.jobs_ttl)
-    backend = CeleryBackend(store, build_celery(settings), observer)
+    backend = CeleryBackend(store, build_celery(settings), files, observer)
     return JobService(store, files, backend, observer, _webhooks(settings, store, url_fetcher, observer))
 
 

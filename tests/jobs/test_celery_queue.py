@@ -11,6 +11,7 @@ import pytest
 
 from app.jobs.celery_backend import CeleryBackend
 from app.jobs.celery_queue import KEY_PREFIX, QUEUE, broker_url, build_celery, visibility_seconds
+from app.jobs.folder_files import FolderFiles
 from app.jobs.redis_store import LOST_SECONDS, RedisJobStore
 from app.settings import Settings
 from tests.support.jobs import new_job
@@ -46,6 +47,23 @@ def sent(store: RedisJobStore, configuration: Settings) -> None:
         wait_until(lambda: store.missing_tasks(KEY_PREFIX + QUEUE) == 0)
     finally:
         backend.stop()
+
+
+class NoFiles(FolderFiles):
+    """A storage that cannot be written."""
+
+    def check(self) -> None:
+        raise OSError("no space left")
+
+
+def test_a_storage_that_cannot_be_written_is_reported(redis: RedisServer, tmp_path: Path) -> None:
+    store, celery = RedisJobStore(redis.url, 60), build_celery(settings(redis_url=redis.url))
+    backend = CeleryBackend(store, celery, NoFiles(tmp_path))
+    backend.start()
+    wait_until(lambda: not backend.up())
+    assert store.up()
+    backend.stop()
+    store.close()
 
 
 @pytest.mark.parametrize(
