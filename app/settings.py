@@ -5,6 +5,7 @@ They are read once, from the environment and .env, and are frozen. An empty valu
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -143,7 +144,7 @@ class Settings(BaseSettings):
         "memory", description="Storage of rate limit counts; redis shares them between workers and machines."
     )
     redis_url: SecretStr = Field(
-        SecretStr("redis://localhost:6379/0"), description="Redis for RATE_LIMIT_STORAGE=redis."
+        SecretStr("redis://localhost:6379/0"), description="Redis for RATE_LIMIT_STORAGE=redis and JOBS_BACKEND=celery."
     )
     rate_limit_remove_bg_per_hour: int = Field(
         10, ge=0, description="Photos per client and hour at /remove-background; 0: no limit."
@@ -286,6 +287,13 @@ class Settings(BaseSettings):
         if info.data.get("rate_limit_storage") == "redis":
             # Flask-Limiter's storage calls it redis+unix.
             _check_redis_url(url.get_secret_value().replace("redis+unix://", "unix://", 1), REDIS_FORMS)
+        return url
+
+    @field_validator("jobs_storage")
+    @classmethod
+    def _known_storage(cls, url: str | None) -> str | None:
+        if url and not re.match(r"file:///[^/]|s3://[^/]+", url):
+            raise ValueError("must be file:///folder or s3://bucket/prefix")
         return url
 
     @field_validator("allowed_url_hosts")

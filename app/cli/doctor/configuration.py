@@ -32,8 +32,10 @@ COMPOSE_VARIABLES = {
     "COMPOSE_PROFILES",
     "GRAFANA_PASSWORD",
     "HTTP_ADDRESS",
+    "JOBS",
     "MODELS",
     "ONNXRUNTIME",
+    "REDIS_HOST",
     "TAG",
     "TLS_DIR",
 }
