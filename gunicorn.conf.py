@@ -8,6 +8,7 @@ import mmap
 import os
 import signal
 import sys
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.glogging import Logger
@@ -49,6 +50,7 @@ class ServiceWorker(ConnectionWorker):
     max_body = _settings.max_content_length
     max_buffered = max_buffered_bytes(_settings)
     request_timeout = _settings.request_timeout
+    streamed = MappingProxyType({("POST", "/jobs"): _settings.jobs_max_bytes})
 
 
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
