@@ -57,11 +57,14 @@ def init_app(app: Flask, settings: Settings, presets: Mapping[str, Mapping[str, 
 
 
 def page_config(settings: Settings, presets: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """Return what the page must know of this server: models, presets, whether it needs a key and fetches URLs."""
+    """Return what the page must know of this server: models, presets, access, limits of jobs."""
     return {
         "models": [{"name": name, "label": MODEL_LABELS.get(name, name)} for name in settings.allowed_models],
         "model": settings.model_name,
         "presets": {name: dict(fields) for name, fields in presets.items()},
         "urls": settings.allow_url_fetch,
         "key": bool(settings.api_keys or settings.api_keys_file),
+        "jobs": None
+        if settings.jobs_backend == "off"
+        else {"files": settings.jobs_max_files, "bytes": settings.jobs_max_bytes},
     }
