@@ -71,6 +71,16 @@ def test_the_limit_resets_after_an_hour(client: FlaskClient, clock: Clock) -> No
     assert statuses(client, 3) == [200, 200, 429]
 
 
+def test_a_clock_that_is_set_back_does_not_prolong_a_limit(client: FlaskClient, clock: Clock) -> None:
+    statuses(client, 3)
+    clock.set_back(86_400)
+    assert ask(client).headers["Retry-After"] == "3600"
+    clock.now += 3599
+    assert ask(client).status_code == 429
+    clock.now += 1
+    assert statuses(client, 3) == [200, 200, 429]
+
+
 def test_every_endpoint_has_its_own_count(make_client: MakeClient) -> None:
     client = make_client(rate_limit_remove_bg_per_hour=1, rate_limit_preview_per_hour=1)
     assert statuses(client, 2) == [200, 429]
