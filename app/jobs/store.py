@@ -1,4 +1,4 @@
-"""Interfaces between jobs and what keeps them: state, files, and the backend that processes the items."""
+"""Interfaces of jobs: storage of their state, storage of their files, and processing of their items."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class JobFiles(Protocol):
         """Yield a file's content in pieces of at most 1 MB; the file is opened before the first."""
 
     def delete_job(self, job_id: str) -> None:
-        """Delete all files of a job; none is no error."""
+        """Delete all files of a job; also if there are none."""
 
     def job_ids(self, older_than: float) -> Sequence[str]:
         """Return the ids of jobs with files that were all written before a time."""
