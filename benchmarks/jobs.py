@@ -143,13 +143,13 @@ def _engines_rate(service: Service, photo: bytes) -> float:
     """Return the photos a second of a service at 4 clients."""
     post = Post.of_photo(photo)
     run_load(service.port, post, CLIENTS, WARM_UP_SECONDS)
-    return undisturbed(lambda: run_load(service.port, post, CLIENTS, LOAD_SECONDS)).photos_per_second
+    return undisturbed(lambda: run_load(service.port, post, CLIENTS, LOAD_SECONDS))[0].photos_per_second
 
 
 def _remove_figures(model: Model, folder: Path, photo: bytes, rate: float, number: int) -> Iterator[Figure]:
     photos = folder / "photos"
     write_photos(photos, photo, number)
-    run = undisturbed(lambda: run_command_on(our_command(model), photos))
+    run, _ = undisturbed(lambda: run_command_on(our_command(model), photos))
     name = f"`remove`, {model.name}, {number} photos"
     yield _share(name, run.photos_per_second, rate, 0.9)
     yield _memory("`remove`, its own process, RSS (PSS)", run.rss, run.pss, 80)
@@ -165,7 +165,7 @@ def _job_figures(service: Service, folder: Path, photo: bytes, rate: float, numb
         client.delete(run.link)
         return run.photos_per_second
 
-    yield _share(f"`/jobs`, {number} photos", undisturbed(job), rate, 0.85)
+    yield _share(f"`/jobs`, {number} photos", undisturbed(job)[0], rate, 0.85)
     post = Post.of_photo(photo)
     with Latencies(service.port, post, PAUSE_SECONDS) as idle:
         time.sleep(LOAD_SECONDS)
@@ -198,7 +198,7 @@ def _rembg_figure(model: Model, folder: Path, photo: bytes, number: int) -> Figu
     photos = folder / f"{model.name}-photos"
     write_photos(photos, photo, number)
     theirs, ours = (
-        undisturbed(partial(run_command_on, command, photos)).photos_per_second
+        undisturbed(partial(run_command_on, command, photos))[0].photos_per_second
         for command in (rembg_command(model), our_command(model))
     )
     name = f"`remove` against `rembg p`, {model.name}, {number} photos"
