@@ -22,7 +22,7 @@ $(VENV)/.runtime: $(VENV)/.python requirements.txt requirements-rembg.txt
 	$(PIP) install --no-deps -r requirements-rembg.txt
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt requirements-jobs.txt
 	@echo "Installing the packages of the tests into $(VENV): about 650 MB, once."
 	$(PIP) install -r requirements-dev.txt
 	@touch $@

@@ -85,9 +85,13 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class NewItem:
-    """A photo of a new job: the key of its file or its URL, and its error if it cannot be processed at all."""
+    """A photo of a new job: the key of its file or its URL, and its error if it cannot be processed at all.
+
+    `base` is the name of its outputs without folder and ending, unique within the job; `JobService.submit` sets it.
+    """
 
     name: str
+    base: str = ""
     key: str = ""
     url: str = ""
     size: int = 0
@@ -175,6 +179,7 @@ class Item:
     number: int
     name: str
     state: ItemState
+    base: str = ""
     key: str = ""
     url: str = ""
     size: int = 0
