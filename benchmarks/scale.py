@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from benchmarks.console import positive, print_table, run_command
+from benchmarks.console import NONE, positive, print_table, run_command
 from benchmarks.load import Report as LoadReport
 from benchmarks.markdown import markdown_table
 from benchmarks.scale_check import Check
@@ -26,7 +26,7 @@ from benchmarks.server import ROOT, ServiceFailed
 
 TEXT, TITLE, LINE = ROOT / "docs/scaling.md", "Simulated days", 120
 # Photos in a simulated part of the cluster; about 10 µs each.
-MAX_SIMULATED = 300_000
+MAX_SIMULATED = 100_000
 # Share of Redis' CPU beyond which its latency grows: one thread executes all commands.
 MAX_REDIS_BUSY = 0.7
 # Machines to try, at most, relative to those for the rate of the peak.
@@ -35,7 +35,7 @@ GIGABYTE = 1e9
 HEADER = (
     "photos a day",
     "a second, mean / peak",
-    "machines",
+    "machines, web + workers",
     "cores",
     "core-hours a million",
     "engines busy",
@@ -66,14 +66,36 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
-    """Machines for a day's photos, in `clusters` with a Redis each, and their simulated day; the queue of all."""
+class Part:
+    """Machines of one kind, and the outcome of a share of them with the same share of the photos."""
 
-    day: Day
-    clusters: int
     machines: int
     outcome: Outcome
-    longest_queue: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Machines for a day's photos.
+
+    One machine does all with the local backend. More are for interactive photos (`web`) or for those of jobs
+    (`workers`), in `clusters` with a Redis each; `Part` is of one cluster.
+    """
+
+    day: Day
+    web: Part
+    workers: Part | None = None
+    clusters: int = 1
+
+    @property
+    def machines(self) -> int:
+        """Return the number of all machines."""
+        return (self.web.machines + (self.workers.machines if self.workers else 0)) * self.clusters
+
+    @property
+    def jobs(self) -> Part:
+        """Return the machines that process photos of jobs."""
+        return self.workers or self.web
 
 
 def main() -> int:
@@ -144,19 +166,27 @@ def _day(photos: float, arguments: argparse.Namespace) -> Day:
 
 def _need(day: Day, inputs: Inputs, arguments: argparse.Namespace) -> Need:
     """Return the least number of machines for which both waits are short enough."""
+    if day.photos / DAY * day.peak * inputs.costs.engine < inputs.engines:
+        local = _simulated(day, 1, replace(inputs, costs=replace(inputs.costs, redis=0.0)), arguments)
+        if _is_enough(local.outcome, arguments):
+            return Need(day, local)
     redis_load = day.photos / DAY * day.peak * (1 - day.interactive_share) * inputs.costs.redis
     clusters = max(1, math.ceil(redis_load / MAX_REDIS_BUSY))
-    part = replace(day, photos=day.photos / clusters)
-    engines_load = part.photos / DAY * inputs.costs.engine / inputs.engines
+    web = replace(day, photos=day.photos / clusters * day.interactive_share, interactive_share=1.0)
+    jobs = replace(day, photos=day.photos / clusters * (1 - day.interactive_share), interactive_share=0.0)
+    return Need(day, _least(web, inputs, arguments), _least(jobs, inputs, arguments), clusters)
+
+
+def _least(day: Day, inputs: Inputs, arguments: argparse.Namespace) -> Part:
+    engines_load = day.photos / DAY * inputs.costs.engine / inputs.engines
     few = max(1, math.ceil(engines_load)) - 1  # too few: below the mean load
     first = max(1, math.ceil(engines_load * day.peak))
     found, many = None, first
     while found is None or many - few > 1:
         machines = many if found is None else (few + many) // 2
-        outcome, share = _simulated(part, machines, inputs, arguments)
-        if _is_enough(outcome, arguments):
-            queue = outcome.longest_queue / share * clusters
-            found, many = Need(day, clusters, machines * clusters, outcome, queue), machines
+        part = _simulated(day, machines, inputs, arguments)
+        if _is_enough(part.outcome, arguments):
+            found, many = part, machines
         elif found is None:
             if machines > MAX_SPARE * first:
                 raise ServiceFailed("No number of machines gives so short waits.")
@@ -166,14 +196,14 @@ def _need(day: Day, inputs: Inputs, arguments: argparse.Namespace) -> Need:
     return found
 
 
-def _simulated(day: Day, machines: int, inputs: Inputs, arguments: argparse.Namespace) -> tuple[Outcome, float]:
-    """Simulate a part of a cluster with its share of the photos, and return it; a small part has longer waits."""
+def _simulated(day: Day, machines: int, inputs: Inputs, arguments: argparse.Namespace) -> Part:
+    """Simulate a share of the machines with their share of the photos: fewer machines have longer waits."""
     expected = day.photos * day.peak * arguments.hours / 24
-    part = max(1, min(machines, int(machines * MAX_SIMULATED / expected)))
-    share = part / machines
-    cluster = Cluster(part, inputs.engines)
-    part_day = replace(day, photos=day.photos * share)
-    return simulate(part_day, cluster, inputs.costs, hours=arguments.hours, redis_share=share), share
+    simulated = max(1, min(machines, int(machines * MAX_SIMULATED / expected)))
+    share = simulated / machines
+    cluster, part_day = Cluster(simulated, inputs.engines), replace(day, photos=day.photos * share)
+    outcome = simulate(part_day, cluster, inputs.costs, hours=arguments.hours, redis_share=share)
+    return Part(machines, outcome, share)
 
 
 def _is_enough(outcome: Outcome, arguments: argparse.Namespace) -> bool:
@@ -183,31 +213,31 @@ def _is_enough(outcome: Outcome, arguments: argparse.Namespace) -> bool:
 
 
 def _row(need: Need, inputs: Inputs, arguments: argparse.Namespace) -> list[str]:
-    outcome, day = need.outcome, need.day
+    day, jobs, celery = need.day, need.jobs.outcome, need.workers is not None
     peak = day.photos / DAY * day.peak
-    ages = " / ".join(f"{percentile(outcome.batch, share):.1f} s" for share in (0.5, 0.95, 0.99))
-    memory = _redis_bytes(need, inputs, arguments)
+    kinds = [part.machines * need.clusters for part in (need.web, need.workers) if part]
     return [
         f"{day.photos / 1e6:g} million",
         f"{day.photos / DAY:.0f} / {peak:.0f}",
-        str(need.machines),
+        " + ".join(map(str, kinds)),
         str(need.machines * inputs.cores),
         f"{need.machines * inputs.cores * 24 / (day.photos / 1e6):.1f}",
-        f"{outcome.busy:.0%}",
-        ages,
-        f"{percentile(outcome.interactive, 0.95) * 1000:.0f} ms",
-        str(need.clusters),
-        f"{outcome.redis_busy:.0%}",
-        f"{memory / GIGABYTE:.1f} GB",
+        f"{jobs.busy:.0%}",
+        " / ".join(f"{percentile(jobs.batch, share):.1f} s" for share in (0.5, 0.95, 0.99)),
+        f"{percentile(need.web.outcome.interactive, 0.95) * 1000:.0f} ms",
+        str(need.clusters) if celery else NONE,
+        f"{jobs.redis_busy:.0%}" if celery else NONE,
+        f"{_redis_bytes(need, inputs, arguments) / GIGABYTE:.1f} GB" if celery else NONE,
         # Written and read once each.
-        f"{2 * peak * inputs.stored_bytes / 1e6:.0f} MB/s",
+        f"{2 * peak * (1 - day.interactive_share) * inputs.stored_bytes / 1e6:.0f} MB/s",
     ]
 
 
 def _redis_bytes(need: Need, inputs: Inputs, arguments: argparse.Namespace) -> float:
-    """Return the memory of the state of all photos of jobs until they expire, which includes the queue."""
+    """Return the memory of the state of all photos of jobs until they expire, and of those that wait."""
     kept: float = need.day.photos * (1 - need.day.interactive_share) * arguments.ttl_hours / 24
-    return (kept + need.longest_queue) * inputs.state_bytes
+    waiting = need.jobs.outcome.longest_queue / need.jobs.share * need.clusters
+    return (kept + waiting) * inputs.state_bytes
 
 
 def _facts(inputs: Inputs, arguments: argparse.Namespace) -> list[str]:
@@ -224,7 +254,8 @@ def _facts(inputs: Inputs, arguments: argparse.Namespace) -> list[str]:
         f"busiest hour of {arguments.peak:g} times the mean, engine times with a deviation of {arguments.spread:.0%}, "
         f"machines like the measured one, results kept for {arguments.ttl_hours:g} hours. Machines: the least number "
         f"for which 95 % of the photos of jobs wait {arguments.max_age:g} s at most and 95 % of the interactive ones "
-        f"{arguments.max_wait:g} s, in the {arguments.hours:g} hours around the peak.",
+        f"{arguments.max_wait:g} s, in the {arguments.hours:g} hours around the peak; one machine with the local "
+        "backend if it is enough, else web processes and workers on machines of their own.",
         f"A million photos take {core_hours:.1f} core-hours if all engines are busy, and those in the table if all "
         f"machines run all day. With a price of {arguments.price:g} per core-hour, which is an example, the former "
         f"cost {core_hours * arguments.price:.2f}.",

@@ -16,8 +16,8 @@ HOUR, DAY = 3600.0, 86_400.0
 # Hour of the most photos.
 PEAK_HOUR = 14.0
 INTERACTIVE, BATCH = 0, 1
-# Threads of a worker beyond its engines: one photo is read while another one's result is written.
-SPARE_THREADS = 2
+# Threads of a worker beyond its engines, as in app.jobs.celery_worker.
+SPARE_THREADS = 1
 
 Steps = Generator[simpy.Event, object, None]
 

@@ -19,7 +19,7 @@ def test_a_backlog_takes_the_time_of_its_engines(machines: int, engines: int) ->
 
 def test_threads_that_are_slower_than_their_engine_are_the_limit() -> None:
     outcome = simulate_backlog(300, Cluster(1, 1), Costs(engine=0.1, engine_spread=0.0, thread=0.5, redis=0.0))
-    assert outcome.seconds == pytest.approx(300 * (0.5 + 0.1) / 3, rel=0.02)  # an engine has three threads
+    assert outcome.seconds == pytest.approx(300 * (0.5 + 0.1) / 2, rel=0.02)  # one engine, two threads
 
 
 def test_redis_is_the_limit_where_it_is_slower_than_all_engines() -> None:
