@@ -35,7 +35,6 @@ def _default_log_level(settings: dict[str, Any]) -> Literal["DEBUG", "INFO"]:
 
 # Defaults of MEMORY_PROFILE=low, for machines or containers with 512 MB in total.
 LOW_PROFILE: dict[str, Any] = {
-    "model_name": "lite",
     "engine_processes": 1,
     "queue_size": 8,
     "max_concurrent_uploads": 2,
@@ -75,11 +74,11 @@ class Settings(BaseSettings):
         default_factory=_default_log_level,
         description="Minimum level of log lines. Default: INFO; DEBUG with DEBUG=true.",
     )
-    model_name: str = Field("auto", description="Default model of requests. Low profile: lite.")
+    model_name: str = Field("auto", description="Default model of requests.")
     models_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Comma-separated models that requests may use. Default: MODEL_NAME; if it is one of auto, lite and "
-        "u2netp, all three, but not in the low profile.",
+        "u2netp, all three.",
     )
     auto_under_load: Literal["fast", "same"] = Field(
         "fast",
@@ -342,8 +341,8 @@ class Settings(BaseSettings):
     @property
     def allowed_models(self) -> tuple[str, ...]:
         """Return the models that requests may use, the default first."""
-        embedded = self.model_name in models.EMBEDDED and not self.low_memory
-        others = self.models_allowed or (models.EMBEDDED if embedded else ())
+        embedded = models.EMBEDDED if self.model_name in models.EMBEDDED else ()
+        others = self.models_allowed or embedded
         return tuple(dict.fromkeys((self.model_name, *others)))
 
 

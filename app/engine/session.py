@@ -73,7 +73,7 @@ class Session:
 def load_session(model: ModelSpec, threads: int, threads_alone: int = 0, providers: Sequence[str] = (CPU,)) -> Session:
     """Load a model; raise ModelUnavailable when its weights or a provider are missing, damaged or can't be loaded."""
     _prepare(providers)
-    path = weights.require(model)
+    path = weights.graph(model)
     weights.check(model, path)
     options = _session_options(threads)
     try:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from app.engine.submission import Submitter
 from app.errors import NotFound
 from app.fetch.url_fetcher import UrlFetcher
+from app.jobs.alarm import Alarm
 from app.jobs.errors import IdempotencyConflict, JobsUnavailable
 from app.jobs.folder_files import FolderFiles
 from app.jobs.local_backend import LocalBackend
@@ -39,7 +40,8 @@ DATABASE = "state.db"
 class JobService:
     """Jobs of all clients; nothing is opened before the first use.
 
-    `files` takes the photos of a new job, under keys that begin with its `new_id`, before `submit`.
+    `files` takes the photos of a new job, under keys that begin with its `new_id`, before `submit`, which makes them
+    durable by `sync`.
     """
 
     def __init__(
@@ -49,12 +51,14 @@ class JobService:
         backend: JobBackend,
         observer: JobObserver,
         webhooks: Webhooks | None = None,
+        sync: Callable[[Sequence[str]], None] = lambda keys: None,
     ) -> None:
         self.files = files
         self._store = store
         self._backend = backend
         self._observer = observer
         self._webhooks = webhooks
+        self._sync = sync
         self._sweeper = JobSweeper(store, files)
 
     def new_id(self) -> str:
@@ -76,7 +80,7 @@ class JobService:
         another digest, JobsUnavailable. The photos are deleted unless the job is new.
         """
         try:
-            stored = self._store.add(replace(job, items=with_bases(job.items)))
+            stored = self._stored(replace(job, items=with_bases(job.items)))
         except JobsUnavailable:
             self.discard(job.id)
             raise
@@ -89,6 +93,14 @@ class JobService:
         log.info("job.accepted job=%s photos=%d outputs=%d", job.id[:8], len(job.items), len(job.variants))
         self._observer.job_accepted()
         return stored
+
+    def _stored(self, job: NewJob) -> Job:
+        keys = [item.key for item in job.items if item.key and not item.error]
+        try:
+            self._sync([*keys, job.background] if job.background else keys)
+        except OSError as error:
+            raise JobsUnavailable() from error
+        return self._store.add(job)
 
     def _process(self, job: Job) -> None:
         """Start a stored job; a job that cannot be started is deleted, since its client sends it again."""
@@ -184,7 +196,8 @@ def _local(
     settings: Settings, submitter: Submitter, url_fetcher: UrlFetcher, observer: JobObserver, engines: int
 ) -> JobService:
     folder = settings.jobs_dir
-    store, files = SqliteStore(folder / DATABASE, settings.jobs_ttl), FolderFiles(folder / "files")
+    store, alarm = SqliteStore(folder / DATABASE, settings.jobs_ttl), Alarm("files")
+    files, uploads = FolderFiles(folder / "files", alarm), FolderFiles(folder / "files", alarm, durable=False)
     tools = Tools(files, submitter, url_fetcher, settings)
     backend = LocalBackend(
         store,
@@ -195,7 +208,8 @@ def _local(
         threads=engines + SPARE_THREADS,
         grace=min(settings.shutdown_grace, MAX_GRACE),
     )
-    return JobService(store, files, backend, observer, _webhooks(settings, store, url_fetcher, observer))
+    webhooks = _webhooks(settings, store, url_fetcher, observer)
+    return JobService(store, uploads, backend, observer, webhooks, uploads.sync)
 
 
 def _celery(settings: Settings, url_fetcher: UrlFetcher, observer: JobObserver) -> JobService:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gzip
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -333,6 +334,18 @@ def test_every_file_of_the_page_is_served_for_ever(fast_client: FlaskClient) -> 
 
 
 FILES = {"swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png", "docs.js", "docs.css"}
+
+
+def test_the_script_of_swagger_ui_is_compressed(fast_client: FlaskClient) -> None:
+    (path,) = re.findall(r'src="(/docs/[^"]+/swagger-ui-bundle.js)"', fast_client.get("/docs").text)
+
+    plain = fast_client.get(path, headers={"Accept-Encoding": "identity"}).data
+    answer = fast_client.get(path, headers={"Accept-Encoding": "gzip"})
+
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert answer.headers["Vary"] == "Accept-Encoding"
+    assert len(answer.data) < len(plain) / 3
+    assert gzip.decompress(answer.data) == plain
 
 
 @pytest.mark.parametrize("name", ["LICENSE", "oauth2-redirect.html", "..%2Fpages.py", "../pages.py"])

@@ -154,6 +154,15 @@ def test_a_claim_tells_how_many_processes_have_died_with_the_item(store: SqliteS
     assert deaths == [0, 1, 2]
 
 
+def test_an_item_with_which_a_process_has_died_comes_last_in_its_job(store: SqliteStore) -> None:
+    store.add(new_job(A, photos=4))
+    store.claim("dead")
+    store.claim("dead")
+    store.give_back("dead", died=True)
+    claimed = [store.claim("p") for _ in range(4)]
+    assert [found and found[0].item.number for found in claimed] == [3, 4, 1, 2]
+
+
 def test_a_shutdown_and_a_release_are_not_deaths(store: SqliteStore) -> None:
     store.add(new_job(A, photos=1))
     store.claim("p")
@@ -211,6 +220,37 @@ def test_a_damaged_file_is_named_once(path: Path, content: bytes, caplog: pytest
     assert len(caplog.records) == 1
     assert examine(path) != ""
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "state = 'q[eued'",
+        "outputs = '[{'",
+        "outputs = '[{}]'",
+        "error = '[]'",
+        "key = CAST(x'ff' AS TEXT)",
+    ],
+)
+def test_a_damaged_row_makes_jobs_unavailable_until_the_file_is_replaced(
+    store: SqliteStore, path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.add(new_job(A))
+    with sqlite3.connect(path) as db:
+        db.execute(f"UPDATE items SET {damage} WHERE number = 1")  # noqa: S608
+    db.close()
+    for _ in range(3):
+        for call in (lambda: store.items(A), store.probe, lambda: store.claim("p"), lambda: store.job(A)):
+            with pytest.raises(JobsUnavailable):
+                call()
+    assert "damaged" in store.problem
+    assert len(caplog.records) == 1
+    for old in path.parent.glob("state.db*"):
+        old.unlink()
+    assert store.job(A) is None
+    store.add(new_job(A))
+    assert len(store.items(A)) == 2
+    assert store.problem == ""
 
 
 def test_a_damaged_page_makes_jobs_unavailable(store: SqliteStore, path: Path) -> None:

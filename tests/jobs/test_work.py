@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.engine.submission import Priority
+from app.engine.submission import Deadline, Priority
 from app.errors import CorruptImage, ModelUnavailable, OutOfMemory, ServiceError, ShuttingDown
 from app.fetch.url_fetcher import UrlFetcher
 from app.jobs.folder_files import FolderFiles
@@ -131,11 +131,30 @@ def test_an_error_of_the_photo_fails_it(files: FolderFiles, error: ServiceError)
     assert (code_of(outcome), outcome.outputs) == (error.code, ())
 
 
-def test_outputs_before_an_error_are_kept(files: FolderFiles) -> None:
-    two = Variant("web", {}), Variant("print", {})
-    outcome = process(task(*two), tools(files, raising(OutOfMemory(), after=1)))
-    assert [output.variant for output in outcome.outputs] == ["web"]
+def test_an_error_of_one_preset_leaves_the_outputs_of_the_others(files: FolderFiles) -> None:
+    engine = FakeEngine()
+
+    def before(request: RemovalRequest) -> None:
+        if request.options.quality == 90:
+            raise OutOfMemory()
+
+    engine.before = before
+    three = Variant("web", {}), Variant("print", {"quality": "90"}), Variant("mobile", {})
+    outcome = process(task(*three), tools(files, engine))
+    assert [output.path for output in outcome.outputs] == ["web/photo-1.png", "mobile/photo-1.png"]
     assert code_of(outcome) == "OUT_OF_MEMORY"
+
+
+def test_a_shutdown_during_one_preset_queues_the_photo_again(files: FolderFiles) -> None:
+    two = Variant("web", {}), Variant("print", {})
+    with pytest.raises(NotNow):
+        process(task(*two), tools(files, raising(ShuttingDown(), after=1)))
+
+
+def test_a_photo_waits_for_an_engine_without_limit(files: FolderFiles) -> None:
+    engine = FakeEngine()
+    process(task(), tools(files, engine, request_timeout=7))
+    assert engine.deadlines == [Deadline.from_start(7)]
 
 
 def test_an_unexpected_error_fails_the_photo_and_is_logged(
@@ -165,7 +184,7 @@ def test_a_full_disk_is_not_the_fault_of_the_photo(files: FolderFiles, monkeypat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(NotNow, match="the storage cannot be used"):
+    with pytest.raises(NotNow, match="storage cannot be used"):
         process(task(), tools(files))
 
 

@@ -10,7 +10,7 @@ from app.engine.messages import EngineConfig
 from app.engine.observer import EngineObserver, RestartReason
 from app.engine.pool import EnginePool, PoolStatus
 from app.engine.queue import EngineState, RemovalQueue
-from app.engine.submission import Deadline, Priority
+from app.engine.submission import Deadline, Outcome, Priority
 from app.errors import ServiceError
 from app.fetch.url_fetcher import UrlFetcher
 from app.http.services import install, services_of
@@ -72,16 +72,25 @@ class FakePool(EnginePool):
             under_load=self.under_load,
         )
 
+    def submit_all(
+        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.BATCH
+    ) -> list[Outcome]:
+        return [self._outcome(single, deadline, priority) for single in request.singles]
+
     def status(self) -> PoolStatus:
         return self.answer
 
 
 class Recorder(EngineObserver):
-    """Observer that records why engines were replaced, and their memory."""
+    """Observer that records why engines were replaced, their memory, and the options and models of results."""
 
     def __init__(self) -> None:
+        self.removals: list[tuple[RemovalOptions, str]] = []
         self.reasons: list[RestartReason] = []
         self.megabytes: list[int] = []
+
+    def removed(self, request: RemovalRequest, result: RemovalResult) -> None:
+        self.removals.append((request.options, result.model))
 
     def replaced(self, reason: RestartReason) -> None:
         self.reasons.append(reason)

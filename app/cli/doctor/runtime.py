@@ -23,6 +23,7 @@ from app.engine.container import MEGABYTE
 from app.engine.keeper import START_SECONDS
 from app.engine.messages import EngineConfig
 from app.engine.process import EngineDied, EngineProcess
+from app.engine.submission import Deadline
 from app.errors import OutOfMemory, ServiceError, from_code
 from app.jobs.database import examine
 from app.jobs.service import DATABASE
@@ -157,7 +158,9 @@ def _process_photo(config: EngineConfig, seconds: float) -> str:
             raise from_code(**problem)
         ready = time.monotonic()
         request = RemovalRequest(small_photo(), RemovalOptions(config.model, longest_side=256), request_id="doctor")
-        engine.remove(request, ready + seconds)
+        _, outcome = next(engine.remove(request, Deadline(ready + seconds)))
+        if isinstance(outcome, ServiceError):
+            raise outcome
         done = time.monotonic()
         resident = psutil.Process(engine.pid).memory_info().rss // MEGABYTE
     finally:

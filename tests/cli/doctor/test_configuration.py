@@ -66,8 +66,7 @@ def test_capacity(settings: dict[str, Any], level: Level, found: str, machine: M
     [
         (512, {}, OK, "at most 512 MB of 512 MB"),
         (24_000, {}, OK, "at most 1910 MB of 24000 MB"),
-        (512, {"memory_profile": "standard"}, WARN, "may use 1184 MB of 512 MB"),
-        (512, {"model_name": "auto"}, WARN, "may use 624 MB of 512 MB"),
+        (512, {"memory_profile": "standard"}, WARN, "may use 1044 MB of 512 MB"),
         (2000, {"engine_processes": 4, "engine_memory_mb": 600}, WARN, "may use 3110 MB of 2000 MB"),
         (512, {"model_name": "u2net"}, FAIL, "idle engines alone use 920 MB of 512 MB"),
         (24_000, {"engine_memory_mb": 100}, WARN, "a cap of 100 MB leaves"),
