@@ -85,6 +85,7 @@ class CeleryBackend:
             self._wake.clear()
             finished = True
             try:
+                self._store.measure_memory()
                 finished = self._send_missing()
                 self._count_finished()
                 self._tasks.clear()
