@@ -125,6 +125,8 @@ FILES = {
     "jpeg 4:2:0, turned": encoded(photo("coffee"), "JPEG", quality=80, exif=upright(6)),
     "jpeg, progressive, mirrored": encoded(photo("cat"), "JPEG", progressive=True, exif=upright(5)),
     "jpeg of MAX_DIMENSION": encoded(scaled("coffee", 2048), "JPEG", quality=90),
+    "wide png": encoded(photo("cat").crop((0, 0, 400, 267))),
+    "high png": encoded(photo("cat").crop((0, 0, 180, 300))),
     "small jpeg": encoded(scaled("cat", 90), "JPEG"),
     "webp": encoded(photo("astronaut"), "WEBP", quality=80),
     "jpeg, other colours, turned": encoded(photo("coffee"), "JPEG", icc_profile=swapped_profile(), exif=upright(8)),
@@ -142,7 +144,19 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def u2netps_mask(tmp_path_factory: pytest.TempPathFactory) -> MaskOf:
-    return mask_by_rembg("u2netp", tmp_path_factory.mktemp("home"))
+    """Return rembg's function with the resampling of Pillow 12, which its server requires."""
+    mask_of = mask_by_rembg("u2netp", tmp_path_factory.mktemp("home"))
+    pillows = Image.Image.resize
+
+    def horizontally_first(image: Image.Image, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
+        return pillows(pillows(image, (size[0], image.height), resample), size, resample)
+
+    def mask(image: Image.Image) -> Image.Image:
+        with pytest.MonkeyPatch.context() as patches:
+            patches.setattr(Image.Image, "resize", horizontally_first)
+            return mask_of(image)
+
+    return mask
 
 
 @pytest.mark.parametrize(("name", "threads"), [*((name, 1) for name in FILES), ("jpeg", 2)])

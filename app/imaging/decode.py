@@ -19,6 +19,7 @@ from app.imaging.formats import sniff, webp_canvas
 from app.imaging.geometry import Size, fit_within
 from app.imaging.jpeg import count_scans, is_arithmetic, unsupported_variant
 from app.imaging.own_alpha import is_cut_out
+from app.imaging.reference import resized
 from app.imaging.unended import load_unended
 
 __all__ = ["Header", "Photo", "PixelLimits", "decode", "measure"]
@@ -293,7 +294,7 @@ def _shrink(image: Image.Image, longest_side: int) -> Image.Image:
 
 
 def _sample(image: Image.Image, orientation: int, side: int) -> Image.Image:
-    return _upright(image.convert("RGB"), orientation).resize((side, side), Image.Resampling.LANCZOS)
+    return resized(_upright(image.convert("RGB"), orientation), (side, side))
 
 
 def _without_unused_alpha(image: Image.Image, name: str) -> Image.Image:

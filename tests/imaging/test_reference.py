@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from app.imaging.reference import full_range, normalized, resized_mask
+from app.imaging.reference import full_range, normalized, resized, resized_mask
+from tests.support.synthetic_images import noise
+
+
+# SHA-256 of the pixels from Pillow 12.3, of which Pillow 13's differ for the first and third size.
+@pytest.mark.parametrize(
+    ("size", "target", "digest"),
+    [
+        ((267, 400), (320, 320), "9fa101d967fc2330"),
+        ((400, 267), (320, 320), "5d5c5e3108775c04"),
+        ((320, 320), (400, 267), "ead066b4cd80a8ec"),
+        ((320, 320), (267, 400), "f13cd63a33ad8e2b"),
+    ],
+)
+def test_passes_are_in_the_order_of_pillow_12(size: tuple[int, int], target: tuple[int, int], digest: str) -> None:
+    assert hashlib.sha256(resized(noise(size), target).tobytes()).hexdigest()[:16] == digest
 
 
 def test_noise_is_scaled_to_the_full_range_too() -> None:
