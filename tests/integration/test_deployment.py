@@ -127,6 +127,19 @@ def test_no_query_is_in_the_log(nginx: NginxServer) -> None:
     assert '"GET /health/live" 200' in log.read_text() and "secret-1" not in log.read_text()
 
 
+def test_a_job_passes_and_its_id_stays_out_of_the_log(nginx: NginxServer) -> None:
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n' + jpeg() + bytes(9_000_000)
+    body = b"\r\n".join([part] * 3) + b"\r\n--b--\r\n"
+    assert len(body) > TOO_MANY_BYTES
+    answer = ask(nginx, "/jobs", body, new_client(), Content_Type="multipart/form-data; boundary=b")
+    job = json.loads(answer.body)
+    assert (answer.status, job["counts"]["total"]) == (202, 3)
+    ask(nginx, f"/jobs/{job['id']}/items/1")
+    log = nginx.folder / "access.log"
+    wait_until(lambda: f"GET /jobs/{job['id'][:8]}.../items/1" in log.read_text())
+    assert job["id"] not in log.read_text()
+
+
 def curl(nginx: NginxServer, *options: str) -> subprocess.CompletedProcess[bytes]:
     """Post a body by HTTP/2 and write the status and the version of HTTP after the answer."""
     command = [
