@@ -111,13 +111,14 @@ def _refuse(limit: RequestLimit) -> None:
     g.rate_limited = _refusal(limit)
 
 
-def _refusal(limit: RequestLimit, note: str = "") -> RateLimited:
+def _refusal(limit: RequestLimit, note: str = "", solution: str = "") -> RateLimited:
     item, reset = limit.limit, limit.window.reset_time
     period = "hour" if isinstance(item, RateLimitItemPerHour) else "minute"
     seconds = min(max(1, math.ceil(reset - time.time())), item.get_expiry())
     return RateLimited(
         f"The limit is {item.amount} {g.rate_unit} per {period}.{note}",
         details=f"limit: {item.amount} per {period} at {request.path}; resets in {seconds} seconds",
+        solution=solution,
         retry_after=seconds,
     )
 
@@ -180,7 +181,8 @@ def reserve_photos(number: int) -> None:
     with suppress(CircuitOpen):  # Redis has just failed
         photos.reserved += count.take(max(number - photos.reserved, BLOCK))
         if number > photos.reserved:
-            raise _refusal(count.limit, f" {photos.reserved} of this job's photos would fit now.")
+            note = f" {photos.reserved} of this job's photos would fit now."
+            raise _refusal(count.limit, note, "Send fewer photos, or retry after the seconds in Retry-After.")
 
 
 def keep_photos(number: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from flask import Blueprint, Response, g, request
 
-from app.errors import NotFound, QueueFull
+from app.errors import InvalidParameter, NotFound, QueueFull
 from app.http.client_connection import pauses_between_pieces
 from app.http.dispositions import content_disposition
 from app.http.headers import CONTENT_DISPOSITION, LOCATION
@@ -28,6 +28,7 @@ __all__ = ["blueprint"]
 
 blueprint = Blueprint("jobs", __name__)
 
+MAX_LISTED = 1000
 # Event streams of a web process at the same time; each asks the store every second.
 MAX_STREAMS, RETRY_SECONDS = 200, 10
 STREAM_HEADERS = NO_STORE | {"X-Accel-Buffering": "no"}  # nginx would collect the events
@@ -48,10 +49,10 @@ def create_job() -> Response:
 
 @blueprint.get("/jobs")
 def list_jobs() -> Response:
-    """Answer with the jobs of this API key, without their photos."""
+    """Answer with the newest jobs of this API key, without their photos."""
     if not g.api_key_name:
         raise JobsNotListed()
-    return answer({"jobs": [describe(job) for job in _jobs().jobs_of(g.api_key_name)]})
+    return answer({"jobs": [describe(job) for job in _jobs().jobs_of(g.api_key_name)[:MAX_LISTED]]})
 
 
 @blueprint.get("/jobs/<job_id>")
@@ -134,6 +135,8 @@ def _chosen(job: Job, item: Item) -> Output | None:
     """Return the output of the preset in the query, None if there is none; raise InvalidParameter."""
     names = [variant.name for variant in job.variants]
     preset = request.args.get("preset", "").strip().lower() or (names[0] if len(names) == 1 else "")
+    if names == [""] and preset:
+        raise InvalidParameter("The job has no presets.", solution="Omit 'preset'.", parameter="preset")
     if preset not in names:
         raise not_one_of("preset", preset, names)
     return next((output for output in item.outputs if output.variant == preset), None)

@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app.errors import EngineCrashed
+from app.http.jobs import views
 from app.http.jobs.answers import JobAnswer, JobList
 from app.jobs.description import describe
 from app.jobs.model import ItemError, ItemState
@@ -129,6 +130,12 @@ def test_results_of_presets_are_chosen_by_name(client: FlaskClient) -> None:
         assert answer.json is not None
         assert (answer.status_code, answer.json["code"]) == (400, "INVALID_PARAMETER")
         assert "web, email" in answer.json["message"]
+
+
+def test_a_preset_of_a_job_without_presets_is_refused(client: FlaskClient) -> None:
+    answer = client.get(f"{finished(client, 1)}/items/1?preset=web")
+    assert answer.json is not None
+    assert (answer.status_code, answer.json["message"]) == (400, "The job has no presets.")
 
 
 def test_one_preset_needs_no_name(client: FlaskClient) -> None:
@@ -270,6 +277,13 @@ def test_jobs_are_listed_by_key(with_keys: FlaskClient) -> None:
     listed: Any = with_keys.get("/jobs", headers={"X-Api-Key": "shop"}).json
     assert sorted(job["id"] for job in listed["jobs"]) == sorted(job["id"] for job in made if job)
     assert not any("items" in job for job in listed["jobs"])
+
+
+def test_the_newest_jobs_are_listed(with_keys: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views, "MAX_LISTED", 2)
+    made = [post(with_keys, headers={"X-Api-Key": "shop"}).json for _ in range(3)]
+    listed: Any = with_keys.get("/jobs", headers={"X-Api-Key": "shop"}).json
+    assert [job["id"] for job in listed["jobs"]] == [job["id"] for job in made[:0:-1] if job]
 
 
 def test_without_keys_jobs_are_not_listed(client: FlaskClient) -> None:
