@@ -59,12 +59,13 @@ def submit(request: Request, jobs: JobService) -> Submission:
     )
     try:
         options, unknown_files = _read(request, query, intake)
-        job = jobs.submit(_new_job(intake, options, key))
+        new = _new_job(intake, options, key)
     except BaseException:
         with suppress(JobsUnavailable):
             intake.abandon()
         jobs.discard(intake.job_id)
         raise
+    job = jobs.submit(new)
     request_log.add_fields(bytes_in=sum(item.size for item in intake.items))
     keep_photos(len(intake.items) if job.id == intake.job_id else 0)
     return Submission(job, options.ignored.union(unknown_files))

@@ -394,6 +394,17 @@ def test_a_full_disk_refuses_the_job(
     assert stored_files(folder) == []
 
 
+def test_a_failure_after_the_job_is_stored_keeps_its_photos(
+    client: FlaskClient, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def count_photos(_number: int) -> None:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr("app.http.jobs.submission.keep_photos", count_photos)
+    assert post(client, 2).status_code == 500
+    assert jobs_of(client).queue_state().queued == len(stored_files(folder)) == 2
+
+
 def test_without_a_usable_folder_the_body_is_not_read(make_client: MakeClient, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     client = make_client(jobs_dir=tmp_path / "file" / "jobs")
