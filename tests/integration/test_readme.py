@@ -1,4 +1,4 @@
-"""Commands of the README and docs/jobs.md, and the batch of docs/api.md, run as written against a service without limits."""
+"""Commands of the README and docs/jobs.md, and the batch of docs/api.md, run against a service without limits."""
 
 from __future__ import annotations
 
