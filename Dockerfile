@@ -7,9 +7,11 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
 WORKDIR /app
-COPY requirements.txt requirements-rembg.txt requirements-gpu.txt ./
+COPY requirements.txt requirements-rembg.txt requirements-gpu.txt requirements-jobs.txt ./
 # Package that replaces onnxruntime, for EXECUTION_PROVIDERS: --build-arg ONNXRUNTIME="-r requirements-gpu.txt"
 ARG ONNXRUNTIME=""
+# Packages of JOBS_BACKEND=celery: --build-arg JOBS="-r requirements-jobs.txt"
+ARG JOBS=""
 # The base image's pip installs into an environment without pip. Unused files are removed: test suites of packages, and
 # onnxruntime's tools for converting models.
 RUN python -m venv --without-pip /opt/venv \
@@ -18,6 +20,7 @@ RUN python -m venv --without-pip /opt/venv \
     && if [ -n "${ONNXRUNTIME}" ]; then \
     python -m pip --python /opt/venv/bin/python uninstall --yes onnxruntime \
     && python -m pip --python /opt/venv/bin/python install ${ONNXRUNTIME} || exit 1; fi \
+    && if [ -n "${JOBS}" ]; then python -m pip --python /opt/venv/bin/python install ${JOBS} || exit 1; fi \
     && find /opt/venv/lib -type d -name tests -prune -exec rm -r {} + \
     && rm -r /opt/venv/lib/python3*/site-packages/onnxruntime/quantization \
     /opt/venv/lib/python3*/site-packages/onnxruntime/tools \

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.chart import Bar, Group, Panel, bar_chart
 from benchmarks.figures import Figures, Machine, read_figures
+from benchmarks.jobs import TITLE as JOBS_TITLE
 from benchmarks.markdown import markdown_table
+from benchmarks.sections import section_of
 from benchmarks.server import ROOT
 from benchmarks.tables import BASELINE_PHOTO, Summary, Table, summaries, tables
 
@@ -43,7 +45,8 @@ def main() -> int:
     )
     figures = _together(parser.parse_args().files)
     PLOT.write_text(bar_chart([*_panels(figures)]), encoding="utf-8")
-    TEXT.write_text(_text(figures), encoding="utf-8")
+    jobs = section_of(TEXT.read_text(encoding="utf-8"), JOBS_TITLE) if TEXT.exists() else ""
+    TEXT.write_text(_text(figures) + (f"\n{jobs}" if jobs else ""), encoding="utf-8")
     return 0
 
 

@@ -19,6 +19,7 @@ from app.settings import Settings
 from tests.support.api_keys import sha
 from tests.support.configuration import ENGINE, NO_LIMITS
 from tests.support.doubles import FakePool
+from tests.support.servers import RedisServer
 from tests.support.service import Service, end, free_port, gunicorn
 from tests.support.waiting import wait_until
 
@@ -119,6 +120,14 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
     yield start
     for service in running:
         end(service)
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis for the module, on loopback."""
+    server = RedisServer(free_port(), tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.kill()
 
 
 @pytest.fixture

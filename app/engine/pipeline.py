@@ -13,7 +13,7 @@ from PIL import Image
 
 from app.engine.cascade import Prediction, predict
 from app.engine.container import MEGABYTE
-from app.engine.memory import MemoryGuard, predict_growth
+from app.engine.memory import MemoryGuard, predict_finishing, predict_growth
 from app.engine.messages import EngineConfig
 from app.engine.models import REGISTRY, ModelSpec
 from app.engine.plans import CanvasPlan, PhotoPlan, Plan, needed_side
@@ -102,10 +102,13 @@ class Pipeline:
             plan = self._plan(request, sessions[0].model)
             photo = self._photo(request, plan, shared)
             background = self._background(request, photo, plan)
-        predictor: Predictor = partial(predict, sessions, stages=stages, alone=alone, fast=fast)
+        predictor: Predictor = partial(
+            predict, sessions, stages=stages, alone=alone, fast=fast, exact=options.reference_mask
+        )
         predictor = shared.predictor(options, predictor) if shared else predictor
         prediction = _predict(sessions[0].model, photo, stages, predictor)
         with stages.stage("cutout"):
+            self._memory.make_room(_finishing(photo, options))
             mask = clean(prediction.mask) if options.clean_mask and not photo.is_cut_out else prediction.mask
             rgb, alpha = plan.at_output_scale(photo, mask)
             refiner = Refiner(options, self._memory.left)
@@ -180,7 +183,8 @@ class Pipeline:
         def approve(header: Header) -> None:
             self._memory.admit(header, _growth(header, data, options, longest_side, held))
 
-        return decode(data, longest_side, self._limits, approve, min_side)
+        sample_side = REGISTRY[options.model].size if options.reference_mask else 0
+        return decode(data, longest_side, self._limits, approve, min_side, sample_side)
 
     def _plan(self, request: RemovalRequest, model: ModelSpec) -> Plan:
         options, canvas = request.options, request.options.canvas
@@ -223,7 +227,7 @@ class Pipeline:
 def _predict(model: ModelSpec, photo: Photo, stages: Stages, predictor: Predictor) -> Prediction:
     """Return the mask of a photo's visible part; the model does not run if it is already cut out."""
     if photo.alpha is None:
-        return predictor(photo.rgb)
+        return predictor(photo.sample or photo.rgb)
     visible = visible_cells(photo.alpha, model.size)
     if photo.is_cut_out:
         with stages.stage("infer"):
@@ -243,6 +247,12 @@ def _growth(header: Header, data: bytes, options: RemovalOptions, side: int, hel
     """Return the predicted memory, in bytes, of an image that is processed at this side."""
     answer_pixels = max_answer_pixels(header.full_size, options, min(1.0, side / max(header.full_size)))
     return predict_growth(header, len(data), side, held=held, output=options.format, answer_pixels=answer_pixels)
+
+
+def _finishing(photo: Photo, options: RemovalOptions) -> int:
+    """Return the predicted memory, in bytes, of a photo after the inference."""
+    answer_pixels = max_answer_pixels(photo.full_size, options, max(photo.size) / max(photo.full_size))
+    return predict_finishing(photo.size, options.format, answer_pixels)
 
 
 def _opaque(photo: Photo, colour: RGBA) -> Image.Image:

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from app.errors import Forbidden, ServiceError, Unavailable
+from app.errors import Forbidden, PayloadTooLarge, ServiceError, Unavailable
 
-__all__ = ["IdempotencyConflict", "JobsNotListed", "JobsUnavailable"]
+__all__ = ["IdempotencyConflict", "JobsNotListed", "JobsUnavailable", "ResultNotReady", "TooManyPhotos"]
 
 
 class JobsUnavailable(Unavailable):
@@ -29,3 +29,19 @@ class JobsNotListed(Forbidden):
     title = "Jobs are not listed"
     default_message = "This server needs no API key, so it cannot tell whose jobs to list."
     solution = "Keep the Location of each job, or set API_KEYS on the server."
+
+
+class ResultNotReady(ServiceError):
+    status = 409
+    code = "RESULT_NOT_READY"
+    title = "Result not ready"
+    default_message = "This photo of the job is not finished."
+    solution = "Retry after the number of seconds in Retry-After, or follow the job's events."
+    default_retry_after = 2
+
+
+class TooManyPhotos(PayloadTooLarge):
+    code = "TOO_MANY_PHOTOS"
+    title = "Too many photos"
+    default_message = "The job has too many photos."
+    solution = "Divide the photos among several jobs."

@@ -24,7 +24,7 @@ from app.jobs.store import JobBackend, JobFiles, JobStore, QueueState
 from app.jobs.sweeper import JobSweeper
 from app.jobs.webhooks import Webhooks
 from app.jobs.work import JobObserver, Tools
-from app.settings import SettingProblem, Settings, SettingsError
+from app.settings import Settings
 
 __all__ = ["DATABASE", "JobService", "open_jobs"]
 
@@ -149,13 +149,16 @@ class JobService:
         """Return the state of the queue of all jobs; raise JobsUnavailable."""
         return self._store.queue_state(time.time())
 
-    def waiting(self) -> tuple[int, float] | None:
-        """Return the number of waiting photos and the age in seconds of the oldest, None if they are not known."""
+    def waiting(self) -> tuple[int, float, int] | None:
+        """Return the number of waiting photos, the age in seconds of the oldest, and the number of living workers.
+
+        None if they are not known.
+        """
         try:
             state = self.queue_state()
         except JobsUnavailable:
             return None
-        return state.queued, state.oldest_seconds
+        return state.queued, state.oldest_seconds, state.workers
 
     def up(self) -> bool | None:
         """Return whether jobs can be accepted and processed, None if they can and no other program is needed."""
@@ -180,10 +183,10 @@ class JobService:
 def open_jobs(
     settings: Settings, submitter: Submitter, url_fetcher: UrlFetcher, observer: JobObserver, engines: int
 ) -> JobService | None:
-    """Return the jobs for JOBS_BACKEND, None for `off`; opens nothing. Raise SettingsError."""
+    """Return the jobs for JOBS_BACKEND, None for `off`; opens nothing.."""
     builders: dict[str, Callable[[], JobService]] = {
         "local": lambda: _local(settings, submitter, url_fetcher, observer, engines),
-        "celery": lambda: _celery(),
+        "celery": lambda: _celery(settings, url_fetcher, observer),
     }
     build = builders.get(settings.jobs_backend)
     return build() if build else None
@@ -209,8 +212,17 @@ def _local(
     return JobService(store, uploads, backend, observer, webhooks, uploads.sync)
 
 
-def _celery() -> JobService:
-    raise SettingsError(SettingProblem.of("JOBS_BACKEND", "celery", "is not implemented yet"))
+def _celery(settings: Settings, url_fetcher: UrlFetcher, observer: JobObserver) -> JobService:
+    # The packages are optional; app.startup has checked that they are installed.
+    from app.jobs.celery_backend import CeleryBackend, open_files
+    from app.jobs.celery_queue import build_celery
+    from app.jobs.redis_store import RedisJobStore
+
+    files = open_files(settings.jobs_storage or "", durable=False)  # `sync` makes photos durable together
+    store = RedisJobStore(settings.redis_url.get_secret_value(), settings.jobs_ttl)
+    backend = CeleryBackend(store, build_celery(settings), files, observer)
+    webhooks = _webhooks(settings, store, url_fetcher, observer)
+    return JobService(store, files, backend, observer, webhooks, files.sync)
 
 
 def _webhooks(settings: Settings, store: JobStore, url_fetcher: UrlFetcher, observer: JobObserver) -> Webhooks | None:

@@ -22,11 +22,15 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """Photos that wait or are in work, and the age in seconds of the oldest waiting one, 0 without any."""
+    """Photos that wait or are in work, and the age in seconds of the oldest waiting one, 0 without any.
+
+    `workers` is the number of living processes that work on them; a local backend is one.
+    """
 
     queued: int
     running: int
     oldest_seconds: float
+    workers: int = 1
 
 
 class JobStore(Protocol):

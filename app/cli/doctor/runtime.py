@@ -18,6 +18,7 @@ from redis import RedisError
 
 from app.cache.redis_store import RedisStore
 from app.cli.doctor.findings import Finding, Level
+from app.cli.doctor.workers import check_workers
 from app.engine.container import MEGABYTE
 from app.engine.keeper import START_SECONDS
 from app.engine.messages import EngineConfig
@@ -46,7 +47,9 @@ def check_output(folder: Path) -> Finding:
 
 
 def check_jobs(settings: Settings) -> Finding:
-    """Check the folder of jobs, its free space, and all of its state."""
+    """Check the folder of jobs, its free space, and all of its state; or the workers."""
+    if settings.jobs_backend == "celery":
+        return check_workers(settings)
     if settings.jobs_backend != "local":
         return Finding(Level.OK, "jobs", f"JOBS_BACKEND={settings.jobs_backend}")
     folder = settings.jobs_dir
