@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from app.errors import InternalError
@@ -48,7 +49,6 @@ class LocalBackend:
         grace: float,
     ) -> None:
         self._store = store
-        self._tools = tools
         self._files = files
         self._processes = processes
         self._observer = observer
@@ -59,6 +59,7 @@ class LocalBackend:
         self._ready = False
         self._next_recovery = 0.0
         self._stopped = threading.Event()
+        self._tools = replace(tools, stopped=self._stopped.is_set)
         self._keeper = threading.Thread(target=self._keep, name="jobs-keeper", daemon=True)
         self._workers = [
             threading.Thread(target=self._run, name=f"jobs-{number}", daemon=True) for number in range(threads)

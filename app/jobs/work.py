@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.engine.submission import Deadline, Submitter
+from app.engine.submission import ClientGone, Deadline, Submitter
 from app.errors import InternalError, ModelUnavailable, ServiceError, ShuttingDown
 from app.fetch.url_fetcher import UrlFetcher
 from app.file_names import EXTENSIONS
@@ -57,12 +57,13 @@ class JobObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What the work on any photo needs."""
+    """What the work on any photo needs; `stopped()` ends its wait for an engine."""
 
     files: JobFiles
     submitter: Submitter
     url_fetcher: UrlFetcher
     settings: Settings
+    stopped: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,8 @@ def process(task: Task, tools: Tools) -> Outcome:
     name = reference(task.job.id, task.item.number)
     try:
         outcome = _outcome(task, tools)
-    except ShuttingDown as error:
-        raise NotNow(error.code, ending=True) from error
+    except (ShuttingDown, ClientGone) as error:
+        raise NotNow("the service is shutting down", ending=True) from error
     except (ModelUnavailable, OSError) as error:
         log.warning("job.photo_postponed photo=%s error=%.200r", name, error)
         raise NotNow("the model or the storage cannot be used") from error
@@ -117,7 +118,8 @@ def _outcome(task: Task, tools: Tools) -> Outcome:
     background = _stored(job.background, tools) if job.background else b""
     options = [_options(variant, tools.settings) for variant in job.variants]
     request = RemovalRequest(photo, options[0], background, reference(job.id, item.number), tuple(options[1:]))
-    results = tools.submitter.submit_all(request, Deadline.from_start(tools.settings.request_timeout))
+    deadline = Deadline.from_start(tools.settings.request_timeout, tools.stopped)
+    results = tools.submitter.submit_all(request, deadline)
     errors = [result for result in results if isinstance(result, ServiceError)]
     for error in errors:
         if isinstance(error, ShuttingDown | ModelUnavailable):

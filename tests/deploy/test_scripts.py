@@ -116,7 +116,8 @@ def test_a_drop_in_of_systemd_wins_over_the_share_of_an_instance(installed: Path
 
 
 @pytest.mark.integration
-def test_settings_are_kept_and_valid(installed: Path) -> None:
+def test_settings_are_kept_and_valid(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JOBS_DIR")
     settings = load_settings(installed / "etc/background-remover/env")
     assert (settings.host, settings.trusted_proxies) == ("127.0.0.1", 2)
     assert settings.rate_limit_storage == "redis"

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from app.engine.submission import Deadline, Priority
+from app.engine.messages import EngineConfig
+from app.engine.pool import EnginePool
+from app.engine.queue import RemovalQueue
+from app.engine.submission import Priority
 from app.errors import CorruptImage, ModelUnavailable, OutOfMemory, ServiceError, ShuttingDown
 from app.fetch.url_fetcher import UrlFetcher
 from app.jobs.folder_files import FolderFiles
@@ -154,7 +159,16 @@ def test_a_shutdown_during_one_preset_queues_the_photo_again(files: FolderFiles)
 def test_a_photo_waits_for_an_engine_without_limit(files: FolderFiles) -> None:
     engine = FakeEngine()
     process(task(), tools(files, engine, request_timeout=7))
-    assert engine.deadlines == [Deadline.from_start(7)]
+    (deadline,) = engine.deadlines
+    assert (deadline.at, deadline.engine_seconds) == (math.inf, 7)
+
+
+def test_a_photo_that_waits_for_an_engine_is_queued_again_at_a_shutdown(files: FolderFiles) -> None:
+    queue = RemovalQueue(capacity=1, body_slots=1)  # without an engine
+    pool = EnginePool(EngineConfig("lite", 1, 1, 1), 0, queue)
+    with pytest.raises(NotNow) as found:
+        process(task(), replace(tools(files), submitter=pool, stopped=lambda: True))
+    assert found.value.ending
 
 
 def test_an_unexpected_error_fails_the_photo_and_is_logged(
