@@ -17,8 +17,8 @@ from app.startup import checked_settings
 
 __all__ = ["app"]
 
-# Two lines for each photo, which have no more than ours.
-CHATTY = ("celery.worker.strategy", "celery.app.trace")
+# Two lines for each photo, without more than our own line.
+REDUNDANT_LOGGERS = ("celery.worker.strategy", "celery.app.trace")
 
 app: Celery
 
@@ -34,7 +34,7 @@ def _build_worker(settings: Settings) -> Celery:
 
     def configure_log(**_: Any) -> None:
         log_format.configure(settings.log_level, settings.log_format, str(settings.log_file or ""))
-        for name in CHATTY:
+        for name in REDUNDANT_LOGGERS:
             logging.getLogger(name).setLevel(logging.WARNING)
 
     def start(**_: Any) -> None:
