@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from celery import Celery, signals
+from celery.concurrency import get_implementation
 
 from app import log_format
 from app.capacity import plan_capacity
@@ -37,7 +38,9 @@ def _build_worker(settings: Settings) -> Celery:
         for name in REDUNDANT_LOGGERS:
             logging.getLogger(name).setLevel(logging.WARNING)
 
-    def start(**_: Any) -> None:
+    def start(sender: Any, **_: Any) -> None:
+        if get_implementation(sender.pool_cls) is not get_implementation("threads"):
+            sys.exit("A worker has one pool of engines for all its threads: leave out --pool.")
         workers.append(JobWorker(settings, celery))
         workers[0].start()
 
