@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from celery import Celery, signals
+from celery.concurrency import get_implementation
 
 from app import log_format
 from app.capacity import plan_capacity
@@ -17,8 +18,8 @@ from app.startup import checked_settings
 
 __all__ = ["app"]
 
-# Two lines for each photo, which have no more than ours.
-CHATTY = ("celery.worker.strategy", "celery.app.trace")
+# Two lines for each photo, without more than our own line.
+REDUNDANT_LOGGERS = ("celery.worker.strategy", "celery.app.trace")
 
 app: Celery
 
@@ -34,10 +35,12 @@ def _build_worker(settings: Settings) -> Celery:
 
     def configure_log(**_: Any) -> None:
         log_format.configure(settings.log_level, settings.log_format, str(settings.log_file or ""))
-        for name in CHATTY:
+        for name in REDUNDANT_LOGGERS:
             logging.getLogger(name).setLevel(logging.WARNING)
 
-    def start(**_: Any) -> None:
+    def start(sender: Any, **_: Any) -> None:
+        if get_implementation(sender.pool_cls) is not get_implementation("threads"):
+            sys.exit("A worker has one pool of engines for all its threads: leave out --pool.")
         workers.append(JobWorker(settings, celery))
         workers[0].start()
 

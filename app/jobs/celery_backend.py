@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from celery import Celery
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
 from app.jobs.alarm import Alarm
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["CeleryBackend", "open_files"]
 
 # Errors of Celery while Redis is away: no unexpected ones.
-AWAY = (OSError, OperationalError, RedisError)
+AWAY = (OSError, KombuError, RedisError)
 # Intervals of looks for missing tasks, of attempts while another process sends, and of checks of the storage.
 CHECK_SECONDS, BUSY_SECONDS, STORAGE_SECONDS = 5.0, 0.2, 30.0
 # Time after which a process that was killed while it sent no longer prevents others, and the tasks it sends at once.

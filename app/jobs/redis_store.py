@@ -164,7 +164,7 @@ class RedisJobStore:
         return self._circuit.up() and not self._memory.problem
 
     def measure_memory(self) -> None:
-        """Look whether Redis has memory for further jobs; otherwise `add` refuses them."""
+        """Check whether Redis has memory for further jobs; otherwise `add` refuses them."""
         found = self._call(lambda: self._redis.info("memory"))
         used, limit = found["used_memory"], found.get("maxmemory", 0)
         if limit and used > MAX_MEMORY_SHARE * limit:

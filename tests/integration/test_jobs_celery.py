@@ -272,16 +272,26 @@ def test_files_may_be_in_a_store_that_speaks_s3(redis: RedisServer, tmp_path: Pa
         s3.kill()
 
 
-@pytest.mark.parametrize(("name", "value"), [("JOBS_BACKEND", "local"), ("JOBS_STORAGE", "nowhere")])
-def test_a_worker_with_wrong_settings_says_so(name: str, value: str, cluster: Cluster) -> None:
+@pytest.mark.parametrize(
+    ("settings", "options", "named"),
+    [
+        ({"JOBS_BACKEND": "local"}, [], "JOBS_BACKEND"),
+        ({"JOBS_STORAGE": "nowhere"}, [], "JOBS_STORAGE"),
+        ({}, ["--pool", "solo"], "--pool"),
+    ],
+    ids=["backend", "storage", "pool"],
+)
+def test_a_worker_that_cannot_work_says_why(
+    settings: dict[str, str], options: list[str], named: str, cluster: Cluster
+) -> None:
     done = subprocess.run(
-        [celery_program(), "-A", "app.jobs.celery_app", "worker"],
-        env=cluster.environment | {name: value, "PATH": "/usr/bin"},
+        [celery_program(), "-A", "app.jobs.celery_app", "worker", *options],
+        env=cluster.environment | {"PATH": "/usr/bin"} | settings,
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 1
-    assert name in done.stderr
+    assert named in done.stderr
     assert "Traceback" not in done.stderr

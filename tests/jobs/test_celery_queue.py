@@ -93,7 +93,7 @@ def test_the_visibility_timeout_is_longer_than_a_photo_may_take() -> None:
     assert options["visibility_timeout"] == 300 + LOST_SECONDS
 
 
-def test_tasks_are_acknowledged_late_and_not_hoarded() -> None:
+def test_tasks_are_acknowledged_late_and_not_prefetched() -> None:
     conf = build_celery(settings()).conf
     assert conf.task_acks_late and conf.task_reject_on_worker_lost
     assert (conf.worker_prefetch_multiplier, conf.worker_pool) == (1, "threads")
