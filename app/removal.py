@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 __all__ = [
@@ -95,7 +95,8 @@ class RemovalOptions:
     of a standing person. A `backdrop` replaces the colour. With a `canvas` a margin may extend beyond the photo, and
     the format AUTO is JPEG if nothing is transparent, else PNG.
     `trimap` is for `matting`. `clean_mask` requests a mask without specks and pinholes, `smooth_mask` a mask without
-    half-transparent pixels, `keep_colours` the photo's own colours along the edge.
+    half-transparent pixels, `keep_colours` the photo's own colours along the edge. `reference_mask` requests, of
+    one of rembg's models, the mask that rembg computes, byte for byte on a CPU, instead of one that follows the edges.
     """
 
     model: str
@@ -118,16 +119,31 @@ class RemovalOptions:
     clean_mask: bool = False
     smooth_mask: bool = False
     keep_colours: bool = False
+    reference_mask: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RemovalRequest:
-    """A photo and its options; the images are encoded bytes, `background_image` is empty for none."""
+    """A photo and its options; the images are encoded bytes, `background_image` is empty for none.
+
+    `more_options` are those of further results of the same photo.
+    """
 
     image: bytes = field(repr=False)
     options: RemovalOptions
     background_image: bytes = field(default=b"", repr=False)
     request_id: str = "-"
+    more_options: tuple[RemovalOptions, ...] = ()
+
+    @property
+    def all_options(self) -> tuple[RemovalOptions, ...]:
+        """Return the options of all results."""
+        return self.options, *self.more_options
+
+    @property
+    def singles(self) -> tuple[RemovalRequest, ...]:
+        """Return a request for each result."""
+        return tuple(replace(self, options=options, more_options=()) for options in self.all_options)
 
 
 @dataclass(frozen=True, slots=True)

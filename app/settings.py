@@ -5,6 +5,7 @@ They are read once, from the environment and .env, and are frozen. An empty valu
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -34,7 +35,6 @@ def _default_log_level(settings: dict[str, Any]) -> Literal["DEBUG", "INFO"]:
 
 # Defaults of MEMORY_PROFILE=low, for machines or containers with 512 MB in total.
 LOW_PROFILE: dict[str, Any] = {
-    "model_name": "lite",
     "engine_processes": 1,
     "queue_size": 8,
     "max_concurrent_uploads": 2,
@@ -74,11 +74,11 @@ class Settings(BaseSettings):
         default_factory=_default_log_level,
         description="Minimum level of log lines. Default: INFO; DEBUG with DEBUG=true.",
     )
-    model_name: str = Field("auto", description="Default model of requests. Low profile: lite.")
+    model_name: str = Field("auto", description="Default model of requests.")
     models_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Comma-separated models that requests may use. Default: MODEL_NAME; if it is one of auto, lite and "
-        "u2netp, all three, but not in the low profile.",
+        "u2netp, all three.",
     )
     auto_under_load: Literal["fast", "same"] = Field(
         "fast",
@@ -144,7 +144,7 @@ class Settings(BaseSettings):
         "memory", description="Storage of rate limit counts; redis shares them between workers and machines."
     )
     redis_url: SecretStr = Field(
-        SecretStr("redis://localhost:6379/0"), description="Redis for RATE_LIMIT_STORAGE=redis."
+        SecretStr("redis://localhost:6379/0"), description="Redis for RATE_LIMIT_STORAGE=redis and JOBS_BACKEND=celery."
     )
     rate_limit_remove_bg_per_hour: int = Field(
         10, ge=0, description="Photos per client and hour at /remove-background; 0: no limit."
@@ -289,6 +289,13 @@ class Settings(BaseSettings):
             _check_redis_url(url.get_secret_value().replace("redis+unix://", "unix://", 1), REDIS_FORMS)
         return url
 
+    @field_validator("jobs_storage")
+    @classmethod
+    def _known_storage(cls, url: str | None) -> str | None:
+        if url and not re.match(r"file:///[^/]|s3://[^/]+", url):
+            raise ValueError("must be file:///folder or s3://bucket/prefix")
+        return url
+
     @field_validator("allowed_url_hosts")
     @classmethod
     def _url_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
@@ -334,8 +341,8 @@ class Settings(BaseSettings):
     @property
     def allowed_models(self) -> tuple[str, ...]:
         """Return the models that requests may use, the default first."""
-        embedded = self.model_name in models.EMBEDDED and not self.low_memory
-        others = self.models_allowed or (models.EMBEDDED if embedded else ())
+        embedded = models.EMBEDDED if self.model_name in models.EMBEDDED else ()
+        others = self.models_allowed or embedded
         return tuple(dict.fromkeys((self.model_name, *others)))
 
 

@@ -173,7 +173,7 @@ def _long_text(raw: memoryview, escapes: _Escapes) -> Iterator[str]:
 
 def unescaped_base64(piece: bytes) -> str:
     """Return a piece of a JSON text without its escapes; raise InvalidBase64 for characters that base64 has not."""
-    return _unescaped(piece, _JSON)
+    return _unescaped(piece, _JSON) if _JSON.mark in piece else _ascii(piece)
 
 
 def _unescaped(piece: bytes, escapes: _Escapes) -> str:

@@ -13,13 +13,14 @@ from pathlib import Path
 from app.jobs.alarm import Alarm
 from app.jobs.errors import JobsUnavailable
 
-__all__ = ["VERSION", "Database", "examine"]
+__all__ = ["VERSION", "Database", "FileIdentity", "examine"]
 
 VERSION = 1
 # Seconds to wait for the transaction of another process; each takes milliseconds.
 BUSY_SECONDS = 10.0
-# Errors that stay until an operator replaces the file.
-DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
+# Errors of a row with a damaged value, and of a message of SQLite about a damaged name.
+UNREADABLE = (ValueError, TypeError, LookupError)
+FileIdentity = tuple[int, int]
 SCHEMA = """
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY,
@@ -68,7 +69,7 @@ CREATE TABLE items (
     attempts INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (job_id, number)
 );
-CREATE INDEX items_queued ON items (job_id, number) WHERE state = 'queued';
+CREATE INDEX items_queued ON items (job_id, attempts, number) WHERE state = 'queued';
 CREATE INDEX items_running ON items (process) WHERE state = 'running';
 CREATE INDEX items_by_version ON items (job_id, version);
 """
@@ -77,21 +78,25 @@ CREATE INDEX items_by_version ON items (job_id, version);
 class Database:
     """One connection behind a lock, opened on demand, and anew after an error or when the file is replaced.
 
-    Transactions are durable when they end (WAL, synchronous=FULL).
+    Transactions are durable when they end (WAL, synchronous=FULL). A damaged file is added to `damaged`, and not used
+    any more until it is replaced.
     """
 
-    def __init__(self, path: Path, alarm: Alarm, begin: str) -> None:
+    def __init__(self, path: Path, alarm: Alarm, begin: str, damaged: set[FileIdentity]) -> None:
         self._path = path
         self._alarm = alarm
         self._begin = begin
+        self._damaged = damaged
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None
+        self._file: FileIdentity | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Begin a transaction; commit it, or roll it back after an exception. Raise JobsUnavailable."""
         with self._lock:
+            if self._is_damaged():
+                raise JobsUnavailable()
             try:
                 connection = self._connected()
                 connection.execute(self._begin)
@@ -102,9 +107,11 @@ class Database:
                     with suppress(sqlite3.Error):
                         connection.execute("ROLLBACK")
                     raise
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, *UNREADABLE) as error:
                 self._close()
                 self._alarm.report(_reason(error, self._path))
+                if _is_damage(error) and (file := _identity(self._path)):
+                    self._damaged.add(file)
                 raise JobsUnavailable() from error
             self._alarm.clear()
 
@@ -112,6 +119,11 @@ class Database:
         """Close the connection."""
         with self._lock:
             self._close()
+
+    def _is_damaged(self) -> bool:
+        if self._damaged and _identity(self._path) not in self._damaged:
+            self._damaged.clear()  # a later file may have the same number
+        return bool(self._damaged)
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None or self._file != _identity(self._path):
@@ -144,6 +156,7 @@ def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # SQLite does not wait for another process that changes the journal's mode or creates the same tables.
     with _locked(path.with_suffix(".lock")):
+        _create(path)
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             connection.row_factory = sqlite3.Row
@@ -154,6 +167,14 @@ def _open(path: Path) -> sqlite3.Connection:
             connection.close()
             raise
         return connection
+
+
+def _create(path: Path) -> None:
+    """Create an empty file that only its owner can read, unless it exists; SQLite's other files get its mode."""
+    # An existing file must not be opened: closing it would drop the locks of all connections of this process (POSIX),
+    # and another process would delete the WAL under them.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
@@ -174,18 +195,25 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> FileIdentity | None:
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except OSError:  # it does not exist, or its folder cannot be read
         return None
     return status.st_dev, status.st_ino
 
 
+def _is_damage(error: Exception) -> bool:
+    if isinstance(error, sqlite3.OperationalError) and not hasattr(error, "sqlite_errorname"):
+        return True  # a text that is not UTF-8
+    name = getattr(error, "sqlite_errorname", "")
+    return isinstance(error, UNREADABLE) or name == "SQLITE_NOTADB" or name.startswith("SQLITE_CORRUPT")
+
+
 def _reason(error: Exception, path: Path) -> str:
-    if getattr(error, "sqlite_errorname", "") in DAMAGED:
+    if _is_damage(error):
         return (
-            f"file={path} damaged: {error}. Stop the service, move {path.name}* and the folder of files out of "
+            f"file={path} damaged: {error!r:.200}. Stop the service, move {path.name}* and the folder of files out of "
             f"{path.parent}, and start it again; the jobs in it are lost."
         )
     return f"file={path} error={error}"

@@ -8,6 +8,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -17,8 +18,9 @@ from app.jobs.alarm import Alarm
 __all__ = ["FolderFiles"]
 
 CHUNK = 1 << 20
-# A probe of this size needs blocks of its own, unlike one that fits into a directory entry.
-PROBE = bytes(1 << 16)
+SYNC_THREADS = 16
+# As large as a large result, so that a disk that is almost full counts as full.
+PROBE_BYTES = 4 << 20
 # Errors of the folder or its disk, unlike those of a client whose photo is being written.
 OF_THE_DISK = {
     errno.ENOSPC,
@@ -35,11 +37,15 @@ JOB_ID = re.compile(r"[\w-][\w.-]*", re.ASCII)
 
 
 class FolderFiles:
-    """JobFiles on a folder of one machine, readable by its owner alone."""
+    """JobFiles on a folder of one machine, readable by its owner alone.
 
-    def __init__(self, folder: Path) -> None:
+    Files that are not `durable` may be lost in a power failure until `sync`: many at once take a fraction of the time.
+    """
+
+    def __init__(self, folder: Path, alarm: Alarm | None = None, *, durable: bool = True) -> None:
         self._folder = folder
-        self._alarm = Alarm("files")
+        self._alarm = alarm or Alarm("files")
+        self._durable = durable
 
     @property
     def problem(self) -> str:
@@ -48,7 +54,7 @@ class FolderFiles:
 
     @contextmanager
     def create(self, key: str) -> Iterator[BinaryIO]:
-        """Return a file to write; it appears under its key, durably, when the block ends without an exception."""
+        """Return a file to write; it appears under its key when the block ends without an exception."""
         path = self._path(key)
         with self._watched():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -57,13 +63,25 @@ class FolderFiles:
                 with open(part, "xb", opener=_private) as file:
                     yield file
                     file.flush()
-                    os.fsync(file.fileno())
+                    if self._durable:
+                        os.fsync(file.fileno())
                 part.replace(path)
-                _sync_folder(path.parent)
+                if self._durable:
+                    _sync(path.parent)
             except BaseException:
                 with suppress(OSError):
                     part.unlink()
                 raise
+
+    def sync(self, keys: Sequence[str]) -> None:
+        """Make files durable."""
+        paths = [self._path(key) for key in keys]
+        with self._watched(), ThreadPoolExecutor(SYNC_THREADS, "sync") as threads:
+            # The disk writes what all threads wait for in one go.
+            for wait in [threads.submit(_sync, path) for path in paths]:
+                wait.result()
+            for folder in {path.parent for path in paths}:
+                _sync(folder)
 
     def read(self, key: str) -> bytes:
         """Return a file's content."""
@@ -81,7 +99,7 @@ class FolderFiles:
         return pieces()
 
     def delete_job(self, job_id: str) -> None:
-        """Delete all files of a job; none is no error."""
+        """Delete all files of a job; also if there are none."""
         folder = self._job_folder(job_id)
         with suppress(FileNotFoundError):
             shutil.rmtree(folder)
@@ -96,13 +114,13 @@ class FolderFiles:
         return [name for name in names if _last_change(self._folder / name) < older_than]
 
     def check(self) -> None:
-        """Write a small file and delete it; raise OSError."""
+        """Write a file and delete it; raise OSError."""
         with self._watched():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             probe = self._folder / f".{uuid.uuid4().hex}.probe"
             try:
                 with open(probe, "xb", opener=_private) as file:
-                    file.write(PROBE)
+                    file.write(bytes(PROBE_BYTES))
             finally:
                 with suppress(OSError):
                     probe.unlink()
@@ -132,9 +150,9 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the names of new files in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Make the content of a file durable, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

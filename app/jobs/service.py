@@ -12,6 +12,7 @@ from dataclasses import replace
 from app.engine.submission import Submitter
 from app.errors import NotFound
 from app.fetch.url_fetcher import UrlFetcher
+from app.jobs.alarm import Alarm
 from app.jobs.errors import IdempotencyConflict, JobsUnavailable
 from app.jobs.folder_files import FolderFiles
 from app.jobs.local_backend import LocalBackend
@@ -23,7 +24,7 @@ from app.jobs.store import JobBackend, JobFiles, JobStore, QueueState
 from app.jobs.sweeper import JobSweeper
 from app.jobs.webhooks import Webhooks
 from app.jobs.work import JobObserver, Tools
-from app.settings import SettingProblem, Settings, SettingsError
+from app.settings import Settings
 
 __all__ = ["DATABASE", "JobService", "open_jobs"]
 
@@ -39,7 +40,8 @@ DATABASE = "state.db"
 class JobService:
     """Jobs of all clients; nothing is opened before the first use.
 
-    `files` takes the photos of a new job, under keys that begin with its `new_id`, before `submit`.
+    `files` takes the photos of a new job, under keys that begin with its `new_id`, before `submit`, which makes them
+    durable by `sync`.
     """
 
     def __init__(
@@ -49,12 +51,14 @@ class JobService:
         backend: JobBackend,
         observer: JobObserver,
         webhooks: Webhooks | None = None,
+        sync: Callable[[Sequence[str]], None] = lambda keys: None,
     ) -> None:
         self.files = files
         self._store = store
         self._backend = backend
         self._observer = observer
         self._webhooks = webhooks
+        self._sync = sync
         self._sweeper = JobSweeper(store, files)
 
     def new_id(self) -> str:
@@ -76,7 +80,7 @@ class JobService:
         another digest, JobsUnavailable. The photos are deleted unless the job is new.
         """
         try:
-            stored = self._store.add(replace(job, items=with_bases(job.items)))
+            stored = self._stored(replace(job, items=with_bases(job.items)))
         except JobsUnavailable:
             self.discard(job.id)
             raise
@@ -89,6 +93,14 @@ class JobService:
         log.info("job.accepted job=%s photos=%d outputs=%d", job.id[:8], len(job.items), len(job.variants))
         self._observer.job_accepted()
         return stored
+
+    def _stored(self, job: NewJob) -> Job:
+        keys = [item.key for item in job.items if item.key and not item.error]
+        try:
+            self._sync([*keys, job.background] if job.background else keys)
+        except OSError as error:
+            raise JobsUnavailable() from error
+        return self._store.add(job)
 
     def _process(self, job: Job) -> None:
         """Start a stored job; a job that cannot be started is deleted, since its client sends it again."""
@@ -137,13 +149,16 @@ class JobService:
         """Return the state of the queue of all jobs; raise JobsUnavailable."""
         return self._store.queue_state(time.time())
 
-    def waiting(self) -> tuple[int, float] | None:
-        """Return the number of waiting photos and the age in seconds of the oldest, None if they are not known."""
+    def waiting(self) -> tuple[int, float, int] | None:
+        """Return the number of waiting photos, the age in seconds of the oldest, and the number of living workers.
+
+        None if they are not known.
+        """
         try:
             state = self.queue_state()
         except JobsUnavailable:
             return None
-        return state.queued, state.oldest_seconds
+        return state.queued, state.oldest_seconds, state.workers
 
     def up(self) -> bool | None:
         """Return whether jobs can be accepted and processed, None if they can and no other program is needed."""
@@ -168,10 +183,10 @@ class JobService:
 def open_jobs(
     settings: Settings, submitter: Submitter, url_fetcher: UrlFetcher, observer: JobObserver, engines: int
 ) -> JobService | None:
-    """Return the jobs for JOBS_BACKEND, None for `off`; opens nothing. Raise SettingsError."""
+    """Return the jobs for JOBS_BACKEND, None for `off`; opens nothing.."""
     builders: dict[str, Callable[[], JobService]] = {
         "local": lambda: _local(settings, submitter, url_fetcher, observer, engines),
-        "celery": lambda: _celery(),
+        "celery": lambda: _celery(settings, url_fetcher, observer),
     }
     build = builders.get(settings.jobs_backend)
     return build() if build else None
@@ -181,7 +196,8 @@ def _local(
     settings: Settings, submitter: Submitter, url_fetcher: UrlFetcher, observer: JobObserver, engines: int
 ) -> JobService:
     folder = settings.jobs_dir
-    store, files = SqliteStore(folder / DATABASE, settings.jobs_ttl), FolderFiles(folder / "files")
+    store, alarm = SqliteStore(folder / DATABASE, settings.jobs_ttl), Alarm("files")
+    files, uploads = FolderFiles(folder / "files", alarm), FolderFiles(folder / "files", alarm, durable=False)
     tools = Tools(files, submitter, url_fetcher, settings)
     backend = LocalBackend(
         store,
@@ -192,11 +208,21 @@ def _local(
         threads=engines + SPARE_THREADS,
         grace=min(settings.shutdown_grace, MAX_GRACE),
     )
-    return JobService(store, files, backend, observer, _webhooks(settings, store, url_fetcher, observer))
+    webhooks = _webhooks(settings, store, url_fetcher, observer)
+    return JobService(store, uploads, backend, observer, webhooks, uploads.sync)
 
 
-def _celery() -> JobService:
-    raise SettingsError(SettingProblem.of("JOBS_BACKEND", "celery", "is not implemented yet"))
+def _celery(settings: Settings, url_fetcher: UrlFetcher, observer: JobObserver) -> JobService:
+    # The packages are optional; app.startup has checked that they are installed.
+    from app.jobs.celery_backend import CeleryBackend, open_files
+    from app.jobs.celery_queue import build_celery
+    from app.jobs.redis_store import RedisJobStore
+
+    files = open_files(settings.jobs_storage or "", durable=False)  # `sync` makes photos durable together
+    store = RedisJobStore(settings.redis_url.get_secret_value(), settings.jobs_ttl)
+    backend = CeleryBackend(store, build_celery(settings), files, observer)
+    webhooks = _webhooks(settings, store, url_fetcher, observer)
+    return JobService(store, files, backend, observer, webhooks, files.sync)
 
 
 def _webhooks(settings: Settings, store: JobStore, url_fetcher: UrlFetcher, observer: JobObserver) -> Webhooks | None:

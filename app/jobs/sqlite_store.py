@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from app.jobs.alarm import Alarm
-from app.jobs.database import VERSION, Database
+from app.jobs.database import VERSION, Database, FileIdentity
 from app.jobs.encoding import dump_error, dump_outputs, dump_variants, load_error, load_outputs, load_variants
-from app.jobs.model import Counts, Delivery, Item, ItemError, ItemState, Job, JobState, NewJob, Output
+from app.jobs.model import Counts, Delivery, Item, ItemError, ItemState, Job, JobState, NewItem, NewJob, Output
 from app.jobs.store import QueueState, Task
 
 __all__ = ["SqliteStore", "unfinished_seconds"]
@@ -25,6 +25,9 @@ NEXT_JOB = (
     "(SELECT max(served) FROM jobs AS others WHERE others.owner = jobs.owner), served, rowid LIMIT 1"
 )
 DUE = f"delivery_at IS NOT NULL AND (delivery_at <= :now OR delivery_at > :now + {MAX_AHEAD})"
+NEW_ITEM = (
+    "INSERT INTO items (job_id, number, name, base, key, url, size, state, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 UNFINISHED = {ItemState.QUEUED, ItemState.RUNNING}
 
 
@@ -40,9 +43,10 @@ class SqliteStore:
         self._ttl = ttl
         self._clock = clock
         self._alarms = Alarm("state"), Alarm("state (reading)")
+        damaged = set[FileIdentity]()
         # Reads do not wait for a write, nor for its disk.
-        self._writer = Database(path, self._alarms[0], "BEGIN IMMEDIATE")
-        self._reader = Database(path, self._alarms[1], "BEGIN")
+        self._writer = Database(path, self._alarms[0], "BEGIN IMMEDIATE", damaged)
+        self._reader = Database(path, self._alarms[1], "BEGIN", damaged)
 
     @property
     def problem(self) -> str:
@@ -73,13 +77,12 @@ class SqliteStore:
         """Return a job, None for an unknown or deleted one."""
         with self._reader.transaction() as db:
             row = db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
-        return _job(row) if row else None
+            return _job(row) if row else None
 
     def jobs_of(self, owner: str) -> Sequence[Job]:
         """Return the jobs of an API key, the newest first."""
         with self._reader.transaction() as db:
-            rows = db.execute("SELECT * FROM jobs WHERE owner = ? ORDER BY rowid DESC", (owner,)).fetchall()
-        return [_job(row) for row in rows]
+            return [_job(row) for row in db.execute("SELECT * FROM jobs WHERE owner = ? ORDER BY rowid DESC", (owner,))]
 
     def with_idempotency_key(self, client: str, key: str) -> Job | None:
         """Return the job that a client has made with an idempotency key."""
@@ -90,14 +93,13 @@ class SqliteStore:
         """Return the items of a job in order, or those changed after a version of the job."""
         query = "SELECT * FROM items WHERE job_id = ? AND version > ? ORDER BY number"
         with self._reader.transaction() as db:
-            rows = db.execute(query, (job_id, changed_after)).fetchall()
-        return [_item(row) for row in rows]
+            return [_item(row) for row in db.execute(query, (job_id, changed_after))]
 
     def item(self, job_id: str, number: int) -> Item | None:
         """Return one item."""
         with self._reader.transaction() as db:
             row = db.execute("SELECT * FROM items WHERE job_id = ? AND number = ?", (job_id, number)).fetchone()
-        return _item(row) if row else None
+            return _item(row) if row else None
 
     def finish(self, job_id: str, number: int, outputs: Sequence[Output], error: ItemError | None) -> bool:
         """Store the outcome of an item; return False if it has one already, or if the job is deleted."""
@@ -172,7 +174,8 @@ class SqliteStore:
     def claim(self, process: str) -> tuple[Task, int] | None:
         """Give the next item to a process; return it with the number of processes that died with it, None for none.
 
-        Owners take turns, and so do the jobs of an owner, so that no job waits for the end of a larger one.
+        Owners take turns, and so do the jobs of an owner, so that no job waits for the end of a larger one. Items with
+        which processes have died come last in their job, so that a photo that ends processes harms no other one.
         """
         now = self._clock()
         with self._writer.transaction() as db:
@@ -181,7 +184,8 @@ class SqliteStore:
                 return None
             job_id = row["id"]
             number = db.execute(
-                "SELECT number FROM items WHERE job_id = ? AND state = 'queued' ORDER BY number LIMIT 1", (job_id,)
+                "SELECT number FROM items WHERE job_id = ? AND state = 'queued' ORDER BY attempts, number LIMIT 1",
+                (job_id,),
             ).fetchone()["number"]
             _move(db, job_id, number, {ItemState.QUEUED}, ItemState.RUNNING)
             db.execute(
@@ -235,12 +239,9 @@ class SqliteStore:
             "queued": len(job.items) - failed,
             "failed": failed,
         }
-        _insert_into(db, "jobs", values)
-        for number, item in enumerate(job.items, start=1):
-            state = ItemState.FAILED if item.error else ItemState.QUEUED
-            columns = {"name": item.name, "base": item.base, "key": item.key, "url": item.url, "size": item.size}
-            changing = {"state": state.value, "error": dump_error(item.error)}
-            _insert_into(db, "items", {"job_id": job.id, "number": number, **columns, **changing})
+        names, marks = ", ".join(values), ", ".join("?" * len(values))
+        db.execute(f"INSERT INTO jobs ({names}) VALUES ({marks})", tuple(values.values()))  # noqa: S608
+        db.executemany(NEW_ITEM, (_new_row(job.id, number, item) for number, item in enumerate(job.items, start=1)))
         self._end_if_finished(db, job.id)
 
     def _end_if_finished(self, db: sqlite3.Connection, job_id: str) -> None:
@@ -253,9 +254,9 @@ class SqliteStore:
         )
 
 
-def _insert_into(db: sqlite3.Connection, table: str, values: dict[str, object]) -> None:
-    names, marks = ", ".join(values), ", ".join("?" * len(values))
-    db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(values.values()))  # noqa: S608
+def _new_row(job_id: str, number: int, item: NewItem) -> tuple[object, ...]:
+    state = ItemState.FAILED if item.error else ItemState.QUEUED
+    return job_id, number, item.name, item.base, item.key, item.url, item.size, state.value, dump_error(item.error)
 
 
 def _move(db: sqlite3.Connection, job_id: str, number: int, before: Iterable[ItemState], after: ItemState) -> bool:

@@ -1,4 +1,4 @@
-"""Interfaces between jobs and what keeps them: state, files, and the backend that processes the items."""
+"""Interfaces of jobs: storage of their state, storage of their files, and processing of their items."""
 
 from __future__ import annotations
 
@@ -22,11 +22,15 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """Photos that wait or are in work, and the age in seconds of the oldest waiting one, 0 without any."""
+    """Photos that wait or are in work, and the age in seconds of the oldest waiting one, 0 without any.
+
+    `workers` is the number of living processes that work on them; a local backend is one.
+    """
 
     queued: int
     running: int
     oldest_seconds: float
+    workers: int = 1
 
 
 class JobStore(Protocol):
@@ -97,7 +101,7 @@ class JobFiles(Protocol):
         """Yield a file's content in pieces of at most 1 MB; the file is opened before the first."""
 
     def delete_job(self, job_id: str) -> None:
-        """Delete all files of a job; none is no error."""
+        """Delete all files of a job; also if there are none."""
 
     def job_ids(self, older_than: float) -> Sequence[str]:
         """Return the ids of jobs with files that were all written before a time."""

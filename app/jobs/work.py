@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.engine.submission import Deadline, Priority, Submitter
+from app.engine.submission import Deadline, Submitter
 from app.errors import InternalError, ModelUnavailable, ServiceError, ShuttingDown
 from app.fetch.url_fetcher import UrlFetcher
 from app.file_names import EXTENSIONS
@@ -74,33 +74,28 @@ class Outcome:
 
     @classmethod
     def failed(cls, error: ServiceError, outputs: Sequence[Output] = ()) -> Outcome:
-        """Return the outcome of a photo that failed, with the outputs that were made before."""
+        """Return the outcome of a photo that failed, with the outputs that were made."""
         return cls(tuple(outputs), ItemError.of(error))
 
 
 def process(task: Task, tools: Tools) -> Outcome:
     """Return the outcome of a photo, its outputs written; raise NotNow, and nothing else."""
-    started, outputs = time.monotonic(), list[Output]()
+    started = time.monotonic()
     name = reference(task.job.id, task.item.number)
     try:
-        for output in _outputs(task, tools):
-            outputs.append(output)  # those made before an error are kept
-        outcome = Outcome(tuple(outputs))
+        outcome = _outcome(task, tools)
     except ShuttingDown as error:
         raise NotNow(error.code, ending=True) from error
-    except ModelUnavailable as error:
+    except (ModelUnavailable, OSError) as error:
         log.warning("job.photo_postponed photo=%s error=%.200r", name, error)
-        raise NotNow(error.code) from error
+        raise NotNow("the model or the storage cannot be used") from error
     except ServiceError as error:
-        outcome = Outcome.failed(error, outputs)
-    except OSError as error:
-        log.warning("job.photo_postponed photo=%s error=%.200r", name, error)
-        raise NotNow("the storage cannot be used") from error
+        outcome = Outcome.failed(error)
     except Exception:  # must not end the thread, nor be tried for ever
         log.exception("job.photo_broken photo=%s", name)
-        outcome = Outcome.failed(InternalError(), outputs)
+        outcome = Outcome.failed(InternalError())
     code, seconds = outcome.error.code if outcome.error else "-", time.monotonic() - started
-    log.info("job.photo_finished photo=%s outputs=%d error=%s s=%.2f", name, len(outputs), code, seconds)
+    log.info("job.photo_finished photo=%s outputs=%d error=%s s=%.2f", name, len(outcome.outputs), code, seconds)
     return outcome
 
 
@@ -115,15 +110,24 @@ def complete(task: Task, outcome: Outcome, store: JobStore, files: JobFiles, obs
             log.warning("jobs.not_deleted error=%.200r", error)
 
 
-def _outputs(task: Task, tools: Tools) -> Iterator[Output]:
-    """Yield the outputs of a photo, each written before."""
+def _outcome(task: Task, tools: Tools) -> Outcome:
+    """Return the outcome of a photo; raise the error of all its outputs, or one that is not in the photo."""
     job, item = task.job, task.item
     photo = _photo(item, tools)
     background = _stored(job.background, tools) if job.background else b""
     options = [_options(variant, tools.settings) for variant in job.variants]
-    request = RemovalRequest(photo, options[0], background, reference(job.id, item.number))
-    for number, result in enumerate(_results(request, options, tools)):
-        yield _written(job, item, number, result, tools.files)
+    request = RemovalRequest(photo, options[0], background, reference(job.id, item.number), tuple(options[1:]))
+    results = tools.submitter.submit_all(request, Deadline.from_start(tools.settings.request_timeout))
+    errors = [result for result in results if isinstance(result, ServiceError)]
+    for error in errors:
+        if isinstance(error, ShuttingDown | ModelUnavailable):
+            raise error
+    outputs = [
+        _written(job, item, number, result, tools.files)
+        for number, result in enumerate(results)
+        if isinstance(result, RemovalResult)
+    ]
+    return Outcome.failed(errors[0], outputs) if errors else Outcome(tuple(outputs))
 
 
 def _photo(item: Item, tools: Tools) -> bytes:
@@ -151,14 +155,6 @@ def _options(variant: Variant, settings: Settings) -> RemovalOptions:
         longest_side=settings.max_dimension,
         accepted_format="PNG",
     ).options
-
-
-def _results(request: RemovalRequest, options: Sequence[RemovalOptions], tools: Tools) -> Iterator[RemovalResult]:
-    """Yield the result for each of the options."""
-    for one in options:
-        of_variant = RemovalRequest(request.image, one, request.background_image, request.request_id)
-        deadline = Deadline.after(tools.settings.request_timeout)
-        yield tools.submitter.submit(of_variant, deadline, Priority.BATCH)
 
 
 def _written(job: Job, item: Item, number: int, result: RemovalResult, files: JobFiles) -> Output:

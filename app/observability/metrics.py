@@ -122,6 +122,13 @@ METRICS = (
         workers="livemax",
     ),
     Metric(
+        "job_workers",
+        "gauge",
+        (),
+        "Living processes that work on jobs: Celery workers, or 1 where this machine does it.",
+        workers="livemax",
+    ),
+    Metric(
         "webhooks_total",
         "counter",
         ("outcome",),
@@ -214,10 +221,11 @@ class Metrics(EngineObserver):
             self._gauges["disk_free_ratio"].set(disk.share)
 
     @_harmless
-    def set_jobs(self, queued: int, oldest_seconds: float) -> None:
-        """Set the gauges of the queue of jobs."""
+    def set_jobs(self, queued: int, oldest_seconds: float, workers: int) -> None:
+        """Set the gauges of jobs."""
         self._gauges["job_queue_depth"].set(queued)
         self._gauges["job_oldest_seconds"].set(oldest_seconds)
+        self._gauges["job_workers"].set(workers)
 
     @_harmless
     def set_model(self, name: str, sha256: str, provider: str) -> None:

@@ -23,7 +23,8 @@ SAMPLE_SECONDS = 1.0
 class MetricsSampler:
     """Thread that samples the queue, the storage of the rate limits, the engines, CPU time, disk space and jobs.
 
-    `jobs` returns the number of waiting photos and the age of the oldest in seconds, None where they are not known.
+    `jobs` returns the number of waiting photos, the age of the oldest in seconds and the number of living workers, None
+    where they are not known.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class MetricsSampler:
         settings: Settings,
         pool: EnginePool,
         storage_up: Callable[[], bool | None] = lambda: None,
-        jobs: Callable[[], tuple[int, float] | None] = lambda: None,
+        jobs: Callable[[], tuple[int, float, int] | None] = lambda: None,
     ) -> None:
         self._metrics = metrics
         self._settings = settings

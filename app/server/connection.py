@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from gunicorn.http.errors import NoMoreData, ParseException
 
-from app.errors import DeadlineExceeded, ServiceError, ShuttingDown
+from app.errors import DeadlineExceeded, ServiceError
 from app.server.bodies import (
     BodyStream,
     ChunkedBody,
@@ -81,8 +81,6 @@ class Connection(Transport):
     def close(self) -> None:
         """Close at once."""
         self.budget.release(self)
-        if self._upload is not None:
-            self._upload.stop(ShuttingDown())
         self._task.cancel()
 
     async def _run(self) -> None:

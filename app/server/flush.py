@@ -1,4 +1,4 @@
-"""Pieces of an answer that the application has sent at once, such as server-sent events."""
+"""Pieces of an answer to send at once, such as server-sent events."""
 
 from __future__ import annotations
 

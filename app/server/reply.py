@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import RLock
+from contextvars import copy_context
+from threading import Lock
 from typing import Any
 
 from gunicorn.http import wsgi
@@ -70,14 +71,15 @@ class Reply:
         self.environ["wsgi.multithread"] = True
         self._iterable: Any = None
         self._items: Iterator[bytes] = iter(())
-        self._lock = RLock()
+        self._lock = Lock()
+        self._context = copy_context()  # one for all steps, each in another thread: Flask keeps its request there
         self.pause = 0.0  # seconds to wait before the next step
         self.ended = self.cut = False
 
     def step(self) -> list[bytes | bytearray]:
         """Return the next bytes to send; the last ones when `ended` is set, also after `cut` was set."""
         with self._lock:
-            return self._step()
+            return self._context.run(self._step)
 
     def _step(self) -> list[bytes | bytearray]:
         self.pause = 0.0
@@ -92,13 +94,16 @@ class Reply:
             if self._sink.size >= STEP_BYTES:
                 return self._sink.take()
         self.response.close()
-        self.close()
+        self._close()
         self.ended = True
         return self._sink.take()
 
     def close(self) -> None:
         """Let the application clean up, after a step that is in progress."""
         with self._lock:
-            iterable, self._iterable = self._iterable, ()
-            if hasattr(iterable, "close"):
-                iterable.close()
+            self._context.run(self._close)
+
+    def _close(self) -> None:
+        iterable, self._iterable = self._iterable, ()
+        if hasattr(iterable, "close"):
+            iterable.close()

@@ -121,6 +121,7 @@ def test_settings_are_kept_and_valid(installed: Path) -> None:
     assert (settings.host, settings.trusted_proxies) == ("127.0.0.1", 2)
     assert settings.rate_limit_storage == "redis"
     assert settings.output_dir == Path("/var/lib/background-remover/outputs")
+    assert settings.jobs_dir == Path("/var/lib/background-remover/jobs")
     lines = (installed / "etc/background-remover/env").read_text().splitlines()
     assert len([line for line in lines if line.startswith("HOST=")]) == 1
 

@@ -592,6 +592,10 @@ def test_a_post_without_a_valid_answer_is_an_error(script: bytes) -> None:
 
 def test_a_post_to_a_silent_server_ends_at_its_deadline() -> None:
     over = threading.Event()
-    with serving(lambda _: over.wait()) as (port, _), pytest.raises(TimeoutError):
+
+    def script(_: socket.socket) -> None:
+        over.wait()
+
+    with serving(script) as (port, _), pytest.raises(TimeoutError):
         fetcher(port).post(f"http://img.example:{port}/", b"", {}, time.monotonic() + 0.3)
     over.set()

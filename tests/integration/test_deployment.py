@@ -9,21 +9,16 @@ import re
 import socket
 import subprocess
 import threading
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from email.message import Message
 from functools import partial
-from itertools import count
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from app.http.security import SECURITY_HEADERS
+from tests.support.nginx_clients import Load, Reply, ask, ask_slowly, connect, hold, new_client, reply
 from tests.support.photos import encoded, jpeg, opened, photo
 from tests.support.servers import NginxServer, RedisServer, binary
 from tests.support.service import Service, end, free_port, gunicorn
@@ -36,58 +31,6 @@ NATIVE_KEYS = ["error", "message", "code", "statusCode", "solution", "details", 
 TOO_MANY_BYTES = 16_777_217
 Start = Callable[..., Service]
 MakeNginx = Callable[..., NginxServer]
-
-_addresses = count(2)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer with its raw headers, including repeated ones."""
-
-    status: int
-    headers: Message
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-def new_client() -> str:
-    """Return an unused loopback address, which nginx sees as that of a client."""
-    number = next(_addresses)
-    return f"127.0.{number // 250}.{number % 250 + 1}"
-
-
-def connect(nginx: NginxServer, client: str = "127.0.0.1", timeout: float = 60) -> http.client.HTTPSConnection:
-    return http.client.HTTPSConnection(
-        "127.0.0.1", nginx.https, timeout=timeout, context=nginx.trust(), source_address=(client, 0)
-    )
-
-
-def reply(connection: http.client.HTTPConnection) -> Reply:
-    answer = connection.getresponse()
-    return Reply(answer.status, answer.headers, answer.read())
-
-
-def ask(nginx: NginxServer, path: str, body: bytes | None = None, client: str = "127.0.0.1", **headers: str) -> Reply:
-    """Send a request through TLS; underscores in names of headers become hyphens."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    with closing(connect(nginx, client)) as connection:
-        connection.request("POST" if body else "GET", path, body, named)
-        return reply(connection)
-
-
-def ask_slowly(nginx: NginxServer, path: str, body: bytes, client: str, announced: int) -> Reply:
-    """Send a body at a megabyte a second, to its end, and only then read the answer."""
-    with closing(connect(nginx, client)) as connection:
-        connection.putrequest("POST", path)
-        connection.putheader("Content-Length", str(announced))
-        connection.endheaders()
-        for at in range(0, len(body), 50_000):
-            connection.send(body[at : at + 50_000])
-            time.sleep(0.05)
-        return reply(connection)
 
 
 @pytest.fixture(scope="module")
@@ -297,22 +240,13 @@ def test_a_slow_uploader_reads_its_429(nginx: NginxServer) -> None:
     assert (answer.status, answer.json["code"]) == (429, "RATE_LIMITED")
 
 
-def hold(nginx: NginxServer, client: str) -> http.client.HTTPSConnection:
-    """Begin an upload and stop sending."""
-    connection = connect(nginx, client)
-    connection.putrequest("POST", URL)
-    connection.putheader("Content-Length", "1000000")
-    connection.endheaders(b"the rest comes later")
-    return connection
-
-
 def test_the_number_of_open_requests_per_address_is_limited(nginx: NginxServer) -> None:
     client = new_client()
-    held = [hold(nginx, client) for _ in range(63)]
+    held = [hold(nginx, URL, client) for _ in range(63)]
     assert ask(nginx, "/health/live", client=client).status == 200
 
     def is_full() -> bool:
-        held.append(hold(nginx, client))  # nginx closes connections after its timeout
+        held.append(hold(nginx, URL, client))  # nginx closes connections after its timeout
         return ask(nginx, "/health/live", client=client).status == 429
 
     wait_until(is_full)
@@ -339,38 +273,6 @@ def test_nginxs_own_errors_are_in_both_dialects(
     assert list(removebg.json["errors"][0]) == ["title", "code", "detail"]
 
 
-class Load:
-    """Clients that post one photo after another, each in a thread."""
-
-    def __init__(self, nginx: NginxServer, clients: int) -> None:
-        self._nginx = nginx
-        self._image = encoded(photo("coffee").resize((300, 200)), "JPEG", quality=80)
-        self._stop = threading.Event()
-        self.replies: list[Reply | Exception] = []
-        self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(clients)]
-        for thread in self.threads:
-            thread.start()
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self.replies.append(ask(self._nginx, PREVIEW, self._image))
-            except (OSError, http.client.HTTPException) as error:
-                self.replies.append(error)
-
-    def answered(self, more: int) -> None:
-        """Wait for this number of further answers."""
-        enough = len(self.replies) + more
-        wait_until(lambda: len(self.replies) >= enough)
-
-    def stop(self) -> Counter[object]:
-        """Stop, and return the count of each status or type of error."""
-        self._stop.set()
-        for thread in self.threads:
-            thread.join(60)
-        return Counter(reply.status if isinstance(reply, Reply) else repr(reply) for reply in self.replies)
-
-
 def connections(port: int) -> int:
     """Return the number of an instance's connections, including those it has not accepted yet."""
     return sum(
@@ -384,7 +286,7 @@ def test_a_killed_instance_costs_only_its_own_requests(
 ) -> None:
     doomed, survivor = start(**settings), start(**settings)
     nginx = make_nginx(doomed.port, survivor.port)
-    load = Load(nginx, clients=6)
+    load = Load(nginx, PREVIEW, clients=6)
     load.answered(20)
     tree = [psutil.Process(doomed.process.pid), *doomed.tree()]
     for process in tree:
@@ -422,7 +324,7 @@ def was_held(nginx: NginxServer, reply: Reply, port: int) -> bool:
 
 def test_an_orderly_restart_costs_no_request(start: Start, settings: dict[str, object], make_nginx: MakeNginx) -> None:
     leaving, staying = start(**settings), start(**settings)
-    load = Load(make_nginx(leaving.port, staying.port), clients=6)
+    load = Load(make_nginx(leaving.port, staying.port), PREVIEW, clients=6)
     load.answered(20)
     assert leaving.stop() == 0
     load.answered(20)

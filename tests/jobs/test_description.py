@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_a_job_that_has_ended() -> None:
 
 
 @pytest.mark.parametrize("fields", [{"started": None}, {"counts": Counts(queued=2)}])
-def test_no_estimate_before_the_first_result(fields: dict[str, object]) -> None:
+def test_no_estimate_before_the_first_result(fields: dict[str, Any]) -> None:
     assert describe(a_job(**fields))["seconds_left"] is None
 
 

@@ -61,6 +61,28 @@ def test_a_file_appears_when_it_is_complete(files: FolderFiles, folder: Path) ->
     assert names(folder) == ["job", "job/in-1"]
 
 
+def test_many_files_are_made_durable_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = list[int]()
+    fsync = os.fsync
+
+    def counted(descriptor: int) -> None:
+        synced.append(descriptor)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", counted)
+    files = FolderFiles(folder, durable=False)
+    keys = [f"job/in-{number}" for number in range(50)]
+    for key in keys:
+        write(files, key)
+    assert synced == []
+    files.sync(keys)
+    assert len(synced) == 50 + 1  # and the folder
+    with pytest.raises(FileNotFoundError):
+        files.sync(["job/missing"])
+    write(FolderFiles(folder), "job/out-1")
+    assert len(synced) >= 50 + 1 + 2
+
+
 def test_a_failed_write_leaves_nothing(files: FolderFiles, folder: Path) -> None:
     with pytest.raises(ConnectionResetError), files.create("job/in-1") as file:
         file.write(b"first half")

@@ -336,6 +336,23 @@ def test_a_store_that_is_away_for_a_moment_loses_no_outcome(
     assert len(engine.requests) == 1
 
 
+def test_a_job_whose_photos_cannot_be_made_durable_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = make()
+    upload(service, A, 2)
+
+    def fsync(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("os.fsync", fsync)
+    with pytest.raises(JobsUnavailable):
+        service.submit(new_job(A, photos=2))
+    assert service.up() is False
+    with pytest.raises(NotFound):
+        service.find(A, "")
+    with pytest.raises(FileNotFoundError):
+        service.files.read(f"{A}/in-1")
+
+
 def test_a_damaged_state_makes_jobs_unavailable_and_nothing_else(
     make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

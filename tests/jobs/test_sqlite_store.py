@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from app.jobs.database import examine
 from app.jobs.errors import JobsUnavailable
 from app.jobs.model import Counts, ItemState
 from app.jobs.sqlite_store import SqliteStore
+from tests.support.configuration import ROOT
 from tests.support.job_stores import TTL, Clock
 from tests.support.jobs import new_job
 
@@ -151,6 +154,15 @@ def test_a_claim_tells_how_many_processes_have_died_with_the_item(store: SqliteS
     assert deaths == [0, 1, 2]
 
 
+def test_an_item_with_which_a_process_has_died_comes_last_in_its_job(store: SqliteStore) -> None:
+    store.add(new_job(A, photos=4))
+    store.claim("dead")
+    store.claim("dead")
+    store.give_back("dead", died=True)
+    claimed = [store.claim("p") for _ in range(4)]
+    assert [found and found[0].item.number for found in claimed] == [3, 4, 1, 2]
+
+
 def test_a_shutdown_and_a_release_are_not_deaths(store: SqliteStore) -> None:
     store.add(new_job(A, photos=1))
     store.claim("p")
@@ -189,6 +201,7 @@ def test_the_file_is_durable_and_private(store: SqliteStore, path: Path) -> None
     store.add(new_job(A))
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert [file.name for file in path.parent.iterdir() if file.stat().st_mode & 0o077] == []
     assert path.parent.stat().st_mode & 0o077 == 0
 
 
@@ -207,6 +220,37 @@ def test_a_damaged_file_is_named_once(path: Path, content: bytes, caplog: pytest
     assert len(caplog.records) == 1
     assert examine(path) != ""
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "state = 'q[eued'",
+        "outputs = '[{'",
+        "outputs = '[{}]'",
+        "error = '[]'",
+        "key = CAST(x'ff' AS TEXT)",
+    ],
+)
+def test_a_damaged_row_makes_jobs_unavailable_until_the_file_is_replaced(
+    store: SqliteStore, path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.add(new_job(A))
+    with sqlite3.connect(path) as db:
+        db.execute(f"UPDATE items SET {damage} WHERE number = 1")  # noqa: S608
+    db.close()
+    for _ in range(3):
+        for call in (lambda: store.items(A), store.probe, lambda: store.claim("p"), lambda: store.job(A)):
+            with pytest.raises(JobsUnavailable):
+                call()
+    assert "damaged" in store.problem
+    assert len(caplog.records) == 1
+    for old in path.parent.glob("state.db*"):
+        old.unlink()
+    assert store.job(A) is None
+    store.add(new_job(A))
+    assert len(store.items(A)) == 2
+    assert store.problem == ""
 
 
 def test_a_damaged_page_makes_jobs_unavailable(store: SqliteStore, path: Path) -> None:
@@ -233,6 +277,18 @@ def test_a_replaced_file_is_used_without_a_restart(store: SqliteStore, path: Pat
     store.add(new_job(B))
     assert store.job(A) is None
     assert store.job(B) is not None
+
+
+def test_changes_of_another_process_are_seen_after_it_has_ended(store: SqliteStore, path: Path) -> None:
+    """The last process to close the file deletes its WAL, unless this one is seen to use it."""
+    store.add(new_job(A))
+    store.has_work()
+    for job_id in (B, C):
+        code = "import sys; from pathlib import Path; from app.jobs.sqlite_store import SqliteStore\n"
+        code += "from tests.support.jobs import new_job; store = SqliteStore(Path(sys.argv[1]), 100)\n"
+        code += "store.has_work(); store.add(new_job(sys.argv[2])); store.close()"
+        subprocess.run([sys.executable, "-c", code, str(path), job_id], cwd=ROOT, check=True)
+        assert store.job(job_id) is not None
 
 
 def test_a_file_of_another_release_is_refused(store: SqliteStore, path: Path) -> None:

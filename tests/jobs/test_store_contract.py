@@ -10,8 +10,9 @@ import pytest
 from app.errors import CorruptImage
 from app.jobs.model import Counts, ItemError, ItemState, Job, JobState, NewItem, Variant
 from app.jobs.store import JobStore
-from tests.support.job_stores import STORES, TTL, Clock, StoreKind
+from tests.support.job_stores import STORES, TTL, Clock, Place, StoreKind
 from tests.support.jobs import an_output, new_job
+from tests.support.servers import RedisServer
 
 A, B = "a" * 32, "b" * 32
 ERROR = ItemError.of(CorruptImage(details="it ends after 3 bytes"))
@@ -29,8 +30,17 @@ def kind(request: pytest.FixtureRequest) -> StoreKind:
 
 
 @pytest.fixture
-def store(kind: StoreKind, tmp_path: Path, clock: Clock) -> Iterator[JobStore]:
-    made = kind.make(tmp_path, clock)
+def place(kind: StoreKind, tmp_path: Path, request: pytest.FixtureRequest) -> Place:
+    if kind.name != "redis":
+        return Place(tmp_path)
+    redis: RedisServer = request.getfixturevalue("redis")
+    redis.command("FLUSHALL")
+    return Place(tmp_path, redis.url)
+
+
+@pytest.fixture
+def store(kind: StoreKind, place: Place, clock: Clock) -> Iterator[JobStore]:
+    made = kind.make(place, clock)
     yield made
     made.close()
 
@@ -287,11 +297,11 @@ def test_the_state_of_the_queue(store: JobStore, kind: StoreKind, clock: Clock) 
     assert store.queue_state(clock.now) == empty
 
 
-def test_the_state_outlives_its_process(store: JobStore, kind: StoreKind, tmp_path: Path, clock: Clock) -> None:
+def test_the_state_outlives_its_process(store: JobStore, kind: StoreKind, place: Place, clock: Clock) -> None:
     store.add(new_job(A))
     store.finish(A, kind.begin(store), [an_output(A)], None)
     before = stored(store, A), store.items(A)
     store.close()
-    again = kind.make(tmp_path, clock)
+    again = kind.make(place, clock)
     assert (again.job(A), again.items(A)) == before
     again.close()

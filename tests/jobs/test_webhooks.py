@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app.fetch.url_fetcher import UrlFetcher
 from app.jobs import webhooks
 from app.jobs.description import describe
 from app.jobs.signatures import sign
@@ -128,7 +129,7 @@ def test_addresses_that_are_not_public_get_nothing(tmp_path: Path, hooks: Receiv
     sender = Sender(tmp_path, hooks.port)
     sender.webhooks = Webhooks(
         sender.store,
-        webhooks.UrlFetcher(Settings(), resolve=lambda _: ["127.0.0.1"]),
+        UrlFetcher(Settings(), resolve=lambda _: ["127.0.0.1"]),
         HMAC_KEY,
         sender.observer,
         sender.clock,

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
-from app.engine.submission import Priority
+from app.engine.submission import Deadline, Priority
 from app.errors import CorruptImage, ModelUnavailable, OutOfMemory, ServiceError, ShuttingDown
 from app.fetch.url_fetcher import UrlFetcher
 from app.jobs.folder_files import FolderFiles
@@ -133,11 +131,30 @@ def test_an_error_of_the_photo_fails_it(files: FolderFiles, error: ServiceError)
     assert (code_of(outcome), outcome.outputs) == (error.code, ())
 
 
-def test_outputs_before_an_error_are_kept(files: FolderFiles) -> None:
-    two = Variant("web", {}), Variant("print", {})
-    outcome = process(task(*two), tools(files, raising(OutOfMemory(), after=1)))
-    assert [output.variant for output in outcome.outputs] == ["web"]
+def test_an_error_of_one_preset_leaves_the_outputs_of_the_others(files: FolderFiles) -> None:
+    engine = FakeEngine()
+
+    def before(request: RemovalRequest) -> None:
+        if request.options.quality == 90:
+            raise OutOfMemory()
+
+    engine.before = before
+    three = Variant("web", {}), Variant("print", {"quality": "90"}), Variant("mobile", {})
+    outcome = process(task(*three), tools(files, engine))
+    assert [output.path for output in outcome.outputs] == ["web/photo-1.png", "mobile/photo-1.png"]
     assert code_of(outcome) == "OUT_OF_MEMORY"
+
+
+def test_a_shutdown_during_one_preset_queues_the_photo_again(files: FolderFiles) -> None:
+    two = Variant("web", {}), Variant("print", {})
+    with pytest.raises(NotNow):
+        process(task(*two), tools(files, raising(ShuttingDown(), after=1)))
+
+
+def test_a_photo_waits_for_an_engine_without_limit(files: FolderFiles) -> None:
+    engine = FakeEngine()
+    process(task(), tools(files, engine, request_timeout=7))
+    assert engine.deadlines == [Deadline.from_start(7)]
 
 
 def test_an_unexpected_error_fails_the_photo_and_is_logged(
@@ -162,14 +179,13 @@ def test_a_photo_without_an_engine_is_queued_again(
     assert (found.value.pause > 0, found.value.ending) == (pauses, ending)
 
 
-class FullDisk(FolderFiles):
-    def create(self, key: str) -> AbstractContextManager[BinaryIO]:
+def test_a_full_disk_is_not_the_fault_of_the_photo(files: FolderFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-
-def test_a_full_disk_is_not_the_fault_of_the_photo(tmp_path: Path, files: FolderFiles) -> None:
-    with pytest.raises(NotNow, match="the storage cannot be used"):
-        process(task(), tools(FullDisk(tmp_path / "files")))
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(NotNow, match="storage cannot be used"):
+        process(task(), tools(files))
 
 
 def test_another_result_never_replaces_a_file_that_was_delivered(files: FolderFiles) -> None:

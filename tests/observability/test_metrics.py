@@ -97,7 +97,7 @@ def test_events_of_jobs_are_counted() -> None:
     metrics.job_accepted()
     metrics.job_photo_finished("failed")
     metrics.webhook_sent("retried")
-    metrics.set_jobs(7, 12.5)
+    metrics.set_jobs(7, 12.5, 3)
     lines = metrics.exposition().decode().splitlines()
     assert {
         "bg_remover_jobs_total 1.0",
@@ -107,6 +107,7 @@ def test_events_of_jobs_are_counted() -> None:
         'bg_remover_webhooks_total{outcome="retried"} 1.0',
         "bg_remover_job_queue_depth 7.0",
         "bg_remover_job_oldest_seconds 12.5",
+        "bg_remover_job_workers 3.0",
     } <= set(lines)
 
 

@@ -22,8 +22,8 @@ def test_an_unavailable_storage_is_zero(fake_pool: FakePool) -> None:
     assert samples(metrics.exposition().decode())["ratelimit_storage_up"] == 0
 
 
-@pytest.mark.parametrize(("waiting", "depth"), [((7, 12.5), 7), (None, 0)])
-def test_waiting_photos_of_jobs(waiting: tuple[int, float] | None, depth: int, fake_pool: FakePool) -> None:
+@pytest.mark.parametrize(("waiting", "depth"), [((7, 12.5, 1), 7), (None, 0)])
+def test_waiting_photos_of_jobs(waiting: tuple[int, float, int] | None, depth: int, fake_pool: FakePool) -> None:
     metrics = Metrics(Settings())
     MetricsSampler(metrics, Settings(), fake_pool, jobs=lambda: waiting).sample()
     assert samples(metrics.exposition().decode())["job_queue_depth"] == depth

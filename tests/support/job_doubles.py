@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from app.engine.submission import Deadline, Priority
+from app.engine.submission import Deadline, Outcome, Priority
+from app.errors import ServiceError
 from app.fetch.url_fetcher import UrlFetcher
+from app.jobs.alarm import Alarm
 from app.jobs.folder_files import FolderFiles
 from app.jobs.local_backend import LocalBackend
 from app.jobs.processes import Processes
@@ -46,6 +48,7 @@ class FakeEngine:
         self.before = before
         self.requests: list[RemovalRequest] = []
         self.priorities: set[Priority] = set()
+        self.deadlines: list[Deadline] = []
         self._lock = threading.Lock()
 
     def submit(
@@ -54,9 +57,21 @@ class FakeEngine:
         with self._lock:
             self.requests.append(request)
             self.priorities.add(priority)
+            self.deadlines.append(deadline)
         self.before(request)
         mimetype = f"image/{request.options.format.lower()}"
         return RemovalResult(request.image[::-1], mimetype, 30, 20, Box(1, 2, 3, 4), 0.9, "lite", {})
+
+    def submit_all(
+        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.BATCH
+    ) -> list[Outcome]:
+        return [self._outcome(single, deadline, priority) for single in request.singles]
+
+    def _outcome(self, request: RemovalRequest, deadline: Deadline, priority: Priority) -> Outcome:
+        try:
+            return self.submit(request, deadline, priority)
+        except ServiceError as error:
+            return error
 
 
 def upload(service: JobService, job_id: str, photos: int) -> None:
@@ -77,8 +92,9 @@ def local_jobs(
     """Return the jobs of the local backend over a pretended engine, not started."""
     observer = observer or Observed()
     configuration = Settings(**settings)
-    store, files = SqliteStore(folder / "state.db", configuration.jobs_ttl), FolderFiles(folder / "files")
+    store, alarm = SqliteStore(folder / "state.db", configuration.jobs_ttl), Alarm("files")
+    files, uploads = FolderFiles(folder / "files", alarm), FolderFiles(folder / "files", alarm, durable=False)
     tools = Tools(files, engine, UrlFetcher(configuration), configuration)
     processes = Processes(folder / "processes")
     backend = LocalBackend(store, files, tools, processes, observer, threads, grace)
-    return JobService(store, files, backend, observer)
+    return JobService(store, uploads, backend, observer, sync=uploads.sync)

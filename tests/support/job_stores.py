@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.jobs.redis_store import RedisJobStore
 from app.jobs.sqlite_store import SqliteStore
 from app.jobs.store import JobStore
 
-__all__ = ["STORES", "TTL", "Clock", "StoreKind"]
+__all__ = ["STORES", "TTL", "Clock", "Place", "StoreKind"]
 
 TTL = 100.0
 
@@ -26,11 +27,19 @@ class Clock:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a store keeps its state: a folder, or a Redis."""
+
+    folder: Path
+    redis_url: str = ""
+
+
+@dataclass(frozen=True)
 class StoreKind:
-    """A kind of store: `make` returns one on a folder, `begin` starts the next queued item of its only job."""
+    """A kind of store: `make` returns one at a place, `begin` starts the next queued item of its only job."""
 
     name: str
-    make: Callable[[Path, Clock], Any]
+    make: Callable[[Place, Clock], Any]
     begin: Callable[[Any], int] = field(repr=False)
 
 
@@ -40,7 +49,16 @@ def _begin_in_sqlite(store: SqliteStore) -> int:
     return claimed[0].item.number
 
 
-STORES = [StoreKind("sqlite", lambda folder, clock: SqliteStore(folder / "state.db", TTL, clock), _begin_in_sqlite)]
+def _begin_in_redis(store: RedisJobStore) -> int:
+    claim = store.claim()
+    assert claim is not None
+    return claim.task.item.number
+
+
+STORES = [
+    StoreKind("sqlite", lambda place, clock: SqliteStore(place.folder / "state.db", TTL, clock), _begin_in_sqlite),
+    StoreKind("redis", lambda place, clock: RedisJobStore(place.redis_url, TTL, clock), _begin_in_redis),
+]
 
 
 def is_a_store(store: JobStore) -> JobStore:
@@ -49,3 +67,4 @@ def is_a_store(store: JobStore) -> JobStore:
 
 
 is_a_store(SqliteStore(Path("unused"), TTL))
+is_a_store(RedisJobStore("redis://unused", TTL))

@@ -39,8 +39,16 @@ control_socket_disable = True
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Count an uploaded body, send LARGE zeros, or send events without end."""
     start_response("200 OK", [("X-Accel-Buffering", "no"), ("Content-Type", "text/event-stream")])
-    routes = {"/upload": _size, "/zeros": _zeros, "/events": _events}
-    return routes.get(environ["PATH_INFO"], lambda _environ: [b"ready"])(environ)
+    routes: dict[str, Callable[[dict[str, Any]], Iterable[bytes]]] = {
+        "/upload": _size,
+        "/zeros": _zeros,
+        "/events": _events,
+    }
+    return routes.get(environ["PATH_INFO"], _ready)(environ)
+
+
+def _ready(_environ: dict[str, Any]) -> Iterable[bytes]:
+    return [b"ready"]
 
 
 def _size(environ: dict[str, Any]) -> Iterable[bytes]:

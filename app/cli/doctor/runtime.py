@@ -18,10 +18,12 @@ from redis import RedisError
 
 from app.cache.redis_store import RedisStore
 from app.cli.doctor.findings import Finding, Level
+from app.cli.doctor.workers import check_workers
 from app.engine.container import MEGABYTE
 from app.engine.keeper import START_SECONDS
 from app.engine.messages import EngineConfig
 from app.engine.process import EngineDied, EngineProcess
+from app.engine.submission import Deadline
 from app.errors import OutOfMemory, ServiceError, from_code
 from app.jobs.database import examine
 from app.jobs.service import DATABASE
@@ -45,7 +47,9 @@ def check_output(folder: Path) -> Finding:
 
 
 def check_jobs(settings: Settings) -> Finding:
-    """Check the folder of jobs, its free space, and all of its state."""
+    """Check the folder of jobs, its free space, and all of its state; or the workers."""
+    if settings.jobs_backend == "celery":
+        return check_workers(settings)
     if settings.jobs_backend != "local":
         return Finding(Level.OK, "jobs", f"JOBS_BACKEND={settings.jobs_backend}")
     folder = settings.jobs_dir
@@ -154,7 +158,9 @@ def _process_photo(config: EngineConfig, seconds: float) -> str:
             raise from_code(**problem)
         ready = time.monotonic()
         request = RemovalRequest(small_photo(), RemovalOptions(config.model, longest_side=256), request_id="doctor")
-        engine.remove(request, ready + seconds)
+        _, outcome = next(engine.remove(request, Deadline(ready + seconds)))
+        if isinstance(outcome, ServiceError):
+            raise outcome
         done = time.monotonic()
         resident = psutil.Process(engine.pid).memory_info().rss // MEGABYTE
     finally:

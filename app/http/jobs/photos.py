@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from app.errors import InvalidParameter, ServiceError, UnsupportedFormat
+from app.errors import InvalidParameter, ServiceError, UnsupportedFormat, UrlRefused
 from app.file_names import safe_name
 from app.http.body_parsers import HEAD_BYTES
 from app.http.limits import reserve_photos
@@ -108,6 +108,7 @@ class Intake:
     job_id: str
     max_photos: int
     max_photo_bytes: int
+    allows_urls: bool = False
     items: list[NewItem] = field(default_factory=list)
     content: list[list[str]] = field(default_factory=list)
     background: Photo | None = None
@@ -138,7 +139,9 @@ class Intake:
         self._append(photo.item(display_name(upload_name, len(self.items) + 1)), photo.content())
 
     def add_url(self, url: str) -> None:
-        """Append a photo at a URL."""
+        """Append a photo at a URL; raise UrlRefused without ALLOW_URL_FETCH."""
+        if not self.allows_urls:
+            raise UrlRefused("URL fetch is disabled on this server.", solution="Send the images themselves.")
         self.count()
         name = display_name(url.partition("#")[0].partition("?")[0], len(self.items) + 1)
         self._append(NewItem(name, url=url), [url])

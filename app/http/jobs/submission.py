@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from flask import Request, g
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from app.errors import FileTooLarge, InvalidParameter, MissingImage, UrlRefused
+from app.errors import FileTooLarge, InvalidParameter, MissingImage
+from app.http import request_log
 from app.http.bodies import NO_CONTENT_TYPE, query_texts
 from app.http.body_parsers import MAX_FIELD_BYTES, MAX_FIELDS, PIECE, Budget
 from app.http.jobs.form import JobForm
@@ -53,7 +54,9 @@ def submit(request: Request, jobs: JobService) -> Submission:
     key, query = _idempotency_key(request), query_texts(request)
     _reserve_announced(query, settings.jobs_max_files)
     _options(query)
-    intake = Intake(jobs.files, jobs.new_id(), settings.jobs_max_files, settings.max_image_bytes)
+    intake = Intake(
+        jobs.files, jobs.new_id(), settings.jobs_max_files, settings.max_image_bytes, settings.allow_url_fetch
+    )
     try:
         options, unknown_files = _read(request, query, intake)
         job = jobs.submit(_new_job(intake, options, key))
@@ -62,6 +65,7 @@ def submit(request: Request, jobs: JobService) -> Submission:
             intake.abandon()
         jobs.discard(intake.job_id)
         raise
+    request_log.add_fields(bytes_in=sum(item.size for item in intake.items))
     keep_photos(len(intake.items) if job.id == intake.job_id else 0)
     return Submission(job, options.ignored.union(unknown_files))
 
@@ -143,8 +147,6 @@ def _new_job(intake: Intake, options: JobOptions, key: str) -> NewJob:
     background = intake.background
     if background is not None and background.error is not None:
         raise background.error
-    if not services().settings.allow_url_fetch and any(item.url for item in intake.items):
-        raise UrlRefused("URL fetch is disabled on this server.", solution="Send the images themselves.")
     return NewJob(
         id=intake.job_id,
         owner=g.api_key_name or "",

@@ -32,7 +32,7 @@ def context() -> Iterator[None]:
 
 @pytest.fixture
 def intake(tmp_path: Path) -> Intake:
-    return Intake(FolderFiles(tmp_path), "job", 100, MAX_BYTES)
+    return Intake(FolderFiles(tmp_path), "job", 100, MAX_BYTES, allows_urls=True)
 
 
 def read(intake: Intake, body: bytes, size: int = 65_536) -> JobJson:

@@ -1,4 +1,4 @@
-"""Matting on a real service: within the caps of a small machine, and beyond the deadline."""
+"""Large photos on a real service: within the caps of a small machine, and matting beyond the deadline."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ def test_a_large_photo_on_a_small_machine(start: Callable[..., Service]) -> None
     peaks = [engine.memory_info().rss for engine in service.engines() if engine.is_running()]
     assert peaks
     assert max(peaks) < 320 << 20
+
+
+def test_the_memory_of_an_inference_is_given_back_for_the_cut_out(start: Callable[..., Service]) -> None:
+    service = start(MEMORY_PROFILE="low")
+    (engine,) = service.engines()
+    answer = service.request("/remove-background?model=u2netp&full_size=true", large(4240, 2832))
+    assert answer.status == 200
+    assert opened(answer.body).width > 3000
+    assert service.engines() == [engine]
 
 
 def test_the_deadline_ends_it(start: Callable[..., Service]) -> None:
