@@ -193,6 +193,7 @@ def test_what_exceeds_the_limit_waits(jobs_service: Callable[..., Service], open
     expect(page.locator(".job")).to_contain_text(
         re.compile(r"5 pictures: Your limit is used up. Next try in \d+:\d\d min")
     )
+    expect(page.locator(".job progress")).to_have_js_property("value", 0)
     assert violations(page) == []
 
 
