@@ -74,6 +74,12 @@ function close(picture) {
 	summarise();
 }
 
+button("clear").addEventListener("click", () => {
+	const all = queue.pictures.length;
+	if (!confirm(`Remove all ${all} pictures from the list? Results that the server keeps of them are deleted.`)) return;
+	for (const picture of [...queue.pictures].reverse()) close(picture); // the open one is usually the first
+});
+
 /** @param {Picture} picture */
 function announce(picture) {
 	if (picture.job) return; // too many: their job says how far it is
@@ -94,6 +100,7 @@ function summarise() {
 	summaryFrame = requestAnimationFrame(() => {
 		const counts = countsOf(queue.pictures);
 		block("summary").textContent = queue.pictures.length < 2 ? "" : progress(counts);
+		button("clear").hidden = queue.pictures.length < 2;
 		button("zip").disabled = !counts.done || download.packing;
 	});
 }
