@@ -9,7 +9,7 @@ import { hostOf } from "./settings.js";
  * @param {string} stem
  */
 export async function openInPage(server, picture, stem) {
-	if (!(await chrome.permissions.request(hostOf(server)))) return false;
+	if (!(await chrome.permissions.request(hostOf(server)).catch(() => false))) return false;
 	const tab = await chrome.tabs.create({ url: `${server}/`, active: false });
 	if (tab.id === undefined) return false;
 	await loaded(tab.id);

@@ -17,16 +17,20 @@ PATIENCE_MS = 120_000
 # Runs before the page's own scripts. Shifts within 500 ms of an input are not counted, by the definition of CLS.
 WATCH = """
 window.figures = { shift: 0, reports: [] };
+window.painted = new Promise((resolve) => new PerformanceObserver((list) => {
+    for (const { name, startTime } of list.getEntries()) if (name === "first-contentful-paint") resolve(startTime);
+}).observe({ type: "paint", buffered: true }));
 new PerformanceObserver((list) => {
     for (const entry of list.getEntries()) if (!entry.hadRecentInput) figures.shift += entry.value;
 }).observe({ type: "layout-shift", buffered: true });
 addEventListener("securitypolicyviolation", (event) => figures.reports.push(event.violatedDirective));
 """
-LOADED = """() => {
+LOADED = """async () => {
+    const paint = await painted;
     const [visit] = performance.getEntriesByType("navigation");
     const files = performance.getEntriesByType("resource");
     return {
-        paint: performance.getEntriesByName("first-contentful-paint")[0].startTime,
+        paint,
         loaded: visit.loadEventEnd,
         files: files.length + 1,
         transferred: [visit, ...files].reduce((sum, { transferSize }) => sum + transferSize, 0),
@@ -58,7 +62,6 @@ def _visit(browser: Browser, address: str) -> dict[str, float]:
     page.on("pageerror", lambda error: messages.append(str(error)))
     page.add_init_script(WATCH)
     page.goto(address, wait_until="load")
-    page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
     loaded: dict[str, float] = page.evaluate(LOADED)
     page.click("#sample")
     page.locator("#weight", has_text="px").wait_for()

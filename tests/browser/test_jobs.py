@@ -165,6 +165,26 @@ def test_cancel_keeps_what_is_done(jobs_service: Callable[..., Service], open_pa
     assert sent[1:] == ["/remove-background"]
 
 
+def test_removing_all_deletes_the_job(jobs_service: Callable[..., Service], open_page: Callable[..., Page]) -> None:
+    page = open_page(jobs_service())
+    choose(page, photos(21))
+    cards(page, "done", 21)
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.click("#clear")
+    cards(page, "done", 21)
+
+    page.once("dialog", lambda dialog: dialog.accept())
+    with page.expect_response(lambda response: response.request.method == "DELETE") as deleted:
+        page.click("#clear")
+
+    assert deleted.value.status == 204
+    expect(page.locator(".card")).to_have_count(0)
+    expect(page.locator("#sample")).to_be_visible()
+    page.reload()
+    expect(page.locator("#sample")).to_be_visible()
+    expect(page.locator(".card")).to_have_count(0)
+
+
 def test_a_cancelled_upload_stores_nothing(
     jobs_service: Callable[..., Service], open_page: Callable[..., Page], tmp_path: Path
 ) -> None:
@@ -193,6 +213,7 @@ def test_what_exceeds_the_limit_waits(jobs_service: Callable[..., Service], open
     expect(page.locator(".job")).to_contain_text(
         re.compile(r"5 pictures: Your limit is used up. Next try in \d+:\d\d min")
     )
+    expect(page.locator(".job progress")).to_have_js_property("value", 0)
     assert violations(page) == []
 
 

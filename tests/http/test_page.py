@@ -103,12 +103,15 @@ def test_the_page_knows_models_presets_keys_and_fetching(
 
 
 @pytest.mark.parametrize(
-    ("backend", "jobs"), [("local", {"files": 70, "bytes": 5_000_000}), ("off", None)], ids=["local", "off"]
+    ("backend", "jobs"),
+    [("local", {"files": 70, "bytes": 5_000_000, "kept": "24 hours"}), ("off", None)],
+    ids=["local", "off"],
 )
 def test_the_page_knows_the_limits_of_jobs(make_client: Callable[..., FlaskClient], backend: str, jobs: object) -> None:
     client = make_client(jobs_backend=backend, jobs_max_files=70, jobs_max_bytes=5_000_000)
 
     assert config_of(client)["jobs"] == jobs
+    assert ("results of more than 20 at once are kept for 24 hours" in client.get("/").text) == (jobs is not None)
 
 
 def test_states_have_the_words_of_the_api() -> None:

@@ -64,7 +64,12 @@ def page_config(settings: Settings, presets: Mapping[str, Mapping[str, str]]) ->
         "presets": {name: dict(fields) for name, fields in presets.items()},
         "urls": settings.allow_url_fetch,
         "key": bool(settings.api_keys or settings.api_keys_file),
-        "jobs": None
-        if settings.jobs_backend == "off"
-        else {"files": settings.jobs_max_files, "bytes": settings.jobs_max_bytes},
+        "jobs": None if settings.jobs_backend == "off" else _limits_of_jobs(settings),
     }
+
+
+def _limits_of_jobs(settings: Settings) -> dict[str, Any]:
+    """Return the limits of one job, and in words how long its results are kept."""
+    hours = settings.jobs_ttl / 3600
+    kept = f"{hours:.0f} hours" if hours >= 1.5 else f"{hours * 60:.0f} minutes"
+    return {"files": settings.jobs_max_files, "bytes": settings.jobs_max_bytes, "kept": kept}

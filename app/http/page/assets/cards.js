@@ -6,6 +6,8 @@ import { stateOf } from "./words.js";
 
 const THUMB_SIDE = 300;
 const DOUBLE_CLICK_MS = 500;
+/** Distance from the window within which thumbnails are made. */
+const NEARLY_VISIBLE = { rootMargin: "800px" };
 
 export class Cards extends EventTarget {
 	/** @param {HTMLElement} list */
@@ -24,7 +26,7 @@ export class Cards extends EventTarget {
 				target.toggleAttribute("data-visible", isIntersecting);
 				this.#refresh(/** @type {HTMLElement} */ (target));
 			}
-		});
+		}, NEARLY_VISIBLE);
 		/** Thumbnails are made one after the other. */
 		this.drawing = Promise.resolve();
 		setInterval(() => this.#tick(), 1000);

@@ -290,7 +290,10 @@ export class Jobs extends EventTarget {
 	 */
 	#pause(job, failure) {
 		job.failure = failure;
-		if (!job.id) for (const picture of job.own) this.#set(picture, "queued");
+		if (!job.id) {
+			job.uploaded = 0;
+			for (const picture of job.own) this.#set(picture, "queued");
+		}
 		const seconds = failure.retryAfter ?? SECONDS_BETWEEN_TRIES;
 		if (isKey(failure)) this.queue.askForKey(failure);
 		else job.retryAt = Date.now() + seconds * 1000;

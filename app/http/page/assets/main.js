@@ -27,6 +27,8 @@ const viewer = new Viewer(block("stage"), element("view", HTMLCanvasElement), bl
 /** @type {Picture | null} */
 let current = null;
 let summaryFrame = 0;
+/** @type {File | string | null} */
+let previewed = null;
 const download = initDownload({ service, queue, viewer, current: () => current, cutOf, notify, summarise });
 
 // ---- pictures in ----
@@ -72,6 +74,12 @@ function close(picture) {
 	summarise();
 }
 
+button("clear").addEventListener("click", () => {
+	const all = queue.pictures.length;
+	if (!confirm(`Remove all ${all} pictures from the list? Results that the server keeps of them are deleted.`)) return;
+	for (const picture of [...queue.pictures].reverse()) close(picture); // the open one is usually the first
+});
+
 /** @param {Picture} picture */
 function announce(picture) {
 	if (picture.job) return; // too many: their job says how far it is
@@ -92,6 +100,7 @@ function summarise() {
 	summaryFrame = requestAnimationFrame(() => {
 		const counts = countsOf(queue.pictures);
 		block("summary").textContent = queue.pictures.length < 2 ? "" : progress(counts);
+		button("clear").hidden = queue.pictures.length < 2;
 		button("zip").disabled = !counts.done || download.packing;
 	});
 }
@@ -123,6 +132,7 @@ async function show(picture) {
 	const text = block("stage-text");
 	const finished = picture.state === "done";
 	text.hidden = finished;
+	preview(finished ? null : picture.source);
 	button("again").hidden = !finished || !differs(picture);
 	setEnabled(finished);
 	if (!finished) {
@@ -140,6 +150,22 @@ async function show(picture) {
 	viewer.show(/** @type {import("./viewer.js").Shown} */ (shown));
 	showBrush();
 	download.recompose();
+}
+
+/**
+ * Show an original until its result is there; the text in front says how far it is.
+ * @param {File | string | null} source one that the browser can't read is not shown
+ */
+function preview(source) {
+	const image = element("preview", HTMLImageElement);
+	if (source === previewed) return;
+	previewed = source;
+	URL.revokeObjectURL(image.src);
+	image.hidden = true;
+	image.onload = () => {
+		image.hidden = source !== previewed;
+	};
+	if (source instanceof Blob) image.src = URL.createObjectURL(source);
 }
 
 /** What is shown of pictures opened last; canvases are large. @type {Map<Picture, {result: unknown, shown: Promise<import("./viewer.js").Shown>}>} */
