@@ -95,7 +95,8 @@ class RemovalOptions:
     of a standing person. A `backdrop` replaces the colour. With a `canvas` a margin may extend beyond the photo, and
     the format AUTO is JPEG if nothing is transparent, else PNG.
     `trimap` is for `matting`. `clean_mask` requests a mask without specks and pinholes, `smooth_mask` a mask without
-    half-transparent pixels, `keep_colours` the photo's own colours along the edge.
+    half-transparent pixels, `keep_colours` the photo's own colours along the edge. `reference_mask` requests, of
+    one of rembg's models, the mask that rembg computes, byte for byte on a CPU, instead of one that follows the edges.
     """
 
     model: str
@@ -118,6 +119,7 @@ class RemovalOptions:
     clean_mask: bool = False
     smooth_mask: bool = False
     keep_colours: bool = False
+    reference_mask: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.engine.session import Session
+from app.imaging.reference import full_range
 from app.imaging.subject import confidence_of, stretch
 
 __all__ = ["AUTO_BLEND", "Blend", "Prediction", "Stages", "predict"]
@@ -73,13 +74,24 @@ class Stages(Protocol):
 
 
 def predict(
-    sessions: Sequence[Session], image: Image.Image, stages: Stages, *, alone: bool = False, fast: bool = False
+    sessions: Sequence[Session],
+    image: Image.Image,
+    stages: Stages,
+    *,
+    alone: bool = False,
+    fast: bool = False,
+    exact: bool = False,
 ) -> Prediction:
-    """Return the mask of an RGB image by one session, or by the two of a cascade; see `Pipeline.run`."""
+    """Return the mask of an RGB image by one session, or by the two of a cascade; see `Pipeline.run`.
+
+    `exact` means a mask by the first session that is rembg's to the bit.
+    """
     first = sessions[0]
     with stages.stage("infer"):
-        raw = first.predict(image, alone=alone)
+        raw = first.predict(image, alone=alone, exact=exact)
         confidence = confidence_of(raw)
+    if exact:
+        return Prediction(raw, full_range(raw), confidence, first.model.name)
     sure = len(sessions) == 1 or confidence >= AUTO_BLEND.threshold
     if sure or fast:
         mask = stretch(raw) if first.model.stretch else raw

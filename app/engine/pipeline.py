@@ -102,7 +102,9 @@ class Pipeline:
             plan = self._plan(request, sessions[0].model)
             photo = self._photo(request, plan, shared)
             background = self._background(request, photo, plan)
-        predictor: Predictor = partial(predict, sessions, stages=stages, alone=alone, fast=fast)
+        predictor: Predictor = partial(
+            predict, sessions, stages=stages, alone=alone, fast=fast, exact=options.reference_mask
+        )
         predictor = shared.predictor(options, predictor) if shared else predictor
         prediction = _predict(sessions[0].model, photo, stages, predictor)
         with stages.stage("cutout"):
@@ -181,7 +183,8 @@ class Pipeline:
         def approve(header: Header) -> None:
             self._memory.admit(header, _growth(header, data, options, longest_side, held))
 
-        return decode(data, longest_side, self._limits, approve, min_side)
+        sample_side = REGISTRY[options.model].size if options.reference_mask else 0
+        return decode(data, longest_side, self._limits, approve, min_side, sample_side)
 
     def _plan(self, request: RemovalRequest, model: ModelSpec) -> Plan:
         options, canvas = request.options, request.options.canvas
@@ -224,7 +227,7 @@ class Pipeline:
 def _predict(model: ModelSpec, photo: Photo, stages: Stages, predictor: Predictor) -> Prediction:
     """Return the mask of a photo's visible part; the model does not run if it is already cut out."""
     if photo.alpha is None:
-        return predictor(photo.rgb)
+        return predictor(photo.sample or photo.rgb)
     visible = visible_cells(photo.alpha, model.size)
     if photo.is_cut_out:
         with stages.stage("infer"):

@@ -23,7 +23,7 @@ class SharedWork:
     def __init__(self) -> None:
         self._photo: Photo | None = None
         self._sides = (0, 0)
-        self._predictions: dict[tuple[str, Lengths | None], Prediction] = {}
+        self._predictions: dict[tuple[str, bool, Lengths | None], Prediction] = {}
 
     def photo(self, plan: Plan) -> Photo | None:
         """Return the photo if decoding for this plan would give the same pixels; else free it."""
@@ -45,8 +45,8 @@ class SharedWork:
         gc.collect()
 
     def predictor(self, options: RemovalOptions, predict: Predictor) -> Predictor:
-        """Return a function that predicts once for each model and region; all other images get that prediction."""
-        key = options.model, options.canvas.roi if options.canvas else None
+        """Return a function that predicts once for each model, kind of mask and region."""
+        key = options.model, options.reference_mask, options.canvas.roi if options.canvas else None
 
         def first(image: Image.Image) -> Prediction:
             if key not in self._predictions:

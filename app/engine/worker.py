@@ -89,7 +89,12 @@ class Engine:
     def __init__(self, config: EngineConfig, sock: socket.socket) -> None:
         self._config = config
         self._sock = sock
-        load = partial(load_session, threads_alone=config.threads_alone, providers=config.providers)
+        load = partial(
+            load_session,
+            threads_alone=config.threads_alone,
+            providers=config.providers,
+            cap_mb=config.memory_mb,
+        )
         self._sessions = SessionCache(config.threads, load=load)
         cap, warn = config.memory_mb * MEGABYTE, config.memory_warn_mb * MEGABYTE
         self._memory = MemoryGuard(cap, warn, give_back=give_back_memory)

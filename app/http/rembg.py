@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from flask import Blueprint, Response, g, request
 
+from app.engine.models import REGISTRY
 from app.errors import MissingImage, MultipleSources, UrlRefused
 from app.fetch.url_fetcher import USER_AGENT
 from app.http import events, responses
@@ -124,9 +125,9 @@ def parse(texts: Fields, *, models: tuple[str, ...], longest_side: int) -> Parse
     """Parse fields; the first of `models` is the default; raise InvalidParameter for the first invalid one."""
     given = parse_fields(texts, PARAMETERS)
     matting = given.get("a", False) and not given.get("om", False)
-    default = Trimap()
+    default, model = Trimap(), _model(given.get("model", models[0]), models)
     options = RemovalOptions(
-        model=_model(given.get("model", models[0]), models),
+        model=model,
         longest_side=longest_side,
         background=given.get("bgc"),
         mask_only=given.get("om", False),
@@ -136,6 +137,7 @@ def parse(texts: Fields, *, models: tuple[str, ...], longest_side: int) -> Parse
         ),
         smooth_mask=given.get("ppm", False),
         keep_colours=not (matting or given.get("dc", False)),
+        reference_mask=bool(REGISTRY[model].module),
     )
     return ParsedRequest(options, names_without_effect(texts, given, PARAMETERS))
 

@@ -19,6 +19,7 @@ from app.imaging.formats import sniff, webp_canvas
 from app.imaging.geometry import Size, fit_within
 from app.imaging.jpeg import count_scans, is_arithmetic, unsupported_variant
 from app.imaging.own_alpha import is_cut_out
+from app.imaging.reference import resized
 from app.imaging.unended import load_unended
 
 __all__ = ["Header", "Photo", "PixelLimits", "decode", "measure"]
@@ -84,7 +85,8 @@ class Header:
 class Photo:
     """A decoded image: `rgb` in sRGB, its own `alpha` (mode L, same size) or None, and its upright full size.
 
-    `is_cut_out` means that the alpha is that of a subject without its background.
+    `is_cut_out` means that the alpha is that of a subject without its background. `sample` is the whole image in the
+    file's own colours as a small square, if it was requested and the image has a colour profile.
     """
 
     rgb: Image.Image
@@ -92,6 +94,7 @@ class Photo:
     full_size: Size
     format: str
     is_cut_out: bool = False
+    sample: Image.Image | None = None
 
     @property
     def size(self) -> Size:
@@ -105,23 +108,27 @@ def decode(
     limits: PixelLimits,
     approve: Callable[[Header], None] = lambda header: None,
     min_side: int = 0,
+    sample_side: int = 0,
 ) -> Photo:
     """Decode the first frame of an image, scaled down to at most `longest_side` px, never up.
 
     A larger JPEG may be returned with as few as `min_side` px, if decoding at that scale takes half the time. EXIF
-    orientation is applied, colours are converted to sRGB, 8 bits per channel. `approve` may raise to refuse an image
-    by its header. Raise UnsupportedFormat, TooManyPixels (before any pixel is decoded) and CorruptImage.
+    orientation is applied, colours are converted to sRGB, 8 bits per channel; with `sample_side` the photo gets a
+    `sample` of that side. `approve` may raise to refuse an image by its header. Raise UnsupportedFormat,
+    TooManyPixels (before any pixel is decoded) and CorruptImage.
     """
     name = _format_of(data)
     image, full_size, orientation = _load(data, name, min_side or longest_side, limits, approve)
     scaled = _shrink(colour.to_scalable(image), longest_side)
     if scaled is not image:
         image.close()  # it is in a reference cycle, and its pixels would outlive the request
+    sample = _sample(scaled, orientation, sample_side) if sample_side and scaled.info.get("icc_profile") else None
     rgb, alpha = colour.to_srgb(scaled)
     if orientation in _SIDEWAYS:
         full_size = full_size[::-1]
     alpha = _upright(alpha, orientation) if alpha else None
-    return Photo(_upright(rgb, orientation), alpha, full_size, name, alpha is not None and is_cut_out(alpha))
+    cut_out = alpha is not None and is_cut_out(alpha)
+    return Photo(_upright(rgb, orientation), alpha, full_size, name, cut_out, sample)
 
 
 def measure(data: bytes, limits: PixelLimits) -> Header:
@@ -284,6 +291,10 @@ def _too_many(max_pixels: int, message: str = "") -> TooManyPixels:
 def _shrink(image: Image.Image, longest_side: int) -> Image.Image:
     size = fit_within(image.size, longest_side, longest_side)
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def _sample(image: Image.Image, orientation: int, side: int) -> Image.Image:
+    return resized(_upright(image.convert("RGB"), orientation), (side, side))
 
 
 def _without_unused_alpha(image: Image.Image, name: str) -> Image.Image:

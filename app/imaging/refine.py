@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from app.imaging import matte, matting
 from app.imaging.foreground import enlarge_alpha, subject_colours
+from app.imaging.reference import resized_mask
 from app.removal import RemovalOptions
 
 __all__ = ["Refiner", "keep", "smooth_mask"]
@@ -30,10 +31,11 @@ class Refiner:
     def __call__(self, photo: Bytes, probabilities: Plane) -> tuple[Bytes, Bytes]:
         """Return (colours, alpha), uint8, of a photo, uint8 (height, width, 3), and the model's mask in 0..1."""
         options = self._options
-        if options.refine == "edges" and not options.smooth_mask:
+        if options.refine == "edges" and not (options.smooth_mask or options.reference_mask):
             colours, alpha = matte.refine_edges(photo, probabilities)
             return photo if options.keep_colours else colours, alpha
-        alpha = matte.upsample(probabilities, (photo.shape[1], photo.shape[0]))
+        enlarge = resized_mask if options.reference_mask else matte.upsample
+        alpha = enlarge(probabilities, (photo.shape[1], photo.shape[0]))
         if options.smooth_mask:
             alpha = smooth_mask(alpha)
         if options.refine == "matting":

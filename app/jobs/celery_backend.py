@@ -7,7 +7,9 @@ web process that was killed before it had sent all, of a lost worker, or of a me
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -24,12 +26,15 @@ from app.jobs.redis_store import RedisJobStore
 from app.jobs.store import JobFiles
 from app.jobs.work import JobObserver
 
+if TYPE_CHECKING:
+    from app.jobs.fsspec_files import FsspecFiles
+
 __all__ = ["CeleryBackend", "open_files"]
 
 # Errors of Celery while Redis is away: no unexpected ones.
 AWAY = (OSError, OperationalError, RedisError)
-# Interval of looks for missing tasks, and of attempts while another process sends.
-CHECK_SECONDS, BUSY_SECONDS = 5.0, 0.2
+# Intervals of looks for missing tasks, of attempts while another process sends, and of checks of the storage.
+CHECK_SECONDS, BUSY_SECONDS, STORAGE_SECONDS = 5.0, 0.2, 30.0
 # Time after which a process that was killed while it sent no longer prevents others, and the tasks it sends at once.
 TURN_SECONDS, MAX_TASKS = 30.0, 2000
 
@@ -52,6 +57,7 @@ class CeleryBackend:
         self._files = files
         self._observer = observer
         self._tasks, self._storage = Alarm("tasks"), Alarm("storage")
+        self._next_check = 0.0
         self._wake, self._stopped = threading.Event(), threading.Event()
         self._sender = threading.Thread(target=self._keep_sending, name="jobs-sender", daemon=True)
 
@@ -79,6 +85,7 @@ class CeleryBackend:
             self._wake.clear()
             finished = True
             try:
+                self._store.measure_memory()
                 finished = self._send_missing()
                 self._count_finished()
                 self._tasks.clear()
@@ -93,12 +100,15 @@ class CeleryBackend:
                 self._stopped.wait(BUSY_SECONDS)
 
     def _check_storage(self) -> None:
+        """Check the storage now and then; while it cannot be used, each time."""
+        if self._files is None or (time.monotonic() < self._next_check and not self._storage.problem):
+            return
         try:
-            if self._files is not None:
-                self._files.check()
+            self._files.check()
             self._storage.clear()
         except OSError as error:
             self._storage.report(f"error={error!r:.200}")
+        self._next_check = time.monotonic() + STORAGE_SECONDS
 
     def _count_finished(self) -> None:
         if self._observer is not None:
@@ -120,11 +130,11 @@ class CeleryBackend:
             self._store.end_turn("sender")
 
 
-def open_files(url: str) -> JobFiles:
+def open_files(url: str, *, durable: bool = True) -> FolderFiles | FsspecFiles:
     """Return the files below JOBS_STORAGE: file:///folder, or a URL of fsspec such as s3://bucket/prefix."""
     parts = urlsplit(url)
     if parts.scheme == "file":
-        return FolderFiles(Path(url2pathname(parts.path)))
+        return FolderFiles(Path(url2pathname(parts.path)), durable=durable)
     from app.jobs.fsspec_files import FsspecFiles  # 20 MB of memory, for S3 alone
 
     return FsspecFiles(url)

@@ -29,8 +29,8 @@ SOCKET_SECONDS, HEALTH_SECONDS = 5.0, 10
 def visibility_seconds(settings: Settings) -> float:
     """Return after how many seconds the broker delivers a task again that was not acknowledged.
 
-    Fetching and two presets may take that long. It may well be exceeded: the worker of a photo that is still in work
-    reports so, and the second task takes another photo or none.
+    Fetching, the wait for an engine, and processing may each take REQUEST_TIMEOUT. A second task does no harm: the
+    worker of a photo that is still in work reports so, and the task takes another photo or none.
     """
     return 3 * settings.request_timeout + LOST_SECONDS
 

@@ -19,6 +19,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from app.jobs import redis_scripts as scripts
+from app.jobs.alarm import Alarm
 from app.jobs.encoding import dump_error, dump_outputs, dump_variants, load_error, load_outputs, load_variants
 from app.jobs.errors import JobsUnavailable
 from app.jobs.model import Counts, Delivery, Item, ItemError, ItemState, Job, JobState, NewItem, NewJob, Output
@@ -36,6 +37,8 @@ SOCKET_SECONDS, MAX_WAIT, ITEMS_PER_SECOND = 1.0, 2.0, 10_000
 LOST_SECONDS = 20.0
 # Expired jobs of one sweep.
 PAGE = 1000
+# Share of Redis' maxmemory up to which jobs are accepted: the rest is for their outcomes, and for deletions.
+MAX_MEMORY_SHARE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class RedisJobStore:
         self._unfinished = max(7 * ttl, 7 * DAY)
         self._live_ms = int((self._unfinished + ttl + DAY) * 1000)
         self._clock = clock
+        self._memory = Alarm("memory of Redis")
         register = self._redis.register_script
         self._add, self._delete, self._claim = map(register, (scripts.ADD, scripts.DELETE, scripts.CLAIM))
         self._finish, self._release = register(scripts.FINISH), register(scripts.RELEASE)
@@ -67,6 +71,8 @@ class RedisJobStore:
 
     def add(self, job: NewJob) -> Job:
         """Store a job; of an idempotency key that its client has used, return the earlier job instead."""
+        if self._memory.problem:
+            raise JobsUnavailable()
         now = self._clock()
         repeated = _hash(job.client, job.idempotency_key) if job.idempotency_key else ""
         times = (now, self._live_ms, now + self._unfinished, now + self._ttl)
@@ -154,8 +160,17 @@ class RedisJobStore:
     # Of the Celery backend alone
 
     def up(self) -> bool:
-        """Return whether Redis answered the last command, a few seconds ago at most."""
-        return self._circuit.up()
+        """Return whether Redis answered the last command, a few seconds ago at most, and has memory for jobs."""
+        return self._circuit.up() and not self._memory.problem
+
+    def measure_memory(self) -> None:
+        """Look whether Redis has memory for further jobs; otherwise `add` refuses them."""
+        found = self._call(lambda: self._redis.info("memory"))
+        used, limit = found["used_memory"], found.get("maxmemory", 0)
+        if limit and used > MAX_MEMORY_SHARE * limit:
+            self._memory.report(f"maxmemory={limit}")
+        else:
+            self._memory.clear()
 
     def claim(self) -> Claim | None:
         """Give the next item to this worker, one of a lost worker first; None for none.

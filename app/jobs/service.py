@@ -218,10 +218,11 @@ def _celery(settings: Settings, url_fetcher: UrlFetcher, observer: JobObserver) 
     from app.jobs.celery_queue import build_celery
     from app.jobs.redis_store import RedisJobStore
 
-    files = open_files(settings.jobs_storage or "")
+    files = open_files(settings.jobs_storage or "", durable=False)  # `sync` makes photos durable together
     store = RedisJobStore(settings.redis_url.get_secret_value(), settings.jobs_ttl)
     backend = CeleryBackend(store, build_celery(settings), files, observer)
-    return JobService(store, files, backend, observer, _webhooks(settings, store, url_fetcher, observer))
+    webhooks = _webhooks(settings, store, url_fetcher, observer)
+    return JobService(store, files, backend, observer, webhooks, files.sync)
 
 
 def _webhooks(settings: Settings, store: JobStore, url_fetcher: UrlFetcher, observer: JobObserver) -> Webhooks | None:

@@ -38,6 +38,7 @@ OTHER_OPTIONS: dict[str, Any] = {
     "clean_mask": True,
     "smooth_mask": True,
     "keep_colours": True,
+    "reference_mask": True,
 }
 OTHER_CONFIG: dict[str, Any] = {
     "model": "u2netp",

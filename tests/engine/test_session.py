@@ -17,6 +17,7 @@ from app.engine.models import REGISTRY, ModelSpec
 from app.engine.rembg_entry import session_class
 from app.engine.session import RETRY_SECONDS, Session, SessionCache, load_session
 from app.errors import ModelUnavailable
+from app.imaging.reference import full_range, resized_mask
 from app.imaging.subject import stretch
 from tests.support.onnx_models import write_model
 from tests.support.photos import photo
@@ -35,6 +36,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def provide(model: ModelSpec, home: Path) -> None:
+    """Put a model where rembg expects it."""
+    if model.embedded:  # rembg downloads the same file
+        (home / "models" / model.name).mkdir(parents=True)
+        shutil.copy(weights.require(model), home / "models" / model.name)
+    else:
+        write_model(model, home)
+
+
 def difference(ours: np.ndarray[Any, Any], theirs: Image.Image) -> float:
     return float(np.abs(ours * 255 - np.asarray(theirs, np.float32)).max())
 
@@ -42,16 +52,20 @@ def difference(ours: np.ndarray[Any, Any], theirs: Image.Image) -> float:
 @pytest.mark.parametrize("model", KINDS, ids=lambda model: model.name)
 @pytest.mark.parametrize("name", ["astronaut", "coffee"])
 def test_predictions_equal_rembgs(model: ModelSpec, name: str, home: Path) -> None:
-    if model.embedded:  # rembg downloads the same file
-        (home / "models" / model.name).mkdir(parents=True)
-        shutil.copy(weights.require(model), home / "models" / model.name)
-    else:
-        write_model(model, home)
+    provide(model, home)
     # The model's size, so that neither side resizes; the next test compares resampling.
     image = photo(name).resize((model.size, model.size))
     theirs = session_class(model)(model.name, ort.SessionOptions()).predict(image)[0]
     ours = load_session(model, threads=1).predict(image)
     assert difference(stretch(ours), theirs) <= 1.01  # they truncate to 8 bits, we do not
+
+
+@pytest.mark.parametrize("model", KINDS, ids=lambda model: model.name)
+def test_exact_predictions_give_rembgs_masks_byte_for_byte(model: ModelSpec, home: Path) -> None:
+    provide(model, home)
+    theirs = session_class(model)(model.name, ort.SessionOptions()).predict(photo("coffee"))[0]
+    raw = load_session(model, threads=1).predict(photo("coffee"), exact=True)
+    assert resized_mask(full_range(raw), photo("coffee").size).tobytes() == theirs.tobytes()
 
 
 def test_preprocessing_equals_rembgs_normalize(home: Path) -> None:

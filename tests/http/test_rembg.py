@@ -24,12 +24,15 @@ URL = "/api/remove"
 PHOTO = jpeg("coffee")
 DEFAULTS = RemovalOptions("lite", 2048, keep_colours=True)
 MATTING: dict[str, Any] = {"refine": "matting", "keep_colours": False}
+REFERENCE: dict[str, Any] = {"model": "u2netp", "reference_mask": True}
 
 # (fields, changed options)
 GOOD: list[tuple[dict[str, str], dict[str, Any]]] = [
     ({}, {}),
     ({"model": "lite"}, {}),
-    ({"model": "u2netp"}, {"model": "u2netp"}),
+    ({"model": "u2netp"}, REFERENCE),
+    ({"model": "u2netp", "a": "true"}, REFERENCE | MATTING),
+    ({"model": "auto"}, {"model": "auto"}),
     *[({"a": text}, MATTING) for text in ("true", "True", "1", "on", "yes", "t", "Y")],
     *[({"a": text}, {}) for text in ("false", "0", "off", "no", "f", "N", "")],
     ({"a": "true", "af": "255", "ab": "0", "ae": "0"}, MATTING | {"trimap": Trimap(255, 0, 0)}),
@@ -55,7 +58,7 @@ BAD = [
 
 @pytest.fixture
 def client(make_client: Callable[..., FlaskClient]) -> FlaskClient:
-    return make_client(model_name="lite", models_allowed=("lite", "u2netp"), allow_url_fetch=True)
+    return make_client(model_name="lite", models_allowed=("lite", "u2netp", "auto"), allow_url_fetch=True)
 
 
 def post(client: FlaskClient, query: str = "", **fields: str) -> TestResponse:

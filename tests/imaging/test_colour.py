@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from app.imaging.decode import Photo, PixelLimits, decode
 from tests.support.photos import encoded
@@ -153,6 +153,21 @@ def test_16_bit_rgb_of_a_png_is_scaled() -> None:
 def test_a_profile_is_applied(format: str) -> None:
     data = encoded(quarters(), format, icc_profile=swapped_profile())
     assert corners(read(data).rgb) == "GRBW"
+
+
+def test_a_sample_is_upright_and_has_the_files_own_colours() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    data = encoded(quarters(), "PNG", icc_profile=swapped_profile(), exif=exif)
+    sample = decode(data, 4000, LIMITS, sample_side=40).sample
+    assert sample is not None and sample.size == (40, 40)
+    assert corners(sample) == "WBGR"
+    assert corners(read(data).rgb) == "WBRG"
+
+
+@pytest.mark.parametrize(("side", "profile"), [(0, swapped_profile()), (40, None)])
+def test_there_is_no_sample_unless_requested_and_different(side: int, profile: bytes | None) -> None:
+    assert decode(encoded(quarters(), icc_profile=profile), 4000, LIMITS, sample_side=side).sample is None
 
 
 @pytest.mark.parametrize("longest_side", [64, 20])

@@ -222,6 +222,28 @@ def test_without_redis_every_method_fails_soon(clock: Clock, stalled_names: list
     store.close()
 
 
+def test_a_redis_that_is_almost_full_refuses_jobs_and_finishes_others(
+    store: RedisJobStore, redis: RedisServer, clock: Clock
+) -> None:
+    store.add(new_job(A, photos=10_000))
+    claimed(store)
+    used = int(re.findall(r"used_memory:(\d+)", redis.command("INFO memory").decode())[0])
+    redis.command(f"CONFIG SET maxmemory {int(used * 1.05)}")
+    try:
+        store.measure_memory()
+        with pytest.raises(JobsUnavailable):
+            store.add(new_job(B))
+        assert not store.up()
+        assert store.finish(A, 1, [an_output(A)], None)
+        assert claimed(store) == (A, 2, 0)
+        assert store.delete(A)
+        store.measure_memory()
+        assert store.add(new_job(B)).id == B
+        assert store.up()
+    finally:
+        redis.command("CONFIG SET maxmemory 0")
+
+
 def test_a_redis_that_is_full_counts_as_unavailable(store: RedisJobStore, redis: RedisServer) -> None:
     store.add(new_job(A))
     redis.command("CONFIG SET maxmemory 1")

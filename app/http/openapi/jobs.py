@@ -65,7 +65,21 @@ OF_PHOTO = (
     errors.UnknownForeground,
 )
 PRESETS = "Named sets of parameters, separated by commas: one result of each photo for each. Default: none."
-NO_STREAM: Schema = {"type": "string", "description": "Server-sent events `job`, with a `JobAnswer` as data."}
+# Each event of the stream, in the form of OpenAPI 3.2.
+EVENT: Schema = fields_schema(
+    {
+        "event": {"type": "string", "enum": ["job"]},
+        "id": {"type": "string", "description": "Version of the job, for Last-Event-ID."},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": ref("schemas", "JobAnswer"),
+        },
+    },
+    "event",
+    "id",
+    "data",
+)
 
 
 def _path(name: str, schema: Schema, description: str) -> Schema:
@@ -195,7 +209,7 @@ def _events() -> Operation:
         description="The first event has all photos, the others those that have changed. The stream ends with the job.",
         parameters=(ID, LAST_EVENT),
         answers={
-            200: Answer("A stream of events.", {"text/event-stream": NO_STREAM}),
+            200: Answer("A stream of events.", {"text/event-stream": EVENT}),
             204: Answer("The job has ended, and the client has its last event.", {}),
         }
         | _failures(errors.QueueFull),
