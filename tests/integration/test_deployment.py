@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import http.client
 import http.server
+import io
 import json
 import re
 import socket
 import subprocess
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
@@ -50,7 +52,7 @@ def make_nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeNginx]:
 
 
 @pytest.fixture(scope="module")
-def settings(redis: RedisServer) -> dict[str, object]:
+def settings(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """Settings of an instance behind nginx; direct clients may read its metrics."""
     return {
         "ENGINE_PROCESSES": 1,
@@ -59,6 +61,7 @@ def settings(redis: RedisServer) -> dict[str, object]:
         "REDIS_URL": redis.url,
         "RATE_LIMIT_REMOVE_BG_PER_HOUR": 4,
         "METRICS_ALLOWED_IPS": "0.0.0.0/0",
+        "JOBS_DIR": tmp_path_factory.mktemp("jobs"),
     }
 
 
@@ -206,6 +209,21 @@ def test_a_body_of_exactly_the_limit_reaches_the_instance(nginx: NginxServer) ->
     answer = ask(nginx, URL, bytes(TOO_MANY_BYTES - 1), new_client())
     assert (answer.status, answer.json["code"]) == (413, "FILE_TOO_LARGE")
     assert "image has" in answer.json["message"]
+
+
+def test_a_job_is_larger_than_a_photo_may_be_and_known_to_all_instances(nginx: NginxServer) -> None:
+    padded = jpeg("cat") + bytes(6_000_000)
+    part = b'--between\r\nContent-Disposition: form-data; name="file"; filename="cat.jpg"\r\n\r\n' + padded + b"\r\n"
+    body, client = part * 3 + b"--between--", new_client()
+    assert len(body) > TOO_MANY_BYTES
+    job = ask(nginx, "/jobs", body, client, Content_Type="multipart/form-data; boundary=between")
+    assert job.status == 202, job.body
+    url = job.headers["Location"]
+    wait_until(lambda: ask(nginx, url, None, client).json["state"] == "done", 120)
+    # least_conn: the requests went to both instances, which share JOBS_DIR.
+    results = zipfile.ZipFile(io.BytesIO(ask(nginx, f"{url}/results.zip", None, client).body))
+    assert results.namelist() == ["cat.png", "cat-2.png", "cat-3.png", "manifest.json"]
+    assert opened(results.read("cat-3.png")).size == photo("cat").size
 
 
 def test_a_slow_uploader_reads_its_413(nginx: NginxServer) -> None:
