@@ -25,6 +25,7 @@ LIMITS = {
     "rate_limit_base64_per_hour": 103,
     "rate_limit_read_file_per_hour": 104,
     "rate_limit_megapixels_per_minute": 105,
+    "rate_limit_jobs_per_hour": 106,
 }
 
 
@@ -51,6 +52,13 @@ POLICIES = {
     "POST /api/remove": Policy("rate_limit_remove_bg_per_hour", "key", cors=True),
     "GET /api/remove": Policy("rate_limit_remove_bg_per_hour", "key", cors=True),
     "POST /read-file": Policy("rate_limit_read_file_per_hour", "key", cors=True),
+    "POST /jobs": Policy("rate_limit_jobs_per_hour", "key", cors=True),
+    "GET /jobs": Policy(None, "key", cors=True),
+    "GET /jobs/<job_id>": Policy(None, "key", cors=True),
+    "DELETE /jobs/<job_id>": Policy(None, "key", cors=True),
+    "GET /jobs/<job_id>/events": Policy(None, "key", cors=True),
+    "GET /jobs/<job_id>/items/<int:number>": Policy(None, "key", cors=True),
+    "GET /jobs/<job_id>/results.zip": Policy(None, "key", cors=True),
     "GET /health": Policy(None, "open", cors=True),
     "GET /health/live": Policy(None, "open", cors=True),
     "GET /health/ready": Policy(None, "open", cors=True),
@@ -95,6 +103,7 @@ def script_of_the_page(client: FlaskClient, page: str) -> str:
 
 def ask(client: FlaskClient, route: str, key: str = "") -> TestResponse:
     method, path = route.split(" ")
+    path = path.replace("<job_id>", "unknown").replace("<int:number>", "1")
     if "<" in path:
         path = script_of_the_page(client, "/docs" if path.startswith("/docs") else "/")
     headers = {"Origin": ORIGIN} | ({"X-Api-Key": key} if key else {})

@@ -15,7 +15,7 @@ from app.http.jobs.answers import answer
 from app.http.jobs.archive import archive
 from app.http.jobs.events import EventStream, has_ended
 from app.http.jobs.submission import submit
-from app.http.limits import limited_by
+from app.http.limits import limited_by, limiter
 from app.http.responses import NO_STORE, name_ignored
 from app.http.services import services
 from app.jobs.description import describe, describe_item
@@ -48,6 +48,7 @@ def create_job() -> Response:
 
 
 @blueprint.get("/jobs")
+@limiter.exempt
 def list_jobs() -> Response:
     """Answer with the newest jobs of this API key, without their photos."""
     if not g.api_key_name:
@@ -56,6 +57,7 @@ def list_jobs() -> Response:
 
 
 @blueprint.get("/jobs/<job_id>")
+@limiter.exempt
 def read_job(job_id: str) -> Response:
     """Answer with a job."""
     job = _find(job_id)
@@ -63,6 +65,7 @@ def read_job(job_id: str) -> Response:
 
 
 @blueprint.delete("/jobs/<job_id>")
+@limiter.exempt
 def delete_job(job_id: str) -> Response:
     """Cancel and delete a job with its files."""
     _jobs().delete(_find(job_id))
@@ -70,6 +73,7 @@ def delete_job(job_id: str) -> Response:
 
 
 @blueprint.get("/jobs/<job_id>/items/<int:number>")
+@limiter.exempt
 def read_item(job_id: str, number: int) -> Response:
     """Answer with a result, or with the error of its photo."""
     job = _find(job_id)
@@ -85,6 +89,7 @@ def read_item(job_id: str, number: int) -> Response:
 
 
 @blueprint.get("/jobs/<job_id>/results.zip")
+@limiter.exempt
 def read_results(job_id: str) -> Response:
     """Answer with a ZIP of the results so far."""
     job = _find(job_id)
@@ -96,6 +101,7 @@ def read_results(job_id: str) -> Response:
 
 
 @blueprint.get("/jobs/<job_id>/events")
+@limiter.exempt
 def read_events(job_id: str) -> Response:
     """Answer with a stream of events; 204, which ends a browser's attempts, if none follows the last one it has."""
     job = _find(job_id)
