@@ -153,7 +153,8 @@ def test_limit(client: FlaskClient, route: str, policy: Policy) -> None:
 def test_access_by_key(client: FlaskClient, route: str, policy: Policy) -> None:
     statuses = [ask(client, route, key).status_code for key in ("", "wrong", "secret")]
     assert statuses[:2] == ([policy.missing_key, 403] if policy.access == "key" else [statuses[2]] * 2)
-    assert statuses[2] not in {401, 403, 404, 405}
+    unknown_job = {404} if "<job_id>" in route else set()
+    assert statuses[2] not in {401, 403, 404, 405} - unknown_job
 
 
 @pytest.mark.parametrize(("route", "policy"), POLICIES.items())
@@ -175,7 +176,8 @@ def test_cors(client: FlaskClient, route: str, policy: Policy) -> None:
 
 @pytest.mark.parametrize("route", POLICIES)
 def test_a_preflight_needs_no_key_and_costs_nothing(client: FlaskClient, route: str) -> None:
-    answer = client.options(route.split(" ")[1], headers={"Origin": ORIGIN, "Access-Control-Request-Method": "POST"})
+    path = route.split(" ")[1].replace("<int:number>", "1")
+    answer = client.options(path, headers={"Origin": ORIGIN, "Access-Control-Request-Method": "POST"})
     assert answer.status_code == 200
     assert "X-RateLimit-Limit" not in answer.headers
 
