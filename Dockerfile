@@ -7,9 +7,11 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
 WORKDIR /app
-COPY requirements.txt requirements-rembg.txt requirements-gpu.txt ./
+COPY requirements.txt requirements-rembg.txt requirements-gpu.txt requirements-jobs.txt ./
 # Package that replaces onnxruntime, for EXECUTION_PROVIDERS: --build-arg ONNXRUNTIME="-r requirements-gpu.txt"
 ARG ONNXRUNTIME=""
+# Packages of JOBS_BACKEND=celery: --build-arg JOBS="-r requirements-jobs.txt"
+ARG JOBS=""
 # The base image's pip installs into an environment without pip. Unused files are removed: test suites of packages, and
 # onnxruntime's tools for converting models.
 RUN python -m venv --without-pip /opt/venv \
@@ -18,6 +20,7 @@ RUN python -m venv --without-pip /opt/venv \
     && if [ -n "${ONNXRUNTIME}" ]; then \
     python -m pip --python /opt/venv/bin/python uninstall --yes onnxruntime \
     && python -m pip --python /opt/venv/bin/python install ${ONNXRUNTIME} || exit 1; fi \
+    && if [ -n "${JOBS}" ]; then python -m pip --python /opt/venv/bin/python install ${JOBS} || exit 1; fi \
     && find /opt/venv/lib -type d -name tests -prune -exec rm -r {} + \
     && rm -r /opt/venv/lib/python3*/site-packages/onnxruntime/quantization \
     /opt/venv/lib/python3*/site-packages/onnxruntime/tools \
@@ -31,7 +34,7 @@ ARG MODELS=""
 ENV REMBG_HOME=/models
 RUN mkdir -p /models \
     && for model in ${MODELS}; do /opt/venv/bin/python -m app models pull "${model}" || exit 1; done \
-    && install -d -m 1777 /data/outputs /data/uploads /data/models
+    && install -d -m 1777 /data/outputs /data/uploads /data/models /data/jobs
 
 FROM ${PYTHON_IMAGE}
 ARG VERSION=unknown
@@ -53,7 +56,8 @@ ENV PATH=/opt/venv/bin:${PATH} \
     HOME=/tmp \
     REMBG_HOME=/models \
     OUTPUT_DIR=/data/outputs \
-    UPLOAD_DIR=/data/uploads
+    UPLOAD_DIR=/data/uploads \
+    JOBS_DIR=/data/jobs
 WORKDIR /app
 # Numeric, so that an orchestrator can verify that it is not root; it owns no file of the image.
 USER 10001:10001

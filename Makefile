@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --disable-pip-version-check
 TRAINING := .venv-training
 NPM := $(shell command -v npm)
 
-.PHONY: setup run test lint lint-page extension train bench bench-load bench-formats bench-quality soak hostile fuzz clean
+.PHONY: setup run test lint lint-page extension train bench bench-load bench-jobs bench-scale bench-formats bench-quality soak hostile fuzz clean
 
 setup: $(VENV)/.runtime
 
@@ -22,7 +22,7 @@ $(VENV)/.runtime: $(VENV)/.python requirements.txt requirements-rembg.txt
 	$(PIP) install --no-deps -r requirements-rembg.txt
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt requirements-jobs.txt
 	@echo "Installing the packages of the tests into $(VENV): about 650 MB, once."
 	$(PIP) install -r requirements-dev.txt
 	@touch $@
@@ -74,6 +74,17 @@ bench: $(VENV)/.dev
 
 bench-load: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.load $(ARGS)
+
+# make bench-jobs ARGS="--quick", or "--write" for the section of docs/performance.md.
+bench-jobs: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.jobs $(ARGS)
+
+# make bench-scale ARGS="--write" for the tables of docs/scaling.md.
+bench-scale: $(VENV)/.dev
+	@mkdir -p build
+	MODEL_NAME=lite $(BIN)/python -m benchmarks.load --clients 4 --json build/load.json
+	$(BIN)/python -m benchmarks.scale_check --json build/scale-check.json
+	$(BIN)/python -m benchmarks.scale build/load.json build/scale-check.json $(ARGS)
 
 bench-formats: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.formats $(ARGS)

@@ -1,4 +1,4 @@
-"""How gunicorn serves the application: `gunicorn "app:create_app()"` reads this file by itself."""
+"""Configuration of gunicorn; `gunicorn "app:create_app()"` in this folder reads it by default."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import mmap
 import os
 import signal
 import sys
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.glogging import Logger
@@ -34,10 +35,10 @@ except SettingsError as error:
 
 
 class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types
-    """Have gunicorn's own lines written like ours."""
+    """Logger of gunicorn whose lines have the format of the service."""
 
     def setup(self, cfg: Any) -> None:
-        """Hand everything to the root logger."""
+        """Propagate all lines to the root logger."""
         super().setup(cfg)
         self.error_log.handlers.clear()
         self.error_log.propagate = True
@@ -49,6 +50,7 @@ class ServiceWorker(ConnectionWorker):
     max_body = _settings.max_content_length
     max_buffered = max_buffered_bytes(_settings)
     request_timeout = _settings.request_timeout
+    streamed = MappingProxyType({("POST", "/jobs"): _settings.jobs_max_bytes})
 
 
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
@@ -66,7 +68,7 @@ logger_class = ServerLog
 
 
 def on_starting(server: Any) -> None:
-    """Make the folder in which workers count, and refuse signals that would end or overload the service."""
+    """Create the folder of the metrics, and refuse signals that would end or overload the service."""
     reload, add_worker = server.handle_hup, server.handle_ttin
 
     def reload_good_settings() -> None:
@@ -89,18 +91,18 @@ def on_starting(server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Log where the service listens and how it is used."""
+    """Log the address of the service and its use."""
     for line in announcement(_settings):
         log.info("%s", line)
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Share a byte with a worker: whether another one takes its place."""
+    """Share a byte with a worker: 1 if another worker replaces it."""
     worker.replaced = mmap.mmap(-1, 1)
 
 
 def on_reload(server: Any) -> None:
-    """Let the workers of before finish the requests that they have accepted."""
+    """Mark the present workers as replaced: they finish the requests that they have accepted."""
     for worker in server.WORKERS.values():
         worker.replaced[0] = 1
 

@@ -13,7 +13,7 @@ from app.settings import Settings
 
 __all__ = ["Capacity", "max_buffered_bytes", "max_memory_mb", "plan_capacity", "web_threads"]
 
-# MB of gunicorn and one web worker, and copies of a body in memory while it is read and parsed.
+# MB of gunicorn and one web worker with its uploads, and copies of a body in memory while it is read and parsed.
 WEB_MB, BODY_COPIES = 70, 2.5
 WARN_SHARE = 0.8
 # An inference of 320 x 320 px does not get faster with more threads.

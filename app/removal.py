@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 __all__ = [
@@ -124,12 +124,26 @@ class RemovalOptions:
 
 @dataclass(frozen=True, slots=True)
 class RemovalRequest:
-    """A photo and its options; the images are encoded bytes, `background_image` is empty for none."""
+    """A photo and its options; the images are encoded bytes, `background_image` is empty for none.
+
+    `more_options` are those of further results of the same photo.
+    """
 
     image: bytes = field(repr=False)
     options: RemovalOptions
     background_image: bytes = field(default=b"", repr=False)
     request_id: str = "-"
+    more_options: tuple[RemovalOptions, ...] = ()
+
+    @property
+    def all_options(self) -> tuple[RemovalOptions, ...]:
+        """Return the options of all results."""
+        return self.options, *self.more_options
+
+    @property
+    def singles(self) -> tuple[RemovalRequest, ...]:
+        """Return a request for each result."""
+        return tuple(replace(self, options=options, more_options=()) for options in self.all_options)
 
 
 @dataclass(frozen=True, slots=True)

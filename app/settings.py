@@ -5,15 +5,12 @@ They are read once, from the environment and .env, and are frozen. An empty valu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
 from importlib import resources
-from io import StringIO
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.functional_validators import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -21,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.engine import models
 from app.engine.container import MEGABYTE, memory_limit
 from app.engine.providers import CPU, parse_providers
+from app.setting_problems import ENV_ENCODING, SettingProblem, SettingsError, check_env_file, problem_of
 from app.urls import parse_host_rule, parse_origin
 
 __all__ = ["SettingProblem", "Settings", "SettingsError", "load_settings"]
@@ -37,48 +35,15 @@ def _default_log_level(settings: dict[str, Any]) -> Literal["DEBUG", "INFO"]:
 
 # Defaults of MEMORY_PROFILE=low, for machines or containers with 512 MB in total.
 LOW_PROFILE: dict[str, Any] = {
-    "model_name": "lite",
     "engine_processes": 1,
     "queue_size": 8,
     "max_concurrent_uploads": 2,
     "max_dimension": 800,
 }
-# UTF-8, with or without the byte order mark that some editors write.
-ENV_ENCODING = "utf-8-sig"
-# Settings whose values are never shown.
-SECRETS = {"API_KEYS", "CACHE_URL", "REDIS_URL"}
 MEMORY_CACHE = "memory://"
 REDIS_FORMS = "redis://…, rediss://… or unix://…"
 LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 LOW_MEMORY = 1200 * MEGABYTE
-
-
-@dataclass(frozen=True, slots=True)
-class SettingProblem:
-    """One invalid setting, its value without secrets, and the reason.
-
-    `setting` is empty where several settings contradict each other.
-    """
-
-    setting: str
-    value: str
-    reason: str
-
-    @classmethod
-    def of(cls, setting: str, value: object, reason: str) -> SettingProblem:
-        """Describe a problem without the value of a secret."""
-        return cls(setting, "(secret)" if setting in SECRETS else repr(value), reason)
-
-    def __str__(self) -> str:
-        return f"{self.setting}={self.value}: {self.reason}" if self.setting else self.reason
-
-
-class SettingsError(ValueError):
-    """All invalid settings; the text names each of them."""
-
-    def __init__(self, *problems: SettingProblem) -> None:
-        super().__init__("\n  ".join(["Bad settings:", *map(str, problems)]))
-        self.problems = problems
 
 
 class Settings(BaseSettings):
@@ -109,11 +74,11 @@ class Settings(BaseSettings):
         default_factory=_default_log_level,
         description="Minimum level of log lines. Default: INFO; DEBUG with DEBUG=true.",
     )
-    model_name: str = Field("auto", description="Default model of requests. Low profile: lite.")
+    model_name: str = Field("auto", description="Default model of requests.")
     models_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Comma-separated models that requests may use. Default: MODEL_NAME; if it is one of auto, lite and "
-        "u2netp, all three, but not in the low profile.",
+        "u2netp, all three.",
     )
     auto_under_load: Literal["fast", "same"] = Field(
         "fast",
@@ -179,7 +144,7 @@ class Settings(BaseSettings):
         "memory", description="Storage of rate limit counts; redis shares them between workers and machines."
     )
     redis_url: SecretStr = Field(
-        SecretStr("redis://localhost:6379/0"), description="Redis for RATE_LIMIT_STORAGE=redis."
+        SecretStr("redis://localhost:6379/0"), description="Redis for RATE_LIMIT_STORAGE=redis and JOBS_BACKEND=celery."
     )
     rate_limit_remove_bg_per_hour: int = Field(
         10, ge=0, description="Photos per client and hour at /remove-background; 0: no limit."
@@ -226,6 +191,22 @@ class Settings(BaseSettings):
         256, ge=1, le=1_000_000, description="Maximum MB of the result cache; with memory://, per web worker."
     )
     cache_ttl: int = Field(3600, ge=1, le=31_536_000, description="Seconds that a result stays in the cache.")
+    jobs_backend: Literal["local", "celery", "off"] = Field(
+        "local", description="Processing of jobs at /jobs: local engines, Celery workers (REDIS_URL), or off."
+    )
+    jobs_dir: Path = Field(Path("jobs"), description="Folder of the state and the files of jobs; local backend.")
+    jobs_storage: str | None = Field(
+        None, description="Files of jobs for all machines: file:///folder or s3://bucket/prefix; Celery backend."
+    )
+    jobs_max_files: int = Field(1000, ge=1, le=100_000, description="Maximum photos of one job.")
+    jobs_max_bytes: int = Field(
+        2_000_000_000, ge=1_000_000, le=1_000_000_000_000, description="Maximum bytes of the body of one job."
+    )
+    jobs_ttl: int = Field(86_400, ge=60, le=31_536_000, description="Seconds after its end for which a job is kept.")
+    rate_limit_jobs_per_hour: int = Field(500, ge=0, description="Photos per client and hour at /jobs; 0: no limit.")
+    webhook_secret: SecretStr | None = Field(
+        None, description="Key of the signatures of webhooks. Default: jobs have no webhooks."
+    )
     web_page: bool = Field(True, description="Serve the web page at /.")
     allow_url_fetch: bool = Field(False, description="Allow requests to fetch images from the public internet by URL.")
     allowed_url_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -242,7 +223,9 @@ class Settings(BaseSettings):
     def _without_brackets(cls, host: str) -> str:
         return host.strip("[]")  # of an IPv6 address
 
-    @field_validator("memory_profile", "rate_limit_storage", "log_format", "auto_under_load", mode="before")
+    @field_validator(
+        "memory_profile", "rate_limit_storage", "log_format", "auto_under_load", "jobs_backend", mode="before"
+    )
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -306,12 +289,27 @@ class Settings(BaseSettings):
             _check_redis_url(url.get_secret_value().replace("redis+unix://", "unix://", 1), REDIS_FORMS)
         return url
 
+    @field_validator("jobs_storage")
+    @classmethod
+    def _known_storage(cls, url: str | None) -> str | None:
+        if url and not re.match(r"file:///[^/]|s3://[^/]+", url):
+            raise ValueError("must be file:///folder or s3://bucket/prefix")
+        return url
+
     @field_validator("allowed_url_hosts")
     @classmethod
     def _url_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
         for host in hosts:
             parse_host_rule(host)
         return hosts
+
+    @model_validator(mode="after")
+    def _jobs_with_celery(self) -> Settings:
+        if self.jobs_backend == "celery":
+            if not self.jobs_storage:
+                raise ValueError("JOBS_BACKEND=celery needs JOBS_STORAGE, which all machines can reach")
+            _check_redis_url(self.redis_url.get_secret_value().replace("redis+unix://", "unix://", 1), REDIS_FORMS)
+        return self
 
     @model_validator(mode="after")
     def _pixels_in_order(self) -> Settings:
@@ -332,7 +330,8 @@ class Settings(BaseSettings):
     @property
     def written_folders(self) -> tuple[Path, ...]:
         """Return the folders that the service writes to; their disk space is part of /health."""
-        return (self.output_dir, *([self.log_file.parent] if self.log_file else []))
+        jobs = [self.jobs_dir] if self.jobs_backend == "local" else []
+        return (self.output_dir, *jobs, *([self.log_file.parent] if self.log_file else []))
 
     @property
     def swept_uploads(self) -> tuple[Path, ...]:
@@ -342,8 +341,8 @@ class Settings(BaseSettings):
     @property
     def allowed_models(self) -> tuple[str, ...]:
         """Return the models that requests may use, the default first."""
-        embedded = self.model_name in models.EMBEDDED and not self.low_memory
-        others = self.models_allowed or (models.EMBEDDED if embedded else ())
+        embedded = models.EMBEDDED if self.model_name in models.EMBEDDED else ()
+        others = self.models_allowed or embedded
         return tuple(dict.fromkeys((self.model_name, *others)))
 
 
@@ -364,32 +363,10 @@ def _is_low(profile: str) -> bool:
 def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
     """Read the settings; raise SettingsError for all invalid ones."""
     if env_file is not None:
-        _check_env_file(Path(env_file))
+        check_env_file(Path(env_file))
     try:
         return Settings(_env_file=env_file, **overrides)
     except ValidationError as error:
         # A default that depends on an invalid setting is no problem of its own.
         errors = [details for details in error.errors() if details["type"] != "default_factory_not_called"]
-        raise SettingsError(*map(_problem, errors)) from None
-
-
-def _check_env_file(file: Path) -> None:
-    """Raise SettingsError for an unreadable file, and for lines that python-dotenv would skip silently."""
-    try:
-        text = file.read_text(encoding=ENV_ENCODING)
-    except FileNotFoundError:
-        return
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
-        raise SettingsError(SettingProblem("", "", f"{file}: {reason}")) from None
-    bad = [binding.original.line for binding in parse_stream(StringIO(text)) if binding.error or "\0" in text]
-    if bad:
-        raise SettingsError(*(SettingProblem("", "", f"{file}, line {line}: is not NAME=value") for line in bad))
-
-
-def _problem(details: Mapping[str, Any]) -> SettingProblem:
-    """Convert an error of pydantic; without `loc` it is about the whole model, and its input holds all values."""
-    reason = str(details["msg"]).removeprefix("Value error, ")
-    if not details["loc"]:
-        return SettingProblem("", "", reason)
-    return SettingProblem.of(str(details["loc"][0]).upper(), details["input"], reason)
+        raise SettingsError(*map(problem_of, errors)) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from app.engine.providers import CPU, installed_providers, not_installed
@@ -21,6 +22,7 @@ def checked_settings(env_file: str | Path | None = ".env") -> Settings:
     load_presets(settings.presets_file)
     check_keys(settings.api_keys, settings.api_keys_file)
     _check_providers(settings)
+    _check_celery(settings)
     if settings.log_file:
         _check_writable("LOG_FILE", settings.log_file)
     if folder := os.environ.get(FOLDER_VARIABLE):
@@ -39,6 +41,14 @@ def _check_providers(settings: Settings) -> None:
         reason = str(error)
     if reason:
         raise SettingsError(SettingProblem.of("EXECUTION_PROVIDERS", ",".join(wanted), reason))
+
+
+def _check_celery(settings: Settings) -> None:
+    """Raise SettingsError if the packages of Celery are needed and missing."""
+    needed = ("celery", "s3fs") if settings.jobs_backend == "celery" else ()
+    if missing := [name for name in needed if find_spec(name) is None]:
+        reason = f"needs {' and '.join(missing)}: pip install -r requirements-jobs.txt"
+        raise SettingsError(SettingProblem.of("JOBS_BACKEND", settings.jobs_backend, reason))
 
 
 def announcement(settings: Settings) -> list[str]:

@@ -75,6 +75,16 @@ class Post:
         return cls._of(parts, f"multipart/form-data; boundary={BOUNDARY}", path)
 
     @classmethod
+    def of_photos(cls, photos: Sequence[Path], path: str) -> Post:
+        """Return a form with many JPEGs as fields `file`."""
+        parts: list[bytes | Path] = []
+        for photo in photos:
+            head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{photo.name}"\r\n'
+            parts += [f"{head}Content-Type: image/jpeg\r\n\r\n".encode("ascii"), photo, b"\r\n"]
+        parts.append(f"--{BOUNDARY}--\r\n".encode("ascii"))
+        return cls._of(tuple(parts), f"multipart/form-data; boundary={BOUNDARY}", path)
+
+    @classmethod
     def raw(cls, photo: bytes | Path, mimetype: str = "image/jpeg") -> Post:
         """Return a request with a photo as its body, which accepts PNG."""
         return cls._of((photo,), mimetype, PATH)

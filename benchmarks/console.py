@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import signal
 import sys
@@ -16,6 +17,7 @@ __all__ = [
     "NONE",
     "at_least_one",
     "counts",
+    "load_parser",
     "megabytes",
     "milliseconds",
     "positive",
@@ -43,6 +45,16 @@ def run_command(command: Callable[[], int]) -> int:
 def _exit(number: int, _frame: object) -> NoReturn:
     """Raise SystemExit for a signal."""
     sys.exit(128 + number)
+
+
+def load_parser(name: str, description: str | None, clients: int) -> argparse.ArgumentParser:
+    """Return a parser with the arguments that all tests under load have."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
+    add = parser.add_argument
+    add("--clients", type=at_least_one, default=clients, help=f"parallel clients (default: {clients})")
+    add("--seed", type=int, default=1, help="seed of a reproducible run (default: 1)")
+    add("--json", type=Path, metavar="FILE", help="file for the figures")
+    return parser
 
 
 def positive(text: str) -> float:

@@ -43,8 +43,7 @@ def duel(plan: Plan, contender: Contender, model: Model, photo: str, round: int)
         seconds = _first_answer(service.port, post, service.started)
         yield ColdStart(round, contender.name, model.name, photo, seconds)
         for clients in sorted(plan.clients):
-            load, cpu_ms, peak = _measure(service, post, clients, plan.seconds)
-            yield Cell(round, contender.name, model.name, photo, load, cpu_ms, peak)
+            yield Cell(round, contender.name, model.name, photo, *_measure(service, post, clients, plan.seconds))
 
 
 def layouts(plan: Plan, model: Model, photo: str, round: int) -> Iterator[Layout]:
@@ -68,8 +67,8 @@ def make_run(plan: Plan, model: Model, photo: str, round: int) -> ColdStart:
         return ColdStart(round, "make run", model.name, photo, _first_answer(port, post, started))
 
 
-def _measure(service: Service, post: Post, clients: int, seconds: float) -> tuple[Load, float | None, int]:
-    """Warm up, then return the load, the server's CPU ms per photo, and its peak memory."""
+def _measure(service: Service, post: Post, clients: int, seconds: float) -> tuple[Load, float | None, int, float]:
+    """Warm up; return the load, the server's CPU ms per photo, its peak memory, and the stolen share of the time."""
     run_load(service.port, post, clients, min(WARM_UP_SECONDS, seconds))
     memory = MemoryWatch(service)
 
@@ -78,8 +77,8 @@ def _measure(service: Service, post: Post, clients: int, seconds: float) -> tupl
         return run_load(service.port, post, clients, seconds), service.cpu_seconds() - before
 
     with Watch(memory.look, SAMPLE_SECONDS):
-        load, spent = undisturbed(run)
-    return load, spent * 1000 / load.photos if load.photos else None, memory.peak.bytes
+        (load, spent), stolen = undisturbed(run)
+    return load, spent * 1000 / load.photos if load.photos else None, memory.peak.bytes, stolen
 
 
 def _first_answer(port: int, post: Post, started: float) -> float:

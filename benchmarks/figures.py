@@ -8,13 +8,14 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from benchmarks.client import Load
+from benchmarks.steal import MAX_STOLEN
 
 __all__ = ["Bare", "Cell", "ColdStart", "Figures", "Layout", "Lone", "Machine", "Shot", "read_figures"]
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Machine of the benchmark; `load` is its load average at the start."""
+    """Machine of the benchmark; `flags` are its vector instructions, `load` is its load average at the start."""
 
     processor: str
     cores: int
@@ -22,6 +23,7 @@ class Machine:
     ours: dict[str, str]
     rembg: dict[str, str]
     load: float
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,11 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One run of one server; `peak_pss` is that of its process tree in bytes, `cpu_ms` that of the tree per photo."""
+    """One run of one server.
+
+    `peak_pss` is that of its process tree in bytes, `cpu_ms` that of the tree per photo, `stolen` the share of
+    the cores' time that other machines on the host took.
+    """
 
     round: int
     contender: str
@@ -45,6 +51,12 @@ class Cell:
     load: Load
     cpu_ms: float | None
     peak_pss: int
+    stolen: float = 0.0
+
+    @property
+    def disturbed(self) -> bool:
+        """Return whether too much time was stolen in every repetition of the run."""
+        return self.stolen > MAX_STOLEN
 
 
 @dataclass(frozen=True, slots=True)

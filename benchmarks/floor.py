@@ -36,7 +36,7 @@ def bare_runs(model: Model, seconds: float, round: int) -> list[Bare]:
     cores = cpu_quota()
     layouts = dict.fromkeys([(1, cores), (cores, 1)])
     return [
-        undisturbed(partial(_in_own_process, partial(_bare, model.name, model.file, layout, seconds, round)))
+        undisturbed(partial(_in_own_process, partial(_bare, model.name, model.file, layout, seconds, round)))[0]
         for layout in layouts
     ]
 
@@ -45,7 +45,7 @@ def lone_stages(model: Model, photos: Mapping[str, bytes]) -> list[Lone]:
     """Measure the stages of each photo, with one thread and with one thread per core."""
     threads = dict.fromkeys([1, cpu_quota()])
     return [
-        undisturbed(partial(_in_own_process, partial(_lone, model.name, dict(model.ours), name, photo, each)))
+        undisturbed(partial(_in_own_process, partial(_lone, model.name, dict(model.ours), name, photo, each)))[0]
         for name, photo in photos.items()
         for each in threads
     ]

@@ -35,7 +35,13 @@ from benchmarks.server import ROOT
 
 TEXT = ROOT / "docs/formats.md"
 MODEL = "lite"
-QUALITIES = {"PNG": (95, 90, 85, 50), "WEBP": (95, 85, 70, 50), "JPEG": (95, 85, 70, 50), "ZIP": (95, 85, 70)}
+QUALITIES = {
+    "PNG": (95, 90, 85, 50),
+    "WEBP": (95, 85, 70, 50),
+    "AVIF": (95, 85, 70, 50),
+    "JPEG": (95, 85, 70, 50),
+    "ZIP": (95, 85, 70),
+}
 # Reference of all comparisons: lossless and at full size.
 LOSSLESS = {"format": "PNG", "quality": "85"}
 HEADER = ("", "kB", "saves", "PSNR dB", "SSIM", "encode ms")
@@ -113,7 +119,8 @@ def _presets() -> Iterator[tuple[str, Mapping[str, str]]]:
 def _description(fields: Mapping[str, str]) -> str:
     """Describe a preset such as `WEBP 70, 800×600`."""
     size = f", {fields['max_width']}×{fields['max_height']}" if "max_width" in fields else ""
-    return f"{fields['format']} {fields['quality']}{size}"
+    canvas = f", canvas {fields['canvas'].replace('x', '×')}" if "canvas" in fields else ""
+    return f"{fields['format']} {fields['quality']}{size}{canvas}"
 
 
 def _rows(

@@ -1,8 +1,8 @@
 """Hostile test: 1,000 hostile connections, expensive requests and kills of engines, beside honest clients.
 
-`python -m benchmarks.hostile [--seconds 600] [--clients 8] [--seed 1] [--json FILE]`. MEMORY_PROFILE=low, 256 file
-descriptors. The honest clients also run before and after the attack, for a twelfth of the time each, at most a minute.
-The exit status is 1 if one of the lines under "Verdict" fails.
+`python -m benchmarks.hostile`. MEMORY_PROFILE=low, 256 file descriptors. The honest clients also run before and after
+the attack, for a twelfth of the time each, at most a minute. The exit status is 1 if one of the lines under "Verdict"
+fails.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.attack_inputs import make_requests
 from benchmarks.attackers import Tally, attackers
 from benchmarks.client import median
-from benchmarks.console import at_least_one, counts, milliseconds, positive, print_table, run_command, write_json
+from benchmarks.console import counts, load_parser, milliseconds, positive, print_table, run_command, write_json
 from benchmarks.memory import MemoryFiles
 from benchmarks.photos import Photo, make_mix
 from benchmarks.server import Service, running_service
@@ -73,11 +73,8 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.hostile", description=__doc__)
+    parser = load_parser("hostile", __doc__, clients=8)
     parser.add_argument("--seconds", type=positive, default=600.0, help="length of the test (default: 600)")
-    parser.add_argument("--clients", type=at_least_one, default=8, help="honest clients (default: 8)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the photos and attacks (default: 1)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="file for the figures")
     return parser.parse_args()
 
 

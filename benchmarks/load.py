@@ -60,6 +60,7 @@ class Report:
     """All figures of a benchmark; memory in bytes."""
 
     machine: Machine
+    photo_bytes: int
     ready_seconds: float
     idle: list[ProcessMemory]
     runs: list[Run]
@@ -104,7 +105,7 @@ def _measure(service: Service, arguments: argparse.Namespace) -> Report:
     runs = [_run(service, post, clients, arguments.seconds) for clients in arguments.clients]
     _print_runs(runs)
     _print_failures(runs)
-    return Report(machine, service.ready_seconds, idle, runs)
+    return Report(machine, len(photo), service.ready_seconds, idle, runs)
 
 
 def _machine(service: Service) -> Machine:

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.chart import Bar, Group, Panel, bar_chart
 from benchmarks.figures import Figures, Machine, read_figures
+from benchmarks.jobs import TITLE as JOBS_TITLE
 from benchmarks.markdown import markdown_table
+from benchmarks.sections import section_of
 from benchmarks.server import ROOT
 from benchmarks.tables import BASELINE_PHOTO, Summary, Table, summaries, tables
 
@@ -31,7 +33,9 @@ CONTEST = (
 COLUMNS = (
     "`CPU ms` is the CPU time of all processes of a server per photo, `peak MB` their maximum memory (PSS, MiB). The "
     "clients are threads with persistent connections, which neither decode nor store answers. A run in which other "
-    "machines on the host took over 5 % of the cores is repeated, up to three times; the least disturbed one counts."
+    "machines on the host took over 5 % of the cores is repeated, up to three times; the least disturbed one counts, "
+    "and rounds that stay disturbed are left out where there are others. `of the floor` is the share of the "
+    "rate of the bare `session.run` on all cores, which no server can exceed."
 )
 
 
@@ -43,7 +47,8 @@ def main() -> int:
     )
     figures = _together(parser.parse_args().files)
     PLOT.write_text(bar_chart([*_panels(figures)]), encoding="utf-8")
-    TEXT.write_text(_text(figures), encoding="utf-8")
+    jobs = section_of(TEXT.read_text(encoding="utf-8"), JOBS_TITLE) if TEXT.exists() else ""
+    TEXT.write_text(_text(figures) + (f"\n{jobs}" if jobs else ""), encoding="utf-8")
     return 0
 
 
@@ -101,8 +106,9 @@ def _machine(machine: Machine) -> str:
         for name, each in (("ours", machine.ours), ("rembg", machine.rembg))
         if each
     )
+    flags = f"; {', '.join(machine.flags)}" if machine.flags else ""
     return (
-        f"Measured on {machine.cores} cores ({machine.processor}), Python {machine.python}; {versions}. "
+        f"Measured on {machine.cores} cores ({machine.processor}{flags}), Python {machine.python}; {versions}. "
         f"Load average at the start: {machine.load:.1f}."
     )
 

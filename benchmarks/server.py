@@ -50,9 +50,8 @@ POLL_SECONDS = 0.02
 GET_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1
 # All requests have the same client address.
-NO_LIMITS = {f"RATE_LIMIT_{endpoint}_PER_HOUR": "0" for endpoint in ("REMOVE_BG", "PREVIEW", "BASE64", "READ_FILE")} | {
-    "RATE_LIMIT_MEGAPIXELS_PER_MINUTE": "0"
-}
+LIMITED = ("REMOVE_BG", "PREVIEW", "BASE64", "READ_FILE", "JOBS")
+NO_LIMITS = {f"RATE_LIMIT_{name}_PER_HOUR": "0" for name in LIMITED} | {"RATE_LIMIT_MEGAPIXELS_PER_MINUTE": "0"}
 
 
 class ServiceFailed(Exception):

@@ -1,7 +1,6 @@
 """Soak test: load the real service with mixed photos, with MEMORY_PROFILE=low.
 
-`python -m benchmarks.soak [--minutes 10] [--clients 16] [--seed 1] [--json FILE]`. The exit status is 1 if one of the
-lines under "Verdict" fails.
+`python -m benchmarks.soak`. The exit status is 1 if one of the lines under "Verdict" fails.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from pathlib import Path
 from app.engine.container import MEGABYTE, cpu_quota
 from benchmarks.console import (
     NONE,
-    at_least_one,
     counts,
+    load_parser,
     megabytes,
     milliseconds,
     positive,
@@ -58,11 +57,8 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser = load_parser("soak", __doc__, clients=16)
     parser.add_argument("--minutes", type=positive, default=10.0, help="length of the load (default: 10)")
-    parser.add_argument("--clients", type=at_least_one, default=16, help="parallel clients (default: 16)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of a reproducible run (default: 1)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="file for the figures")
     return parser.parse_args()
 
 

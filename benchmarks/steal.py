@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["CpuTimes", "undisturbed"]
+__all__ = ["MAX_STOLEN", "CpuTimes", "undisturbed"]
 
 Measured = TypeVar("Measured")
 
@@ -38,11 +38,12 @@ class CpuTimes:
         return (now.stolen - self.stolen) / max(1, now.total - self.total)
 
 
-def undisturbed(run: Callable[[], Measured]) -> Measured:
-    """Measure, and repeat while too much time is stolen; return the result with the smallest stolen share."""
+def undisturbed(run: Callable[[], Measured]) -> tuple[Measured, float]:
+    """Measure, and repeat while too much time is stolen; return the result with the smallest stolen share, and it."""
     results = list[tuple[float, Measured]]()
     while len(results) < MAX_RUNS and all(stolen > MAX_STOLEN for stolen, _ in results):
         start = CpuTimes.now()
         measured = run()
         results.append((start.stolen_since(), measured))
-    return min(results, key=lambda result: result[0])[1]
+    stolen, best = min(results, key=lambda result: result[0])
+    return best, stolen

@@ -30,7 +30,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Summary of the rounds of one cell: medians, and the maximum of peaks; a ratio over 1 means better than rembg."""
+    """Summary of the rounds of one cell: medians, and the maximum of peaks; a ratio over 1 means better than rembg.
+
+    Disturbed rounds count only where there is no other. `of_floor` is the share of the bare model's best rate, 0..1.
+    """
 
     contender: str
     model: str
@@ -48,20 +51,37 @@ class Summary:
     sooner: float | None = None
     leaner: float | None = None
     smaller: float | None = None
+    of_floor: float | None = None
 
 
-def summaries(cells: Iterable[Cell]) -> list[Summary]:
+def summaries(cells: Iterable[Cell], bare: Iterable[Bare] = ()) -> list[Summary]:
     """Return the summary of each cell, in the order of measurement."""
+    floors = _floors(bare)
     groups: dict[tuple[str, str, int, str], list[Cell]] = {}
     for cell in cells:
         groups.setdefault((cell.model, cell.photo, cell.load.clients, cell.contender), []).append(cell)
-    return [_summary(group, groups.get((*key[:3], REMBG), [])) for key, group in groups.items()]
+    return [_summary(group, groups.get((*key[:3], REMBG), []), floors.get(key[0], {})) for key, group in groups.items()]
 
 
-def _summary(cells: Sequence[Cell], rembg: Sequence[Cell]) -> Summary:
-    first, peers = cells[0], rembg if cells[0].contender != REMBG else []
+def _floors(bare: Iterable[Bare]) -> dict[str, dict[int, float]]:
+    """Return the best rate of the bare model in each round, by model."""
+    floors: dict[str, dict[int, float]] = {}
+    for run in bare:
+        rates = floors.setdefault(run.model, {})
+        rates[run.round] = max(rates.get(run.round, 0.0), run.runs_per_second)
+    return floors
+
+
+def _calm(cells: Sequence[Cell]) -> Sequence[Cell]:
+    """Return the undisturbed runs, or all if there is none."""
+    return [cell for cell in cells if not cell.disturbed] or cells
+
+
+def _summary(measured: Sequence[Cell], rembg: Sequence[Cell], floors: Mapping[int, float]) -> Summary:
+    cells, first = _calm(measured), measured[0]
+    peers = rembg if first.contender != REMBG else []
     failures: dict[str, int] = {}
-    for cell in cells:
+    for cell in measured:
         failures |= {name: failures.get(name, 0) + number for name, number in cell.load.failures.items()}
     return Summary(
         first.contender,
@@ -72,14 +92,15 @@ def _summary(cells: Sequence[Cell], rembg: Sequence[Cell]) -> Summary:
         _median(cell.load.median_ms for cell in cells),
         _median(cell.load.p95_ms for cell in cells),
         _median(cell.cpu_ms for cell in cells),
-        max(cell.peak_pss for cell in cells),
+        max(cell.peak_pss for cell in measured),
         _median(cell.load.beyond_stages_ms for cell in cells),
         _median(cell.load.client_cpu_ms for cell in cells),
         failures,
-        faster=_ratio(cells, peers, _rate),
-        sooner=_ratio(peers, cells, lambda cell: cell.load.median_ms),
-        leaner=_ratio(peers, cells, lambda cell: cell.cpu_ms),
-        smaller=_ratio(peers, cells, lambda cell: cell.peak_pss),
+        faster=_ratio(measured, peers, _rate),
+        sooner=_ratio(peers, measured, lambda cell: cell.load.median_ms),
+        leaner=_ratio(peers, measured, lambda cell: cell.cpu_ms),
+        smaller=_ratio(peers, measured, lambda cell: cell.peak_pss),
+        of_floor=_median(_rate(cell) / floors[cell.round] for cell in cells if cell.round in floors),
     )
 
 
@@ -93,15 +114,17 @@ def _median(values: Iterable[float | None]) -> float | None:
 
 
 def _ratio(above: Sequence[Cell], below: Sequence[Cell], figure: Callable[[Cell], float | None]) -> float | None:
-    """Return the median over rounds of the quotient of two figures in the same round."""
-    others = {cell.round: figure(cell) for cell in below}
-    pairs = [(figure(cell), others.get(cell.round)) for cell in above]
-    return _median(top / bottom for top, bottom in pairs if top is not None and bottom)
+    """Return the median over rounds of the quotient of two figures in the same round, of undisturbed rounds if any."""
+    others = {cell.round: cell for cell in below}
+    pairs = [(cell, others[cell.round]) for cell in above if cell.round in others]
+    calm = [pair for pair in pairs if not any(cell.disturbed for cell in pair)] or pairs
+    figures = [(figure(top), figure(bottom)) for top, bottom in calm]
+    return _median(top / bottom for top, bottom in figures if top is not None and bottom)
 
 
 def tables(figures: Figures) -> Iterator[Table]:
     """Yield a table for each measured part."""
-    found = summaries(figures.cells)
+    found = summaries(figures.cells, figures.bare)
     for model in dict.fromkeys(each.model for each in found):
         yield _comparison(model, [each for each in found if each.model == model])
     if any(each.clients == 1 for each in found):
@@ -119,7 +142,7 @@ def tables(figures: Figures) -> Iterator[Table]:
 
 
 def _comparison(model: str, found: Sequence[Summary]) -> Table:
-    header = ["photo", "clients", "server", "photos/s", "median ms", "p95 ms", "CPU ms", "peak MB"]
+    header = ["photo", "clients", "server", "photos/s", "median ms", "p95 ms", "CPU ms", "peak MB", "of the floor"]
     ratios = ["× photos/s", "× median", "× CPU", "× memory"]
     photos = [*dict.fromkeys(each.photo for each in found)]
     ordered = sorted(found, key=lambda each: (photos.index(each.photo), each.clients))
@@ -137,6 +160,7 @@ def _comparison_row(each: Summary) -> list[str]:
         f"{each.photos_per_second:.2f}",
         *times,
         megabytes(each.peak_pss),
+        NONE if each.of_floor is None else f"{each.of_floor:.0%}",
         *ratios,
     ]
 
@@ -170,11 +194,10 @@ def _baseline(figures: Figures, found: Sequence[Summary]) -> Table:
     rows = []
     for model in dict.fromkeys(bare.model for bare in figures.bare):
         layouts: dict[tuple[int, int], list[Bare]] = {}
-        baselines: dict[int, float] = {}
         for bare in figures.bare:
             if bare.model == model:
                 layouts.setdefault((bare.sessions, bare.threads), []).append(bare)
-                baselines[bare.round] = max(baselines.get(bare.round, 0), bare.runs_per_second)
+        baselines = _floors(figures.bare)[model]
         for (sessions, threads), runs in layouts.items():
             middle, rate = (statistics.median(getattr(run, name) for run in runs) for name in BARE_FIGURES)
             share = _share((run.runs_per_second, baselines[run.round]) for run in runs)

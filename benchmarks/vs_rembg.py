@@ -34,6 +34,8 @@ PHOTOS = ("0.3", "0.7", "2", "12")
 USUAL_PHOTO = "0.7"
 EMBEDDED = ("lite", "u2netp")
 BARE_SECONDS = 4.0
+# Instruction sets that decide the speed of an inference, as named in /proc/cpuinfo.
+VECTOR_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
 # Default of MAX_DIMENSION, px.
 DEFAULT_SIDE = 2048
 
@@ -106,7 +108,9 @@ def _machine(rembg: dict[str, str]) -> Machine:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
     ours = {name: version(name) for name in ("onnxruntime", "numpy", "pillow", "gunicorn")}
-    return Machine(processor, cpu_quota(), platform.python_version(), ours, rembg, os.getloadavg()[0])
+    known = next((line.partition(": ")[2].split() for line in lines if line.startswith("flags")), [])
+    flags = tuple(flag for flag in VECTOR_FLAGS if flag in known)
+    return Machine(processor, cpu_quota(), platform.python_version(), ours, rembg, os.getloadavg()[0], flags)
 
 
 def _measure_model(figures: Figures, plan: Plan, model: Model, arguments: argparse.Namespace) -> None:

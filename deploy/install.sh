@@ -19,7 +19,7 @@ HOME_DIR=/opt/$NAME
 CONFIG_DIR=/etc/$NAME
 STATE_DIR=/var/lib/$NAME
 FIRST_PORT=5001
-CODE="app docs gunicorn.conf.py requirements.txt requirements-rembg.txt .env.sample LICENSE"
+CODE="app docs gunicorn.conf.py requirements.txt requirements-rembg.txt requirements-jobs.txt .env.sample LICENSE"
 MARK="# Written by install.sh of $NAME, whose next run replaces this file."
 DESTDIR=${DESTDIR:-}
 BACKUP=$DESTDIR$CONFIG_DIR/backup/$(date +%Y-%m-%d-%H%M%S)
@@ -101,6 +101,7 @@ install_code() {
     pip="$home/.venv/bin/pip --disable-pip-version-check --quiet install"
     $pip -r "$SOURCE/requirements.txt"
     $pip --no-deps -r "$SOURCE/requirements-rembg.txt"
+    ! grep -qs '^JOBS_BACKEND=celery' "$DESTDIR$CONFIG_DIR/env" || $pip -r "$SOURCE/requirements-jobs.txt"
     back_up_changed_code
     for item in $CODE; do
         rm -rf "$home/$item.new"
@@ -133,6 +134,7 @@ install_settings() {
     [ -f "$env" ] || cp "$SOURCE/.env.sample" "$env"
     setting OUTPUT_DIR $STATE_DIR/outputs
     setting UPLOAD_DIR $STATE_DIR/uploads
+    setting JOBS_DIR $STATE_DIR/jobs
     setting REMBG_HOME $STATE_DIR/rembg
     if [ $nginx = yes ]; then
         setting HOST 127.0.0.1

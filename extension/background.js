@@ -1,5 +1,5 @@
-/** Context menu: opens a result tab for the image that was clicked. */
-import { openResult } from "./handover.js";
+/** Context menu: opens a result tab for the image that was clicked. Pictures are deleted when their tab is closed. */
+import { forget, forgetAll, openResult } from "./handover.js";
 
 const MENU = "remove-background";
 
@@ -8,6 +8,8 @@ chrome.runtime.onInstalled.addListener(({ reason }) => {
 	if (reason === "install") chrome.runtime.openOptionsPage();
 });
 chrome.contextMenus.onClicked.addListener(removeBackground);
+chrome.tabs.onRemoved.addListener(forget);
+chrome.runtime.onStartup.addListener(forgetAll); // after a crash
 
 /**
  * The result tab reads the image: unlike this worker, it lives until the work is done.

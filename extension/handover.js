@@ -2,25 +2,52 @@
 
 /** @typedef {{address: string, tab: number, frame: number}} PageImage image in a page, with its tab and frame */
 /** @typedef {PageImage | File} Source */
+/** Content of a result tab, kept until the tab is closed. `picture` is a data URI; it and `result` follow later.
+ * @typedef {{source: Source, picture?: string, result?: Blob}} Work */
 
-const STORE = "sources";
+const STORE = "work";
 
 /** @param {Source} source */
 export async function openResult(source) {
 	const id = crypto.randomUUID();
-	await request("readwrite", (store) => store.put(source, id));
+	await keep(id, { source });
 	await chrome.tabs.create({ url: chrome.runtime.getURL(`result.html#${id}`) });
 }
 
 /**
- * Return a source and delete it.
+ * Return the work of this tab.
  * @param {string} id
- * @returns {Promise<Source | undefined>}
+ * @returns {Promise<Work | undefined>}
  */
-export async function take(id) {
-	const source = await request("readonly", (store) => store.get(id));
-	await request("readwrite", (store) => store.delete(id));
-	return source;
+export async function workOf(id) {
+	const tab = await chrome.tabs.getCurrent();
+	await chrome.storage.session.set({ [String(tab?.id)]: id });
+	return await request("readonly", (store) => store.get(id));
+}
+
+/**
+ * @param {string} id
+ * @param {Work} work
+ */
+export async function keep(id, work) {
+	await request("readwrite", (store) => store.put(work, id));
+}
+
+/**
+ * Delete the work of a closed tab.
+ * @param {number} tab
+ */
+export async function forget(tab) {
+	const key = String(tab);
+	const { [key]: id } = await chrome.storage.session.get(key);
+	if (!id) return;
+	await chrome.storage.session.remove(key);
+	await request("readwrite", (store) => store.delete(/** @type {string} */ (id)));
+}
+
+/** Delete the work of all tabs. */
+export async function forgetAll() {
+	await request("readwrite", (store) => store.clear());
 }
 
 /**
@@ -43,7 +70,7 @@ async function request(mode, work) {
 
 /** @returns {Promise<IDBDatabase>} */
 function opened() {
-	const opening = indexedDB.open("handover", 1);
+	const opening = indexedDB.open("handover", 2);
 	opening.onupgradeneeded = () => opening.result.createObjectStore(STORE);
 	return settled(opening);
 }

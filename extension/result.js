@@ -1,5 +1,5 @@
 /** Result tab: reads the picture, sends it, and shows the result beside the original. */
-import { take } from "./handover.js";
+import { keep, workOf } from "./handover.js";
 import { openInPage } from "./page.js";
 import { dataUri, HostNotAllowed, readImage, stemOf } from "./picture.js";
 import { removeBackground } from "./server.js";
@@ -32,9 +32,12 @@ const PNG = {
 };
 
 const viewer = new Viewer(block("stage"), element("view", HTMLCanvasElement), block("wipe"));
-const source = await take(location.hash.slice(1));
+const id = location.hash.slice(1);
+const work = await workOf(id);
+const source = work?.source;
 /** Data URI, "" until the picture is read. */
-let picture = "";
+let picture = work?.picture ?? "";
+let { server } = await loadSettings();
 let timer = 0;
 /** What the button "Allow access" asks for. @type {chrome.permissions.Permissions} */
 let wanted = {};
@@ -52,19 +55,34 @@ function say(title, advice = "", action) {
 	block("title").textContent = title;
 	block("advice").textContent = advice;
 	block("wait").textContent = "";
+	element("progress", HTMLProgressElement).hidden = true;
 	button("allow").hidden = action !== "allow";
 	button("retry").hidden = action !== "retry";
+}
+
+/**
+ * Show how far the work is.
+ * @param {string} title
+ * @param {number} [share] 0 to 1; unknown if omitted
+ */
+function working(title, share) {
+	if (block("title").textContent !== title || block("message").hidden) say(title); // not announced again
+	const progress = element("progress", HTMLProgressElement);
+	progress.hidden = false;
+	if (share === undefined) progress.removeAttribute("value");
+	else progress.value = share;
 }
 
 /** @param {Source} from */
 async function run(from) {
 	clearTimeout(timer);
 	try {
+		if (!picture) working("Reading the picture…");
 		picture ||= from instanceof File ? await dataUri(from) : await readImage(from);
 		await send(from);
 	} catch (error) {
 		if (error instanceof HostNotAllowed) askFor(error.address, "The picture is on another server");
-		else if (error instanceof Failure) await fail(from, error);
+		else if (error instanceof Failure) fail(from, error);
 		else say("The picture can't be read", error instanceof Error ? error.message : "", "retry");
 	}
 }
@@ -81,12 +99,17 @@ function askFor(address, title) {
 /** @param {Source} from */
 async function send(from) {
 	const settings = await loadSettings();
-	if (!asked && !(await chrome.permissions.contains(hostOf(settings.server)))) {
-		askFor(settings.server, "The server is not allowed yet");
+	server = settings.server;
+	if (!asked && !(await chrome.permissions.contains(hostOf(server)))) {
+		askFor(server, "The server is not allowed yet");
 		return;
 	}
-	say("Removing the background…");
-	const result = await removeBackground(settings, picture);
+	working("Uploading…", 0);
+	const result = await removeBackground(settings, picture, (share) => {
+		if (share < 1) working("Uploading…", share);
+		else working("Removing the background…");
+	});
+	await keep(id, { source: from, picture, result });
 	await show(result, stemOf(from));
 }
 
@@ -94,9 +117,8 @@ async function send(from) {
  * @param {Source} from
  * @param {Failure} failure
  */
-async function fail(from, failure) {
+function fail(from, failure) {
 	const { title, advice } = explain(failure);
-	const { server } = await loadSettings();
 	const where = failure.code === "UNREACHABLE" ? ` Server: ${server}; “Options” has a test.` : "";
 	say(title, advice + where, "retry");
 	if (failure.retryAfter === null) return;
@@ -156,7 +178,6 @@ button("allow").addEventListener("click", async () => {
 	const permission = wanted;
 	const allowed = await chrome.permissions.request(permission);
 	if (!source) return;
-	const { server } = await loadSettings();
 	const isServer = permission.origins?.[0] === hostOf(server).origins?.[0];
 	if (isServer && (picture || allowed)) asked = true;
 	else if (!allowed) return;
@@ -176,7 +197,6 @@ button("copy").addEventListener("click", async () => {
 	}
 });
 button("open").addEventListener("click", async () => {
-	const { server } = await loadSettings();
 	const stem = source ? stemOf(source) : "picture";
 	const opened = await openInPage(server, picture, stem);
 	if (!opened) block("notice").textContent = "The server's page can't be used: it is off, or access was not allowed.";
@@ -185,5 +205,6 @@ button("zoom-in").addEventListener("click", () => viewer.zoom(1.25));
 button("zoom-out").addEventListener("click", () => viewer.zoom(0.8));
 button("zoom-fit").addEventListener("click", () => viewer.fit());
 
-if (source) await run(source);
-else say("The picture is gone", "Right-click it again, or drop it on the extension's button in the toolbar.");
+if (!source) say("The picture is gone", "Right-click it again, or drop it on the extension's button in the toolbar.");
+else if (work.result) await show(work.result, stemOf(source));
+else await run(source);

@@ -1,6 +1,6 @@
 /** Requests to the server. */
 import { hostOf } from "./settings.js";
-import { Failure, failureFrom } from "./shared/service.js";
+import { failureOf, post } from "./shared/service.js";
 
 /** @typedef {import("./settings.js").Settings} Settings */
 /** @typedef {{kind: "ok" | "address" | "cors" | "key" | "limit", text: string}} Finding */
@@ -9,30 +9,26 @@ import { Failure, failureFrom } from "./shared/service.js";
  * Send a picture, and return the cut-out.
  * @param {Settings} settings
  * @param {string} image base64, with or without data URI prefix
+ * @param {(share: number) => void} onUpload called with the uploaded share, 0 to 1
  * @returns {Promise<Blob>}
  */
-export async function removeBackground(settings, image) {
+export async function removeBackground(settings, image, onUpload) {
 	const { format, preset, background } = settings;
-	const answer = await post(settings, { image, format, preset, background });
-	const { image: encoded, mimetype } = await answer.json();
+	const { image: encoded, mimetype } = await send(settings, { image, format, preset, background }, onUpload);
 	return await (await fetch(`data:${mimetype};base64,${encoded}`)).blob();
 }
 
 /**
  * @param {Settings} settings
  * @param {Record<string, string>} body empty values are left out: the server's defaults and the preset apply
+ * @param {(share: number) => void} [onUpload]
  */
-async function post({ server, key }, body) {
-	const answer = await fetch(`${server}/remove-background-base64`, {
-		method: "POST",
-		credentials: "omit",
-		headers: { "Content-Type": "application/json", ...(key && { "X-Api-Key": key }) },
-		body: JSON.stringify(Object.fromEntries(Object.entries(body).filter(([, value]) => value))),
-	}).catch(() => {
-		throw new Failure(navigator.onLine ? "UNREACHABLE" : "OFFLINE", { retryAfter: 3 });
-	});
-	if (!answer.ok) throw failureFrom(answer.status, answer.headers.get("Retry-After"), await answer.text());
-	return answer;
+async function send({ server, key }, body, onUpload) {
+	const filled = Object.fromEntries(Object.entries(body).filter(([, value]) => value));
+	const headers = { "Content-Type": "application/json", ...(key && { "X-Api-Key": key }) };
+	const request = await post(`${server}/remove-background-base64`, JSON.stringify(filled), { headers, onUpload });
+	if (request.status >= 300) throw await failureOf(request);
+	return JSON.parse(await request.response.text());
 }
 
 /**
@@ -72,9 +68,9 @@ async function unreachable(server) {
  */
 async function testRequest(settings) {
 	try {
-		await post(settings, {});
+		await send(settings, {});
 	} catch (error) {
-		const failure = /** @type {Failure} */ (error);
+		const failure = /** @type {import("./shared/service.js").Failure} */ (error);
 		if (failure.code === "MISSING_IMAGE") return { kind: "ok", text: "The connection works." };
 		if (failure.code === "AUTH_REQUIRED") return { kind: "key", text: "This server needs an API key." };
 		if (failure.code === "AUTH_FAILED") return { kind: "key", text: "The server does not accept this API key." };

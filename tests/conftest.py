@@ -19,15 +19,17 @@ from app.settings import Settings
 from tests.support.api_keys import sha
 from tests.support.configuration import ENGINE, NO_LIMITS
 from tests.support.doubles import FakePool
+from tests.support.servers import RedisServer
 from tests.support.service import Service, end, free_port, gunicorn
 from tests.support.waiting import wait_until
 
 
 @pytest.fixture(autouse=True, scope="session")
-def clean_environment() -> None:
-    """Keep the developer's own settings out of the tests."""
+def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the developer's own settings out of the tests, and their jobs out of the project."""
     for name in Settings.model_fields:
         os.environ.pop(name.upper(), None)
+    os.environ["JOBS_DIR"] = str(tmp_path_factory.mktemp("jobs"))
 
 
 @pytest.fixture
@@ -118,6 +120,14 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
     yield start
     for service in running:
         end(service)
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis for the module, on loopback."""
+    server = RedisServer(free_port(), tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.kill()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ LAYERS = (
     ("app",),
     ("app.http",),
     ("app.cli",),
+    ("app.jobs",),
     ("app.startup", "app.cache", "app.observability", "app.fetch", "app.server"),
     (
         "app.options",
@@ -30,7 +31,15 @@ LAYERS = (
     ("app.settings", "app.settings_table"),
     ("app.engine",),
     ("app.imaging",),
-    ("app.removal", "app.errors", "app.urls", "app.log_format", "app.healthcheck"),
+    (
+        "app.removal",
+        "app.errors",
+        "app.urls",
+        "app.file_names",
+        "app.log_format",
+        "app.healthcheck",
+        "app.setting_problems",
+    ),
 )
 LAYER_OF = {package: number for number, packages in enumerate(LAYERS) for package in packages}
 FLASK = {"flask", "flask_cors", "flask_limiter", "werkzeug"}

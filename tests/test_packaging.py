@@ -22,5 +22,10 @@ def test_the_console_script_is_the_command_line() -> None:
     assert PROJECT["project"]["scripts"] == {"background-remover": "app.cli.main:main"}
 
 
+def test_the_packages_of_celery_are_an_extra() -> None:
+    dynamic = PROJECT["tool"]["setuptools"]["dynamic"]
+    assert dynamic["optional-dependencies"] == {"jobs": {"file": "requirements-jobs.txt"}}
+
+
 def test_gunicorn_finds_its_configuration() -> None:
     assert PROJECT["tool"]["setuptools"]["data-files"] == {"share/background-remover": ["gunicorn.conf.py"]}

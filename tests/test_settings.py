@@ -161,6 +161,24 @@ def test_redis_url_is_checked_only_when_in_use() -> None:
         load_settings(None, rate_limit_storage="redis", redis_url="http://x")
 
 
+@pytest.mark.parametrize("url", ["file:///mnt/jobs", "s3://bucket", "s3://bucket/a/prefix"])
+def test_valid_places_for_the_files_of_jobs(url: str) -> None:
+    assert load_settings(None, jobs_backend="celery", jobs_storage=url).jobs_storage == url
+
+
+@pytest.mark.parametrize("url", ["/mnt/jobs", "file://mnt/jobs", "s3://", "http://bucket"])
+def test_an_invalid_place_for_the_files_of_jobs_stops_the_start(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"JOBS_STORAGE=.* must be file:///folder or s3://bucket/prefix"):
+        load_settings(None, jobs_backend="celery", jobs_storage=url)
+
+
+def test_celery_needs_a_place_for_files_and_a_redis() -> None:
+    with pytest.raises(SettingsError, match="needs JOBS_STORAGE"):
+        load_settings(None, jobs_backend="celery")
+    with pytest.raises(SettingsError, match=r"must be redis://"):
+        load_settings(None, jobs_backend="celery", jobs_storage="s3://bucket", redis_url="http://localhost")
+
+
 def test_max_pixels_must_not_exceed_max_pixels_hard() -> None:
     with pytest.raises(SettingsError, match="MAX_PIXELS must not exceed MAX_PIXELS_HARD"):
         load_settings(env_file=None, max_pixels=2000, max_pixels_hard=1000)

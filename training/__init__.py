@@ -1,1 +1,1 @@
-"""How the embedded model is made: read photos, label, train, evaluate, export, compare. Never imported by `app`."""
+"""Training of the embedded model: read photos, label, train, evaluate, export, compare. Never imported by `app`."""

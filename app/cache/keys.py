@@ -18,7 +18,7 @@ from app.settings import package_version
 __all__ = ["ResultKeys"]
 
 # Fields without effect on a result. All others are part of the key, and so are new ones.
-EXCLUDED_FROM_REQUEST = {"options", "request_id"}  # options are added apart
+EXCLUDED_FROM_REQUEST = {"options", "more_options", "request_id"}  # options are added apart
 EXCLUDED_FROM_CONFIG = {
     "fast_under_load",  # results made under load are not cached
     "faults",

@@ -15,7 +15,7 @@ from app.cache.keys import ResultKeys
 from app.cache.stores import MemoryStore, Store, StoreDown
 from app.capacity import Capacity, max_memory_mb
 from app.engine.container import MEGABYTE, memory_limit
-from app.engine.submission import Deadline, Priority, Submitter
+from app.engine.submission import Deadline, Outcome, Priority, Submitter
 from app.errors import DeadlineExceeded, ServiceError
 from app.removal import RemovalRequest, RemovalResult
 from app.settings import Settings
@@ -78,6 +78,12 @@ class ResultCache:
             waited = time.monotonic() - started
             if flight.late and deadline.seconds_left < waited:  # another attempt would be late, too
                 raise DeadlineExceeded(details="An earlier request for the same image was not finished in time.")
+
+    def submit_all(
+        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.BATCH
+    ) -> list[Outcome]:
+        """Return the outcomes of the submitter behind: batches would displace the results of interactive requests."""
+        return self._submitter.submit_all(request, deadline, priority)
 
     def up(self) -> bool | None:
         """Return whether Redis can be reached; None where it is not in use."""

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 from app.engine.models import affinity
-from app.engine.submission import Deadline, Priority
+from app.engine.submission import Deadline, Outcome, Priority
 from app.errors import EngineCrashed, ServiceError
 from app.removal import RemovalRequest, RemovalResult
 
@@ -15,7 +15,7 @@ __all__ = ["Job"]
 
 
 class Job:
-    """A request for an engine, and its outcome."""
+    """A request for an engine, and its outcomes, one for each of the request's options."""
 
     def __init__(self, request: RemovalRequest, deadline: Deadline, priority: Priority) -> None:
         self.request = request
@@ -27,8 +27,8 @@ class Job:
         self.retried = False
         self.done = threading.Event()
         self.seconds = 0.0
-        self._result: RemovalResult | None = None
-        self._error: ServiceError | None = None
+        self.outcomes: list[Outcome | None] = [None] * len(request.all_options)
+        self.error: ServiceError | None = None
 
     @property
     def model(self) -> str:
@@ -48,22 +48,24 @@ class Job:
         """Return whether the job spent at least half of its time in the engine, not in the queue."""
         return self.deadline.at - self.started >= (self.deadline.at - self.submitted) / 2
 
-    def succeed(self, result: RemovalResult) -> None:
-        """Set the result, with the time in the queue as its first stage."""
-        waited = round((self.started - self.submitted) * 1000, 2)
-        self.seconds = time.monotonic() - self.started
-        self._result = replace(result, stages_ms={"queue": waited, **result.stages_ms})
-        self.done.set()
+    def answer(self, outcome: Outcome, number: int = 0) -> None:
+        """Set an outcome; results get the time in the queue as their first stage."""
+        if isinstance(outcome, RemovalResult):
+            waited = round((self.started - self.submitted) * 1000, 2)
+            outcome = replace(outcome, stages_ms={"queue": waited, **outcome.stages_ms})
+        self.outcomes[number] = outcome
+        if None not in self.outcomes:
+            self.seconds = time.monotonic() - self.started
+            self.done.set()
 
     def fail(self, error: ServiceError) -> None:
-        """Set the error."""
-        self._error = error
+        """Set the error of an unfinished job."""
+        self.error = error
         self.done.set()
 
     def outcome(self) -> RemovalResult:
-        """Return the result of a finished job, or raise its error."""
-        if self._error is not None:
-            raise self._error
-        if self._result is None:
-            raise EngineCrashed()
-        return self._result
+        """Return the result of a finished job with one result, or raise its error."""
+        outcome = self.error or self.outcomes[0] or EngineCrashed()
+        if isinstance(outcome, ServiceError):
+            raise outcome
+        return outcome

@@ -20,6 +20,7 @@ from app.engine.observer import EngineObserver, RestartReason
 from app.engine.process import EngineDied, EngineProcess, NotAccepted
 from app.engine.quarantine import Quarantine
 from app.engine.queue import EngineState, RemovalQueue
+from app.engine.submission import Outcome, Priority
 from app.errors import (
     DeadlineExceeded,
     EngineCrashed,
@@ -29,6 +30,7 @@ from app.errors import (
     ShuttingDown,
     from_code,
 )
+from app.removal import RemovalResult
 
 __all__ = ["START_SECONDS", "Keeper"]
 
@@ -186,8 +188,10 @@ class Keeper:
         """Process one job; raise EngineDied or TimeoutError when the engine must be replaced."""
         job.started, cpu_before = time.monotonic(), engine.cpu_seconds
         try:
-            fast = self._config.fast_under_load and self._queue.under_load
-            result = engine.remove(job.request, job.deadline.at, alone=self._queue.is_alone(self), fast=fast)
+            fast = self._config.fast_under_load and job.priority is Priority.INTERACTIVE and self._queue.under_load
+            alone = self._queue.is_alone(self)
+            for number, outcome in engine.remove(job.request, job.deadline, alone=alone, fast=fast):
+                self._record(job, number, outcome)
         except NotAccepted:
             self._clear_ready()
             self._queue.put_back(job)
@@ -199,19 +203,20 @@ class Keeper:
             self._fail_late(job, engine.cpu_seconds - cpu_before)
             request_id = job.request.request_id
             raise TimeoutError(f"engine {engine.pid} passed the deadline of request {request_id}") from error
-        except ServiceError as error:
-            job.fail(error)
-            if not isinstance(error, ModelUnavailable):
-                self._record_model(job)
         except BaseException:
             self._clear_ready()
             job.fail(EngineCrashed())
             raise
-        else:
-            self._observer.memory_seen(self._number, max(result.stages_mb.values(), default=0))
-            job.succeed(result)
+
+    def _record(self, job: Job, number: int, outcome: Outcome) -> None:
+        """Record one outcome of a job; the time of a batch does not count for Retry-After."""
+        if not isinstance(outcome, ModelUnavailable):
+            self._record_model(job.request.all_options[number].model)
+        if isinstance(outcome, RemovalResult):
+            self._observer.memory_seen(self._number, max(outcome.stages_mb.values(), default=0))
+        job.answer(outcome, number)
+        if isinstance(outcome, RemovalResult) and job.done.is_set() and job.priority is Priority.INTERACTIVE:
             self._queue.record_service(job.seconds)
-            self._record_model(job)
 
     def _end_job_of_dead(self, job: Job, death: EngineDied) -> None:
         """Fail or retry the job of an engine that died; native code that reaches the memory cap aborts."""
@@ -238,9 +243,9 @@ class Keeper:
             self._quarantine.strike(job.request)
         job.fail(DeadlineExceeded(details="The engine did not finish in time and was replaced."))
 
-    def _record_model(self, job: Job) -> None:
+    def _record_model(self, model: str) -> None:
         """Record the loaded model; an engine that has processed its default model is ready."""
-        self.model = job.model
+        self.model = model
         if self.model == self._config.model:
             self.ready, self.problem = True, None
 

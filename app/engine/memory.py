@@ -19,7 +19,7 @@ from app.errors import OutOfMemory
 from app.imaging.decode import Header
 from app.imaging.geometry import fit_within
 
-__all__ = ["MemoryGuard", "is_out_of_memory", "predict_growth", "resident_bytes"]
+__all__ = ["MemoryGuard", "is_out_of_memory", "predict_finishing", "predict_growth", "resident_bytes"]
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +47,20 @@ def predict_growth(
     `longest_side` is the working size in px, `data_bytes` the encoded size, `held` the bytes of other decoded images,
     `output` the answer's format, `answer_pixels` its number of pixels where it may exceed the photo's.
     """
-    width, height = fit_within(header.full_size, longest_side, longest_side)
-    encoder = ENCODER.get(output, 0.0)
-    cutting_out = width * height * (FINISHING + encoder)
-    placing = answer_pixels * (PLACING + encoder) + width * height * CUTOUT if answer_pixels else 0
-    return int(data_bytes + held + FIXED + MARGIN * max(_decoding(header, (width, height)), cutting_out, placing))
+    working = fit_within(header.full_size, longest_side, longest_side)
+    finishing = _finishing(working, output, answer_pixels)
+    return int(data_bytes + held + FIXED + MARGIN * max(_decoding(header, working), finishing))
+
+
+def predict_finishing(working: tuple[int, int], output: str, answer_pixels: int) -> int:
+    """Return the peak memory in bytes after the inference, of a photo of this working size in px."""
+    return int(FIXED + MARGIN * _finishing(working, output, answer_pixels))
+
+
+def _finishing(working: tuple[int, int], output: str, answer_pixels: int) -> float:
+    pixels, encoder = working[0] * working[1], ENCODER.get(output, 0.0)
+    placing = answer_pixels * (PLACING + encoder) + pixels * CUTOUT if answer_pixels else 0
+    return max(pixels * (FINISHING + encoder), placing)
 
 
 def _decoding(header: Header, working: tuple[int, int]) -> float:
@@ -144,7 +153,6 @@ class MemoryGuard:
         """Give back the memory of the last inference if the growth would exceed the cap in addition to it."""
         if self.armed and growth > self.cap - resident_bytes():
             self.give_back()
-            self.limit_growth()
 
     def retained_bytes(self) -> int:
         """Return the resident memory; above the warning threshold, measured after freed memory was given back."""

@@ -55,13 +55,20 @@ class EngineConfig:
 
 def request_header(request: RemovalRequest) -> dict[str, Any]:
     """Return a request without its images, for JSON."""
-    return {"op": "remove", "options": asdict(request.options), "request_id": request.request_id}
+    more_options = [asdict(options) for options in request.more_options]
+    return {
+        "op": "remove",
+        "options": asdict(request.options),
+        "more_options": more_options,
+        "request_id": request.request_id,
+    }
 
 
 def request_from_wire(header: dict[str, Any], blobs: list[bytes]) -> RemovalRequest:
     """Rebuild a request from its header and its two blobs."""
     image, background_image = blobs
-    return RemovalRequest(image, _options(header["options"]), background_image, header["request_id"])
+    more_options = tuple(map(_options, header["more_options"]))
+    return RemovalRequest(image, _options(header["options"]), background_image, header["request_id"], more_options)
 
 
 def result_header(result: RemovalResult) -> dict[str, Any]:

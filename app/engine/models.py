@@ -35,10 +35,12 @@ class ModelSpec:
     `size` is the side of its square input in px. The input is RGB divided by the maximum of the image, minus `mean`,
     divided by `std`. `activation` turns the first output into probabilities; with `stretch` rembg stretches them to
     0..1 before use. `module` is the module of rembg's session, empty if rembg has none. A photo of more than `gap`
-    times `size` is averaged first. `embedded` means that the weights ship with the service. `download_mb` is the size
-    of the weights. `memory_mb` is the memory of an engine while it processes a small photo: measured for lite, u2netp
-    and u2net, estimated from weights and input for the others. `photo_base_mb` is its memory besides a large photo,
-    where most of `memory_mb` is given back before that photo is decoded; 0: `memory_mb`. `members` are the models of a
+    times `size` is averaged first. `embedded` means that the weights ship with the service, `lean` that a graph with
+    the same weights ships as well, which takes less memory and time; its values differ by rounding. `exact_mb` is the
+    memory cap from which the exported graph is used where values must be exact. `download_mb` is the size of the
+    weights. `memory_mb` is the memory of an engine while it processes a small photo: measured for lite, u2netp and
+    u2net, estimated from weights and input for the others. `photo_base_mb` is its memory besides a large photo, where
+    most of `memory_mb` is given back before that photo is decoded; 0: `memory_mb`. `members` are the models of a
     cascade, first to last; the preprocessing is then that of each member.
     """
 
@@ -54,6 +56,8 @@ class ModelSpec:
     stretch: bool = True
     gap: int = EXACT_GAP
     embedded: bool = False
+    lean: bool = False
+    exact_mb: int = 0
     photo_base_mb: int = 0
     members: tuple[str, ...] = ()
 
@@ -83,7 +87,7 @@ _MODELS = (
         320,
         "those of lite and u2netp",
         13.2,
-        410,
+        270,
         stretch=False,
         gap=3,
         embedded=True,
@@ -92,7 +96,9 @@ _MODELS = (
     ),
     ModelSpec("lite", 320, "see app/engine/weights/lite.md", 8.6, 140, stretch=False, gap=3, embedded=True),
     # An idle engine takes 99 MB, with lite 101 MB, so the largest photo needs the same cap.
-    ModelSpec("u2netp", 320, "Apache-2.0", 4.6, 400, "u2netp", embedded=True, photo_base_mb=140),
+    ModelSpec(
+        "u2netp", 320, "Apache-2.0", 4.6, 255, "u2netp", embedded=True, lean=True, exact_mb=464, photo_base_mb=140
+    ),
     ModelSpec("u2net", 320, "Apache-2.0", 176, 850, "u2net"),
     ModelSpec("u2net_human_seg", 320, "Apache-2.0", 176, 850, "u2net_human_seg"),
     ModelSpec("silueta", 320, "Apache-2.0", 43, 550, "silueta"),

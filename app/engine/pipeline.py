@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -13,12 +13,13 @@ from PIL import Image
 
 from app.engine.cascade import Prediction, predict
 from app.engine.container import MEGABYTE
-from app.engine.memory import MemoryGuard, predict_growth
+from app.engine.memory import MemoryGuard, predict_finishing, predict_growth
 from app.engine.messages import EngineConfig
 from app.engine.models import REGISTRY, ModelSpec
 from app.engine.plans import CanvasPlan, PhotoPlan, Plan, needed_side
 from app.engine.session import Session, SessionCache
-from app.engine.sizing import largest_side
+from app.engine.shared import Predictor, SharedWork
+from app.engine.sizing import drafted, largest_side
 from app.errors import OutOfMemory, ServiceError, TransparentImage, UnknownForeground
 from app.imaging.backdrop import blurred
 from app.imaging.canvas import max_answer_pixels
@@ -78,23 +79,36 @@ class Pipeline:
         self._model = config.model
         self._memory = memory or MemoryGuard(config.memory_mb * MEGABYTE, config.memory_warn_mb * MEGABYTE)
 
-    def run(self, request: RemovalRequest, *, alone: bool = False, fast: bool = False) -> RemovalResult:
-        """Return the result, or raise a ServiceError.
+    def order(self, requests: Sequence[RemovalRequest]) -> list[int]:
+        """Return the order of requests for one photo: by model, the largest decoding first, whose mask all share."""
+        if len(requests) == 1:
+            return [0]
+        models = [request.options.model for request in requests]
+        return sorted(
+            range(len(requests)), key=lambda number: (models.index(models[number]), -self._side(requests[number]))
+        )
 
-        `alone` means that no other engine is busy, `fast` that a cascade must use its first model only.
+    def run(
+        self, request: RemovalRequest, shared: SharedWork | None = None, *, alone: bool = False, fast: bool = False
+    ) -> RemovalResult:
+        """Return the result for the request's first options, or raise a ServiceError.
+
+        `shared` is the work of earlier requests for the same photo. `alone` means that no other engine is busy, `fast`
+        that a cascade must use its first model only.
         """
         options, stages = request.options, Stages(self._memory)
         sessions = self._load(REGISTRY[options.model])
         with stages.stage("decode"), _decode_deadline():
             plan = self._plan(request, sessions[0].model)
-            photo = self._decode(request.image, options, plan.side, min_side=plan.min_side)
-            if photo.alpha is not None and not is_visible(photo.alpha):
-                raise TransparentImage()
-            photo = plan.part(photo)
+            photo = self._photo(request, plan, shared)
             background = self._background(request, photo, plan)
-        ask = partial(predict, sessions, stages=stages, alone=alone, fast=fast, exact=options.reference_mask)
-        prediction = _predict(ask, sessions[0].model, photo, stages)
+        predictor: Predictor = partial(
+            predict, sessions, stages=stages, alone=alone, fast=fast, exact=options.reference_mask
+        )
+        predictor = shared.predictor(options, predictor) if shared else predictor
+        prediction = _predict(sessions[0].model, photo, stages, predictor)
         with stages.stage("cutout"):
+            self._memory.make_room(_finishing(photo, options))
             mask = clean(prediction.mask) if options.clean_mask and not photo.is_cut_out else prediction.mask
             rgb, alpha = plan.at_output_scale(photo, mask)
             refiner = Refiner(options, self._memory.left)
@@ -111,12 +125,11 @@ class Pipeline:
         with stages.stage("encode"):
             output = plan.format(picture)
             body = encode(picture.image, output, options.quality)
-        width, height = picture.image.size
         return RemovalResult(
             body=body,
             mimetype=MIMETYPES[output],
-            width=width,
-            height=height,
+            width=picture.image.width,
+            height=picture.image.height,
             foreground=picture.subject,
             confidence=round(confidence, 3),
             model=prediction.model,
@@ -137,6 +150,30 @@ class Pipeline:
             self._memory.give_back()
             self._memory.arm()
         return sessions
+
+    def _side(self, request: RemovalRequest) -> int:
+        """Return the side that a photo is decoded to, 0 if that fails."""
+        try:
+            return self._plan(request, REGISTRY[request.options.model].parts[0]).side
+        except ServiceError:
+            return 0
+
+    def _photo(self, request: RemovalRequest, plan: Plan, shared: SharedWork | None) -> Photo:
+        """Return the photo, or its part, for the model; it is decoded unless `shared` has it in this size."""
+        photo = shared.photo(plan) if shared is not None else None
+        if photo is None:
+            photo = self._decode(request.image, request.options, plan.side, min_side=plan.min_side)
+        else:
+            header = drafted(measure(request.image, self._limits), plan.min_side)
+            self._memory.admit(header, _growth(header, request.image, request.options, plan.side, 0))
+        if photo.alpha is not None and not is_visible(photo.alpha):
+            raise TransparentImage()
+        part = plan.part(photo)
+        if shared is not None and part is photo:
+            shared.keep(photo, plan)
+        elif shared is not None:
+            shared.free()  # the whole photo would be held in addition to its part
+        return part
 
     def _decode(
         self, data: bytes, options: RemovalOptions, longest_side: int, held: int = 0, min_side: int = 0
@@ -187,15 +224,15 @@ class Pipeline:
         return _opaque(background, request.options.background or WHITE)
 
 
-def _predict(ask: Callable[[Image.Image], Prediction], model: ModelSpec, photo: Photo, stages: Stages) -> Prediction:
-    """Return the mask of a photo's visible part by `ask`, which is not called if it is already cut out."""
+def _predict(model: ModelSpec, photo: Photo, stages: Stages, predictor: Predictor) -> Prediction:
+    """Return the mask of a photo's visible part; the model does not run if it is already cut out."""
     if photo.alpha is None:
-        return ask(photo.sample or photo.rgb)
+        return predictor(photo.sample or photo.rgb)
     visible = visible_cells(photo.alpha, model.size)
     if photo.is_cut_out:
         with stages.stage("infer"):
             return Prediction(visible, visible, 1.0, model.name)
-    found = ask(on_neutral_ground(photo.rgb, photo.alpha))
+    found = predictor(on_neutral_ground(photo.rgb, photo.alpha))
     raw = visible * found.raw
     return replace(found, raw=raw, mask=visible * found.mask, confidence=confidence_of(raw))
 
@@ -210,6 +247,12 @@ def _growth(header: Header, data: bytes, options: RemovalOptions, side: int, hel
     """Return the predicted memory, in bytes, of an image that is processed at this side."""
     answer_pixels = max_answer_pixels(header.full_size, options, min(1.0, side / max(header.full_size)))
     return predict_growth(header, len(data), side, held=held, output=options.format, answer_pixels=answer_pixels)
+
+
+def _finishing(photo: Photo, options: RemovalOptions) -> int:
+    """Return the predicted memory, in bytes, of a photo after the inference."""
+    answer_pixels = max_answer_pixels(photo.full_size, options, max(photo.size) / max(photo.full_size))
+    return predict_finishing(photo.size, options.format, answer_pixels)
 
 
 def _opaque(photo: Photo, colour: RGBA) -> Image.Image:

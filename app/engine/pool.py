@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.engine.keeper import Keeper
@@ -10,7 +11,7 @@ from app.engine.messages import EngineConfig
 from app.engine.observer import EngineObserver
 from app.engine.quarantine import Quarantine
 from app.engine.queue import EngineState, RemovalQueue
-from app.engine.submission import Deadline, Priority
+from app.engine.submission import Deadline, Outcome, Priority
 from app.errors import ImageRefused, ServiceError
 from app.removal import RemovalRequest, RemovalResult
 
@@ -68,6 +69,43 @@ class EnginePool:
         result = self.queue.process(request, deadline, priority)
         self._observer.removed(request, result)
         return result
+
+    def submit_all(
+        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.BATCH
+    ) -> list[Outcome]:
+        """Return the result or the error for each of a request's options; raise ClientGone while the request waits.
+
+        Those that an engine leaves open when it ends are processed alone: another one may be the cause.
+        """
+        self.start()
+        singles = request.singles
+        try:
+            together = self._process_together(request, deadline, priority)
+        except ServiceError as error:  # of the queue
+            return [error] * len(singles)
+        return [
+            outcome or self._outcome(single, deadline, priority)
+            for single, outcome in zip(singles, together, strict=True)
+        ]
+
+    def _process_together(
+        self, request: RemovalRequest, deadline: Deadline, priority: Priority
+    ) -> Sequence[Outcome | None]:
+        """Return the outcomes of one job for all options; None for those that it leaves open, or must not try."""
+        singles = request.singles
+        if len(singles) == 1 or any(map(self._quarantine.refuses, (request, *singles))):
+            return [None] * len(singles)
+        outcomes = self.queue.run(request, deadline, priority).outcomes
+        for single, outcome in zip(singles, outcomes, strict=True):
+            if isinstance(outcome, RemovalResult):
+                self._observer.removed(single, outcome)
+        return outcomes
+
+    def _outcome(self, request: RemovalRequest, deadline: Deadline, priority: Priority) -> Outcome:
+        try:
+            return self.submit(request, deadline, priority)
+        except ServiceError as error:
+            return error
 
     def status(self) -> PoolStatus:
         """Return a snapshot."""

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -18,7 +18,8 @@ import psutil
 from app import errors
 from app.engine import wire
 from app.engine.messages import EngineConfig, request_header, result_from_wire
-from app.removal import RemovalRequest, RemovalResult
+from app.engine.submission import Deadline, Outcome
+from app.removal import RemovalRequest
 
 __all__ = ["EngineDied", "EngineProcess", "NotAccepted"]
 
@@ -137,35 +138,41 @@ class EngineProcess:
             raise self._died(EngineDied, error) from error
 
     def remove(
-        self, request: RemovalRequest, deadline: float, *, alone: bool = False, fast: bool = False
-    ) -> RemovalResult:
-        """Send a request and return its result; see `Pipeline.run` for `alone` and `fast`.
+        self, request: RemovalRequest, deadline: Deadline, *, alone: bool = False, fast: bool = False
+    ) -> Iterator[tuple[int, Outcome]]:
+        """Send a request; yield the number of each of its options, with the result or the error, as they are finished.
 
-        Raise the ServiceError of the engine's answer, NotAccepted or EngineDied when the engine ends, TimeoutError at
-        `deadline` (monotonic). After the last three the engine must be killed.
+        See `Pipeline.run` for `alone` and `fast`. Raise NotAccepted or EngineDied when the engine ends, TimeoutError at
+        the deadline. After these the engine must be killed.
         """
+        due = deadline.in_engine()
         try:
             wire.send(
                 self._sock,
                 request_header(request) | {"alone": alone, "fast": fast},
                 [request.image, request.background_image],
-                deadline,
+                due,
             )
-            wire.receive(self._sock, deadline)
+            wire.receive(self._sock, due)
         except TimeoutError:
             raise
         except (EOFError, OSError, ValueError) as error:
             raise self._died(NotAccepted, error) from error
+        for _ in request.all_options:
+            yield self._receive_outcome(due)
+            due = deadline.in_engine()
+
+    def _receive_outcome(self, due: float) -> tuple[int, Outcome]:
         try:
-            header, blobs = wire.receive(self._sock, deadline)
-            if "error" not in header:
-                return result_from_wire(header, blobs)
-            failure = errors.from_code(**header["error"])
+            header, blobs = wire.receive(self._sock, due)
+            number = header.pop("number")
+            if "error" in header:
+                return number, errors.from_code(**header["error"])
+            return number, result_from_wire(header, blobs)
         except TimeoutError:
             raise
         except (EOFError, OSError, ValueError, TypeError, KeyError) as error:
             raise self._died(EngineDied, error) from error
-        raise failure
 
     def _died(self, kind: type[EngineDied], error: Exception) -> EngineDied:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -53,5 +53,5 @@ class Quarantine:
 
 
 def _digest(request: RemovalRequest) -> bytes:
-    parts = (request.image, request.background_image, repr(request.options).encode())
+    parts = (request.image, request.background_image, repr(request.all_options).encode())
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()

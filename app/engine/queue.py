@@ -102,10 +102,17 @@ class RemovalQueue:
     def process(
         self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.INTERACTIVE
     ) -> RemovalResult:
-        """Process a request in an engine and return its result.
+        """Process a request with one result in an engine and return its result.
 
-        Raise DeadlineExceeded, ShuttingDown, EngineCrashed, ModelUnavailable (at once, if no engine can be started),
-        the engine's error, or ClientGone while it is queued.
+        Raise EngineCrashed, the engine's error, or what `run` raises.
+        """
+        return self.run(request, deadline, priority).outcome()
+
+    def run(self, request: RemovalRequest, deadline: Deadline, priority: Priority) -> Job:
+        """Process a request in an engine and return the finished job.
+
+        Raise DeadlineExceeded or ClientGone while it is queued, ShuttingDown, or ModelUnavailable, at once, if no
+        engine can be started.
         """
         job = Job(request, deadline, priority)
         with self._lock:
@@ -116,7 +123,7 @@ class RemovalQueue:
             self._jobs.append(job)
             self._work.notify_all()
         self._await(job)
-        return job.outcome()
+        return job
 
     def _take_place(self, caller: Hashable) -> None:
         if self.closing:
@@ -174,13 +181,14 @@ class RemovalQueue:
     def depth(self) -> int:
         """Return the number of requests that wait for an engine, including those whose bodies are being read."""
         with self._lock:
-            queued = max(0, len(self._jobs) - self._count(EngineState.IDLE))
-            return max(queued, self._taken - self._count(EngineState.BUSY))
+            return self._depth(len(self._jobs))
 
     @property
     def under_load(self) -> bool:
-        """Return whether more than half of the places for waiting requests are taken."""
-        return 2 * self.depth > self.capacity - len(self._consumers)
+        """Return whether interactive requests take more than half of the places for waiting requests."""
+        with self._lock:
+            depth = self._depth(sum(job.priority is Priority.INTERACTIVE for job in self._jobs))
+        return 2 * depth > self.capacity - len(self._consumers)
 
     @property
     def places_taken(self) -> int:
@@ -309,6 +317,10 @@ class RemovalQueue:
     def _start_problem(self) -> ServiceError | None:
         problems = [consumer.start_problem for consumer in self._consumers]
         return problems[0] if problems and all(problems) else None
+
+    def _depth(self, jobs: int) -> int:
+        queued = max(0, jobs - self._count(EngineState.IDLE))
+        return max(queued, self._taken - self._count(EngineState.BUSY))
 
     def _count(self, state: EngineState) -> int:
         return sum(consumer.state is state for consumer in self._consumers)

@@ -27,6 +27,8 @@ __all__ = ["Session", "SessionCache", "load_session"]
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 30.0
+# MB of an engine without a tight memory cap.
+LARGE_CAP_MB = 1 << 20
 PROVIDER_ADVICE = (
     "An operator finds the packages of each provider in docs/deployment.md, or can empty EXECUTION_PROVIDERS."
 )
@@ -42,6 +44,8 @@ class Session:
     output_name: str
     # Loader of a second session with more threads, cached; None for heavy models.
     inference_alone: Callable[[], Any] | None = None
+    # Loader of a session of the graph as exported, cached; None where `inference` is one.
+    inference_exact: Callable[[], Any] | None = None
 
     @property
     def provider(self) -> str:
@@ -51,11 +55,15 @@ class Session:
     def predict(self, image: Image.Image, *, alone: bool = False, exact: bool = False) -> NDArray[np.float32]:
         """Return the model's raw probabilities, float32 in 0..1, shape (size, size), for an RGB image of any size.
 
-        `alone` means that the other cores are idle, `exact` that the input must be rembg's to the bit. The values are
-        not stretched: their maximum is the confidence. The runtime's errors pass through, including those of failed
+        `alone` means that the other cores are idle, `exact` that the values must be rembg's to the bit. They are not
+        stretched: their maximum is the confidence. The runtime's errors pass through, including those of failed
         allocations.
         """
-        inference = self.inference_alone() if alone and self.inference_alone else self.inference
+        inference = self.inference
+        if exact and self.inference_exact:
+            inference = self.inference_exact()
+        elif alone and self.inference_alone:
+            inference = self.inference_alone()
         outputs = inference.run([self.output_name], {self.input_name: self.preprocess(image, exact=exact)})
         raw: NDArray[np.float32] = np.asarray(outputs[0], np.float32)[0, 0]
         if self.model.activation == "sigmoid":
@@ -74,10 +82,19 @@ class Session:
         return planes[None]
 
 
-def load_session(model: ModelSpec, threads: int, threads_alone: int = 0, providers: Sequence[str] = (CPU,)) -> Session:
-    """Load a model; raise ModelUnavailable when its weights or a provider are missing, damaged or can't be loaded."""
+def load_session(
+    model: ModelSpec,
+    threads: int,
+    threads_alone: int = 0,
+    providers: Sequence[str] = (CPU,),
+    cap_mb: int = LARGE_CAP_MB,
+) -> Session:
+    """Load a model; raise ModelUnavailable when its weights or a provider are missing, damaged or can't be loaded.
+
+    `cap_mb` is the engine's memory cap; under a small one the lean graph of a model also replaces the exact one.
+    """
     _prepare(providers)
-    path = weights.require(model)
+    path = weights.graph(model)
     weights.check(model, path)
     options = _session_options(threads)
     try:
@@ -97,12 +114,19 @@ def load_session(model: ModelSpec, threads: int, threads_alone: int = 0, provide
             solution=f"An operator can delete {path.name} and run: python -m app models pull {model.name}",
         ) from error
     _check_used(providers, inference.get_providers())
-    inference_alone = None
+    inference_alone = inference_exact = None
+    if model.lean and cap_mb >= model.exact_mb:
+        exact = weights.require(model)
+        weights.check(model, exact)
+        inference_exact = cache(
+            lambda: ort.InferenceSession(str(exact), options, providers=_with_options(providers, threads))
+        )
     if model.light and threads_alone > threads and tuple(providers) == (CPU,):
         inference_alone = cache(
             lambda: ort.InferenceSession(str(path), _session_options(threads_alone), providers=[CPU])
         )
-    return Session(model, inference, inference.get_inputs()[0].name, inference.get_outputs()[0].name, inference_alone)
+    names = inference.get_inputs()[0].name, inference.get_outputs()[0].name
+    return Session(model, inference, *names, inference_alone, inference_exact)
 
 
 def _prepare(providers: Sequence[str]) -> None:

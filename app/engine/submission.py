@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
-from app.errors import DeadlineExceeded
+from app.errors import DeadlineExceeded, ServiceError
 from app.removal import RemovalRequest, RemovalResult
 
-__all__ = ["POLL_SECONDS", "ClientGone", "Deadline", "Priority", "Submitter"]
+__all__ = ["POLL_SECONDS", "ClientGone", "Deadline", "Outcome", "Priority", "Submitter"]
+
+Outcome = RemovalResult | ServiceError
 
 # Interval, in seconds, between two checks of a waiting caller's deadline and client.
 POLL_SECONDS = 0.25
@@ -34,15 +37,28 @@ def _never() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """End of a caller's wait: at `at` (monotonic seconds), or when `client_gone()` is true."""
+    """End of a caller's wait: at `at` (monotonic seconds), or when `client_gone()` is true.
+
+    With `engine_seconds` the wait for an engine has no limit, and the engine has this time for each result.
+    """
 
     at: float
     client_gone: Callable[[], bool] = _never
+    engine_seconds: float | None = None
 
     @classmethod
     def after(cls, seconds: float) -> Deadline:
         """Return a deadline in `seconds` from now."""
         return cls(time.monotonic() + seconds)
+
+    @classmethod
+    def from_start(cls, seconds: float, stopped: Callable[[], bool] = _never) -> Deadline:
+        """Return a deadline that starts when an engine starts a result; `stopped()` ends the wait for an engine."""
+        return cls(math.inf, stopped, seconds)
+
+    def in_engine(self) -> float:
+        """Return when, in monotonic seconds, an engine must have finished a result that it starts now."""
+        return self.at if self.engine_seconds is None else time.monotonic() + self.engine_seconds
 
     @property
     def seconds_left(self) -> float:
@@ -68,3 +84,8 @@ class Submitter(Protocol):
         self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.INTERACTIVE
     ) -> RemovalResult:
         """Return the result; raise a ServiceError, or ClientGone while the request waits."""
+
+    def submit_all(
+        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.BATCH
+    ) -> list[Outcome]:
+        """Return the result or the error for each of a request's options; raise ClientGone while the request waits."""

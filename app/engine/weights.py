@@ -20,7 +20,7 @@ from pathlib import Path
 from app.engine.models import ModelSpec
 from app.errors import ModelUnavailable
 
-__all__ = ["check", "fetch", "find", "find_all", "require", "sha256"]
+__all__ = ["check", "fetch", "files", "find", "find_all", "graph", "require", "sha256"]
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,22 @@ def require(model: ModelSpec) -> Path:
         f"The weights of model {model.name!r} are not on this server.",
         solution=f"An operator can fetch them with: python -m app models pull {model.name}",
     )
+
+
+def graph(model: ModelSpec) -> Path:
+    """Return the path of the graph to run, the lean one if there is one; raise ModelUnavailable."""
+    path = require(model)
+    return path.with_name(_lean_name(model)) if model.lean else path
+
+
+def _lean_name(model: ModelSpec) -> str:
+    return f"{model.name}-lean.onnx"
+
+
+def files(model: ModelSpec, home: str = "") -> list[Path]:
+    """Return the paths of the installed weights of a model and of its lean graph."""
+    path = find(model, home)
+    return [] if path is None else [path, path.with_name(_lean_name(model))] if model.lean else [path]
 
 
 def check(model: ModelSpec, path: Path) -> None:

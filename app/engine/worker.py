@@ -33,6 +33,7 @@ from app.engine.messages import EXIT_MEMORY, EXIT_TASKS, EngineConfig, request_f
 from app.engine.models import REGISTRY
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache, load_session
+from app.engine.shared import SharedWork
 from app.errors import InternalError, OutOfMemory, ServiceError
 from app.removal import RemovalRequest
 
@@ -88,7 +89,12 @@ class Engine:
     def __init__(self, config: EngineConfig, sock: socket.socket) -> None:
         self._config = config
         self._sock = sock
-        load = partial(load_session, threads_alone=config.threads_alone, providers=config.providers)
+        load = partial(
+            load_session,
+            threads_alone=config.threads_alone,
+            providers=config.providers,
+            cap_mb=config.memory_mb,
+        )
         self._sessions = SessionCache(config.threads, load=load)
         cap, warn = config.memory_mb * MEGABYTE, config.memory_warn_mb * MEGABYTE
         self._memory = MemoryGuard(cap, warn, give_back=give_back_memory)
@@ -143,17 +149,26 @@ class Engine:
 
     def _remove(self, request: RemovalRequest, *, alone: bool, fast: bool) -> None:
         wire.send(self._sock, {"accepted": True})  # from now on the death of this process fails this request
-        wire.send(self._sock, *self._answer(request, alone=alone, fast=fast))
+        singles = request.singles
+        shared = SharedWork() if len(singles) > 1 else None
+        for number in self._pipeline.order(singles):
+            header, blobs = self._answer(singles[number], shared, alone=alone, fast=fast)
+            wire.send(self._sock, header | {"number": number}, blobs)
+            del blobs  # only one result is held at a time
+            gc.collect()  # Pillow's images are in reference cycles; a generation fills up too late
+        if shared is not None:
+            shared.free()
         self._tasks += 1
-        gc.collect()  # Pillow's images are in reference cycles; a generation fills up too late
 
-    def _answer(self, request: RemovalRequest, *, alone: bool, fast: bool) -> tuple[dict[str, Any], list[bytes]]:
+    def _answer(
+        self, request: RemovalRequest, shared: SharedWork | None, *, alone: bool, fast: bool
+    ) -> tuple[dict[str, Any], list[bytes]]:
         """Return header and blobs of the answer; every failure becomes an answer."""
         try:
             self._memory.limit_growth()
             if self._config.faults:
                 faults.trigger(request.request_id)
-            result = self._pipeline.run(request, alone=alone, fast=fast)
+            result = self._pipeline.run(request, shared, alone=alone, fast=fast)
         except ServiceError as error:
             return _error_header(error), []
         except Exception as error:  # the answer is INTERNAL, the traceback goes to the log

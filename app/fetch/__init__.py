@@ -1,1 +1,1 @@
-"""Images from public URLs, without any connection to the server's own network."""
+"""Images from public URLs and webhooks to them, without any connection to the server's own network."""

@@ -1,4 +1,4 @@
-"""GET request over a connection to a checked address, with limits of bytes and time."""
+"""Request over a connection to a checked address, with limits of bytes and time."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import io
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any, cast
 
 from app.fetch.addresses import IPAddress
 from app.urls import Target
 
-__all__ = ["Wire", "connect", "send_get"]
+__all__ = ["Wire", "connect", "send_request"]
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 10.0
@@ -36,7 +36,7 @@ class Wire:
         count = self._connection.recv_into(buffer)
         self._bytes_left -= count
         if self._bytes_left < 0:
-            raise OSError("more bytes than allowed for an image and its headers")
+            raise OSError("more bytes than allowed")
         return count
 
     def sendall(self, data: bytes) -> None:
@@ -99,20 +99,15 @@ def _first(addresses: Sequence[IPAddress], port: int, deadline: float) -> socket
     raise failure
 
 
-def send_get(wire: Wire, target: Target, user_agent: str) -> HTTPResponse:
-    """Send the request and read the head of the response; raise OSError or HTTPException."""
+def send_request(
+    wire: Wire, target: Target, headers: Mapping[str, str], method: str = "GET", body: bytes = b""
+) -> HTTPResponse:
+    """Send a request with these headers and read the head of the response; raise OSError or HTTPException."""
     connection = HTTPConnection(target.host, target.port)
     connection.auto_open = 0  # never reconnect, which would look the name up again
     connection.sock = cast(socket.socket, wire)
-    connection.putrequest("GET", target.path, skip_host=True, skip_accept_encoding=True)
-    headers = {
-        "Host": target.authority,
-        "User-Agent": user_agent,
-        "Accept": "image/*, */*;q=0.1",
-        "Accept-Encoding": "identity",
-        "Connection": "close",
-    }
-    for name, value in headers.items():
+    connection.putrequest(method, target.path, skip_host=True, skip_accept_encoding=True)
+    for name, value in {"Host": target.authority, **headers, "Connection": "close"}.items():
         connection.putheader(name, value)
-    connection.endheaders()
+    connection.endheaders(body or None)
     return connection.getresponse()

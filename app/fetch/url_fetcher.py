@@ -1,4 +1,4 @@
-"""Fetcher of images from untrusted URLs.
+"""Requests to untrusted URLs: images are fetched, webhooks sent.
 
 A host name is looked up once, its addresses are checked, and the connection goes to a checked address, never to a new
 lookup (protection against DNS rebinding). A host with any address that is not public is refused, since any of them may
@@ -13,14 +13,14 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from http.client import HTTPException, HTTPResponse
 from ipaddress import ip_address
 
 from app.errors import DownloadFailed, FileTooLarge, UrlRefused
 from app.fetch.addresses import IPAddress, is_public
-from app.fetch.pinned_connection import Wire, connect, seconds_left, send_get
+from app.fetch.pinned_connection import Wire, connect, seconds_left, send_request
 from app.settings import Settings, package_version
 from app.urls import Target, is_allowed, parse_host_rule, parse_url, redirected
 
@@ -29,6 +29,7 @@ __all__ = ["USER_AGENT", "UrlFetcher", "look_up"]
 log = logging.getLogger("app.fetch")
 
 USER_AGENT = f"background-remover-api/{package_version()}"
+GET_HEADERS = {"User-Agent": USER_AGENT, "Accept": "image/*, */*;q=0.1", "Accept-Encoding": "identity"}
 TOTAL_SECONDS = 30.0
 LOOKUP_SECONDS = 5.0
 MAX_LOOKUPS = 32
@@ -87,6 +88,22 @@ class UrlFetcher:
             target = answer
         raise DownloadFailed(f"The URL redirects more than {MAX_REDIRECTS} times.")
 
+    def post(self, url: str, body: bytes, headers: Mapping[str, str], deadline: float) -> int:
+        """Send a POST request to an allowed public address and return the status; a redirect is not followed.
+
+        `deadline` is in seconds of time.monotonic(). ALLOW_URL_FETCH has no effect. Raise UrlRefused for a URL that is
+        not allowed, OSError for one that does not answer.
+        """
+        target = parse_url(url)
+        addresses = self._addresses(target, deadline)
+        own = {"User-Agent": USER_AGENT, "Content-Length": str(len(body))}
+        try:
+            with connect(target, addresses, deadline, lambda: self._tls) as connection:
+                wire = Wire(connection, deadline, OVERHEAD_BYTES)
+                return send_request(wire, target, {**headers, **own}, "POST", body).status
+        except (HTTPException, ValueError) as error:
+            raise OSError(f"the answer is not valid HTTP: {error!r:.200}") from error
+
     def _follow(self, target: Target, deadline: float) -> bytes | Target:
         """Return the body, or the target of a redirect."""
         try:
@@ -99,7 +116,7 @@ class UrlFetcher:
         addresses = self._addresses(target, deadline)
         with connect(target, addresses, deadline, lambda: self._tls) as connection:
             wire = Wire(connection, deadline, self._max_bytes + OVERHEAD_BYTES)
-            response = send_get(wire, target, USER_AGENT)
+            response = send_request(wire, target, GET_HEADERS)
             location = response.headers.get("Location")
             if response.status in REDIRECTS and location:
                 return redirected(target, location)

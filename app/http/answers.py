@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -106,15 +106,22 @@ class KeptFile(JsonModel):
     request_id: str
 
 
+# Functions, because packages declare errors of their own.
+def _list_codes(schema: dict[str, Any]) -> None:
+    schema["enum"] = sorted(error_codes())
+
+
+def _list_statuses(schema: dict[str, Any]) -> None:
+    schema["enum"] = sorted({error.status for error in error_codes().values()})
+
+
 class Error(JsonModel):
     """A failure in the native shape."""
 
     error: str
     message: str
-    code: Annotated[str, Field(description="Stable, for programs.", json_schema_extra={"enum": sorted(error_codes())})]
-    statusCode: Annotated[
-        int, Field(json_schema_extra={"enum": sorted({error.status for error in error_codes().values()})})
-    ]
+    code: Annotated[str, Field(description="Stable, for programs.", json_schema_extra=_list_codes)]
+    statusCode: Annotated[int, Field(json_schema_extra=_list_statuses)]
     solution: str
     details: str
     request_id: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 
@@ -25,14 +25,22 @@ from app.http.body_parsers import Multipart, Pair, parse_json, parse_urlencoded
 from app.imaging.formats import check_image, sniff
 
 __all__ = [
+    "BACKGROUND",
+    "NO_CONTENT_TYPE",
+    "SOURCES",
+    "Base64Decoder",
     "Parts",
     "Upload",
     "check_image",
     "decode_base64",
+    "field_name",
+    "not_base64",
+    "present",
     "query_texts",
     "read_json",
     "read_parts",
     "read_upload",
+    "start_of_base64",
     "too_large",
 ]
 
@@ -116,7 +124,7 @@ def read_upload(request: Request, max_image_bytes: int) -> Upload:
 
 def query_texts(request: Request) -> dict[str, str]:
     """Return the query's fields that are not empty; raise InvalidParameter for a repeated one."""
-    return _present(request.args.items(multi=True))
+    return present(request.args.items(multi=True))
 
 
 def too_large(request: Request) -> FileTooLarge:
@@ -137,8 +145,13 @@ def _from_multipart(request: Request) -> Parts:
     except ValueError:
         message = "The body is not a complete multipart form with the boundary in Content-Type."
         raise MissingImage(message, solution=NO_CONTENT_TYPE) from None
-    files = [(_INDEX.sub("", name), part) for name, part in form.files if part.filename or _size(part)]
+    files = [(field_name(name), part) for name, part in form.files if part.filename or _size(part)]
     return Parts(_joined(form.texts), files)
+
+
+def field_name(name: str) -> str:
+    """Return a field's name without the index of a list: `file` for `file[]` and `file[0]`."""
+    return _INDEX.sub("", name)
 
 
 def _from_body(request: Request) -> Parts:
@@ -203,10 +216,10 @@ def _size(part: FileStorage) -> int:
 
 
 def _joined(pairs: Iterable[Pair]) -> dict[str, str]:
-    return _present((name, "".join(pieces)) for name, pieces in pairs)
+    return present((name, "".join(pieces)) for name, pieces in pairs)
 
 
-def _present(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+def present(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return fields that are not empty; raise InvalidParameter for a repeated one."""
     fields: dict[str, str] = {}
     for name, text in pairs:
@@ -221,16 +234,31 @@ def decode_base64(text: str, name: str, *, urlencoded: bool = False) -> bytes:
 
     In a urlencoded form, a space is a '+' that the client did not escape. `name` is the field's, for the error.
     """
-    start, end = _end_of_space(text, 0), len(text.rstrip(PADDING))
-    if text[start : start + 5].lower() == "data:":
-        comma = text.find(",", start)
-        if not text[start:comma].lower().endswith(";base64"):
-            raise InvalidBase64(f"The data URI in {name!r} is not base64.")
-        start = _end_of_space(text, comma + 1)
+    start, end, decoded = start_of_base64(text, name), len(text.rstrip(PADDING)), BytesIO()
+    decoder = Base64Decoder(decoded.write, FORM_WHITESPACE if urlencoded else WHITESPACE)
     try:
-        return _decoded(text, start, end, FORM_WHITESPACE if urlencoded else WHITESPACE)
-    except ValueError:  # binascii.Error is one
-        raise InvalidBase64(f"The field {name!r} is not valid base64.") from None
+        for at in range(start, end, PIECE):  # piece by piece: the text without white space would be another copy
+            decoder.feed(text[at : min(at + PIECE, end)])
+        decoder.end()
+    except ValueError:
+        raise not_base64(name) from None
+    return decoded.getvalue()
+
+
+def not_base64(name: str) -> InvalidBase64:
+    """Return the error of a field that is not base64."""
+    return InvalidBase64(f"The field {name!r} is not valid base64.")
+
+
+def start_of_base64(text: str, name: str) -> int:
+    """Return where the base64 begins, behind white space and the prefix of a data URI; raise InvalidBase64."""
+    start = _end_of_space(text, 0)
+    if text[start : start + 5].lower() != "data:":
+        return start
+    comma = text.find(",", start)
+    if not text[start:comma].lower().endswith(";base64"):
+        raise InvalidBase64(f"The data URI in {name!r} is not base64.")
+    return _end_of_space(text, comma + 1)
 
 
 def _end_of_space(text: str, start: int) -> int:
@@ -238,15 +266,24 @@ def _end_of_space(text: str, start: int) -> int:
     return match.end() if match else start
 
 
-def _decoded(text: str, start: int, end: int, whitespace: Mapping[int, str | None]) -> bytes:
-    """Decode piece by piece, since the text without white space would be another copy; the padding is cut off."""
-    decoded, rest = BytesIO(), ""
-    for at in range(start, end, PIECE):
-        rest += text[at : min(at + PIECE, end)].translate(whitespace)
-        if "=" in rest:
+class Base64Decoder:
+    """Decoder of base64 in pieces, which goes to `write`; its methods raise ValueError."""
+
+    def __init__(self, write: Callable[[bytes], object], whitespace: Mapping[int, str | None] = WHITESPACE) -> None:
+        self._write, self._whitespace = write, whitespace
+        self._rest, self._padded = "", False
+
+    def feed(self, text: str) -> None:
+        """Decode a piece of the text."""
+        data, padding, after = text.translate(self._whitespace).partition("=")
+        if (self._padded and data) or after.strip("="):
             raise ValueError("padding before the end")
-        whole = len(rest) - len(rest) % 4
-        decoded.write(binascii.a2b_base64(rest[:whole], strict_mode=True))
-        rest = rest[whole:]
-    decoded.write(binascii.a2b_base64(rest + "=" * (-len(rest) % 4), strict_mode=True))
-    return decoded.getvalue()
+        self._padded = self._padded or bool(padding)
+        self._rest += data
+        whole = len(self._rest) - len(self._rest) % 4
+        self._write(binascii.a2b_base64(self._rest[:whole], strict_mode=True))
+        self._rest = self._rest[whole:]
+
+    def end(self) -> None:
+        """Decode the rest, with or without padding."""
+        self._write(binascii.a2b_base64(self._rest + "=" * (-len(self._rest) % 4), strict_mode=True))

@@ -23,7 +23,23 @@ from werkzeug.sansio.multipart import Data, Event, Field, File, MultipartDecoder
 from app.errors import InvalidBase64, InvalidJson, InvalidParameter, TooManyParts
 from app.imaging.formats import sniff
 
-__all__ = ["MAX_FIELDS", "MAX_FIELD_BYTES", "MAX_TEXT_BYTES", "Multipart", "Pair", "parse_json", "parse_urlencoded"]
+__all__ = [
+    "HEAD_BYTES",
+    "MAX_FIELDS",
+    "MAX_FIELD_BYTES",
+    "MAX_TEXT_BYTES",
+    "PIECE",
+    "Budget",
+    "Multipart",
+    "Pair",
+    "decoded_text",
+    "is_image_part",
+    "multipart_events",
+    "parse_json",
+    "parse_urlencoded",
+    "scalar_text",
+    "unescaped_base64",
+]
 
 MAX_FIELDS = 1000
 MAX_FIELD_BYTES = 262_144
@@ -120,16 +136,21 @@ def _json_name(name: str, long_texts: Mapping[str, Text]) -> str:
 
 
 def _json_text(name: str, value: object, long_texts: Mapping[str, Text]) -> Text:
-    if value is None:
-        return []
-    if isinstance(value, bool):
-        return [str(value).lower()]
     if isinstance(value, str) and value in long_texts:
         return long_texts[value]
+    return [scalar_text(name, value)]
+
+
+def scalar_text(name: str, value: object) -> str:
+    """Return a value of JSON as the text of a parameter, empty for null; raise InvalidParameter for another type."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float) and value.is_integer():  # languages without whole numbers write 85.0
         value = int(value)
     if isinstance(value, str | int | float):
-        return [_encodable(str(value))]
+        return _encodable(str(value))
     raise InvalidParameter(f"Field {name[:100]!r} must be a text, a number or a bool.", parameter=name)
 
 
@@ -147,11 +168,20 @@ def _long_text(raw: memoryview, escapes: _Escapes) -> Iterator[str]:
             cut = piece.rfind(escapes.mark, len(piece) - escapes.longest + 1)  # of an escape that may be incomplete
             piece = piece[:cut] if cut > 0 else piece
         start += len(piece)
-        for escape, character in escapes.characters.items():
-            piece = piece.replace(escape, character)
-        if escapes.mark in piece:
-            raise _not_base64()
-        yield _ascii(piece)
+        yield _unescaped(piece, escapes)
+
+
+def unescaped_base64(piece: bytes) -> str:
+    """Return a piece of a JSON text without its escapes; raise InvalidBase64 for characters that base64 has not."""
+    return _unescaped(piece, _JSON) if _JSON.mark in piece else _ascii(piece)
+
+
+def _unescaped(piece: bytes, escapes: _Escapes) -> str:
+    for escape, character in escapes.characters.items():
+        piece = piece.replace(escape, character)
+    if escapes.mark in piece:
+        raise _not_base64()
+    return _ascii(piece)
 
 
 def _ascii(raw: bytes | memoryview) -> str:
@@ -166,27 +196,29 @@ def _not_base64() -> InvalidBase64:
 
 
 @dataclass(slots=True)
-class _Budget:
-    """Bytes and fields that a form may still have."""
+class Budget:
+    """Bytes besides images, and fields, that a form may have."""
 
-    field_bytes: int = MAX_FIELD_BYTES
-    fields: int = MAX_FIELDS
+    max_bytes: int = MAX_FIELD_BYTES
+    max_fields: int = MAX_FIELDS
+    bytes: int = 0
+    fields: int = 0
 
     def take(self, size: int, fields: int = 0) -> None:
         """Count bytes and fields; raise TooManyParts when there are too many."""
-        self.field_bytes -= size
-        self.fields -= fields
-        if self.fields < 0:
-            raise TooManyParts(solution=f"Send at most {MAX_FIELDS} fields.")
-        if self.field_bytes < 0:
-            raise TooManyParts(f"The form has more than {MAX_FIELD_BYTES} bytes besides images.")
+        self.bytes += size
+        self.fields += fields
+        if self.fields > self.max_fields:
+            raise TooManyParts(solution=f"Send at most {self.max_fields} fields.")
+        if self.bytes > self.max_bytes:
+            raise TooManyParts(f"The form has more than {self.max_bytes} bytes besides images.")
 
 
 def parse_urlencoded(body: bytes) -> list[Pair]:
     """Parse a urlencoded form; one that is not UTF-8 has no fields. Raise TooManyParts or InvalidBase64."""
     if not _is_utf8(body):
         return []
-    pairs, budget, start = list[Pair](), _Budget(), 0
+    pairs, budget, start = list[Pair](), Budget(), 0
     while start < len(body):
         end = body.find(b"&", start)
         end = len(body) if end < 0 else end
@@ -196,7 +228,7 @@ def parse_urlencoded(body: bytes) -> list[Pair]:
     return pairs
 
 
-def _form_pair(body: bytes, start: int, end: int, budget: _Budget) -> Pair:
+def _form_pair(body: bytes, start: int, end: int, budget: Budget) -> Pair:
     equals = body.find(b"=", start, end)
     equals = end if equals < 0 else equals
     budget.take(equals - start, fields=1)
@@ -225,34 +257,52 @@ def _is_utf8(body: bytes) -> bool:
     return True
 
 
+def multipart_events(stream: IO[bytes], boundary: str) -> Iterator[Event]:
+    """Yield the events of a multipart form, then read the rest of the body.
+
+    Raise TooManyParts for a head that is too long, ValueError for a malformed form.
+    """
+    if not boundary:
+        raise ValueError("no boundary")
+    decoder = MultipartDecoder(boundary.encode("ascii"))
+    while decoder.state is not State.EPILOGUE:
+        piece = stream.read(PIECE)
+        if piece.endswith(b"-"):  # of "--" behind the last boundary: werkzeug would leave "\r" in the part before it
+            piece += stream.read(PIECE)
+        decoder.receive_data(piece or None)
+        while not isinstance(event := decoder.next_event(), NeedData):
+            yield event
+        if len(decoder.buffer) > MAX_PART_HEADER_BYTES and decoder.state in TOO_LONG:
+            raise TooManyParts(TOO_LONG[decoder.state])
+    while stream.read(PIECE):  # so that the connection can be used again
+        pass
+
+
+def is_image_part(part: Field | File, head: bytes) -> bool:
+    """Return whether a part without a file name is an image, as some HTTP clients send it; by its first HEAD_BYTES."""
+    declared = parse_options_header(part.headers.get("content-type"))[0].startswith("image/")
+    return declared or (sniff(head) is not None and not _PRINTABLE.fullmatch(head))
+
+
+def decoded_text(part: Field | File, data: bytes) -> str:
+    """Return the content of a text part."""
+    return data.decode(_charset(part.headers), "replace")
+
+
 @dataclass(slots=True)
 class Multipart:
     """A multipart form. `read` raises TooManyParts, InvalidBase64, or ValueError for a malformed one."""
 
     texts: list[Pair] = field(default_factory=list)
     files: list[tuple[str, FileStorage]] = field(default_factory=list)
-    _budget: _Budget = field(default_factory=_Budget)
+    _budget: Budget = field(default_factory=Budget)
     _data: BytesIO = field(default_factory=BytesIO)
     _part: Field | File | None = None
 
     def read(self, stream: IO[bytes], boundary: str) -> None:
         """Read a body to its end."""
-        if not boundary:
-            raise ValueError("no boundary")
-        decoder = MultipartDecoder(boundary.encode("ascii"))
-        while decoder.state is not State.EPILOGUE:
-            piece = stream.read(PIECE)
-            if piece.endswith(
-                b"-"
-            ):  # of "--" behind the last boundary: werkzeug would leave "\r" in the part before it
-                piece += stream.read(PIECE)
-            decoder.receive_data(piece or None)
-            while not isinstance(event := decoder.next_event(), NeedData):
-                self._take(event)
-            if len(decoder.buffer) > MAX_PART_HEADER_BYTES and decoder.state in TOO_LONG:
-                raise TooManyParts(TOO_LONG[decoder.state])
-        while stream.read(PIECE):  # so that the connection can be used again
-            pass
+        for event in multipart_events(stream, boundary):
+            self._take(event)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Field | File):
@@ -265,7 +315,7 @@ class Multipart:
 
     def _end_part(self, part: Field | File) -> None:
         name = part.name or ""
-        if isinstance(part, File) or self._is_image(part):
+        if isinstance(part, File) or is_image_part(part, bytes(self._data.getbuffer()[:HEAD_BYTES])):
             # Without free space behind it: `read` returns these bytes without a copy.
             stream = BytesIO(self._data.getvalue())
             filename = part.filename if isinstance(part, File) else None
@@ -274,14 +324,8 @@ class Multipart:
             self.texts.append((name, [_ascii(self._data.getbuffer())]))
         else:
             self._budget.take(size)
-            self.texts.append((name, [self._data.getvalue().decode(_charset(part.headers), "replace")]))
+            self.texts.append((name, [decoded_text(part, self._data.getvalue())]))
         self._data = BytesIO()
-
-    def _is_image(self, part: Field) -> bool:
-        """Return whether a part without a file name is an image, as some HTTP clients send it."""
-        declared = parse_options_header(part.headers.get("content-type"))[0].startswith("image/")
-        head = bytes(self._data.getbuffer()[:HEAD_BYTES])
-        return declared or (sniff(head) is not None and not _PRINTABLE.fullmatch(head))
 
 
 def _charset(headers: Headers) -> str:

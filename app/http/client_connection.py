@@ -16,12 +16,17 @@ from flask import Request
 from app.errors import ServiceError
 from app.server.environ import ARRIVAL, CONTINUE, ERROR
 
-__all__ = ["arrival", "check_request", "hang_up_detector"]
+__all__ = ["arrival", "check_request", "hang_up_detector", "pauses_between_pieces"]
 
 
 def arrival(request: Request) -> float:
     """Return when the request's head had come (monotonic); now, where the server doesn't tell."""
     return float(request.environ.get(ARRIVAL, time.monotonic()))
+
+
+def pauses_between_pieces(request: Request) -> bool:
+    """Return whether the server observes the pause of each piece of an answer (`app.server.flush`)."""
+    return ARRIVAL in request.environ
 
 
 def check_request(request: Request) -> None:

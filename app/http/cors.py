@@ -24,11 +24,13 @@ REQUEST_HEADERS = (
     "Authorization",
     "Cache-Control",
     "Content-Type",
+    "Idempotency-Key",
+    "Last-Event-ID",
     "X-Api-Key",
     REQUEST_ID.name,
     "X-Requested-With",
 )
-METHODS = ("GET", "HEAD", "OPTIONS", "POST")
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "POST")
 # All paths except /metrics, which no web page needs.
 RESOURCES = r"/(?!metrics(?:/|$))"
 PREFLIGHT_SECONDS = 3600

@@ -50,7 +50,7 @@ def init_app(app: Flask, renderers: Mapping[str, Renderer]) -> None:
 
 def _native(error: errors.ServiceError) -> Response:
     response = json_response(Error.of(error, request_ids.current()), error.status)
-    if error.retry_after is not None and error.status in {429, 503}:
+    if error.retry_after is not None and error.status in {409, 429, 503}:
         response.headers[RETRY_AFTER.name] = str(error.retry_after)
     return response
 

@@ -21,6 +21,7 @@ from app.http import (
     request_log,
     security,
 )
+from app.http.jobs import views as jobs
 from app.http.openapi import pages
 from app.http.page import views as page
 from app.http.removebg import views as removebg
@@ -76,6 +77,8 @@ def _add_routes(app: Flask, services: Services) -> None:
         metrics.blueprint,
     ):
         app.register_blueprint(blueprint)
+    if services.jobs is not None:
+        app.register_blueprint(jobs.blueprint)
     pages.init_app(app, services.settings, services.presets)
     if services.settings.web_page:
         page.init_app(app, services.settings, services.presets)

@@ -13,9 +13,11 @@ from app.removal import RemovalResult
 
 __all__ = [
     "CONTENT_DISPOSITION",
+    "ETAG",
     "FALLBACK",
     "HEADERS",
     "IGNORED_PARAMS",
+    "LOCATION",
     "NATIVE_PICTURE",
     "OPTIMIZATION_USED",
     "ORIGINAL_SIZE",
@@ -152,6 +154,9 @@ FALLBACK = ResponseHeader(
 )
 SAVED_AS = ResponseHeader("X-Saved-As", _TEXT, "Name of the file in OUTPUT_DIR.")
 
+LOCATION = ResponseHeader("Location", _TEXT, "Path of the job that was made.")
+ETAG = ResponseHeader("ETag", _TEXT, "SHA-256 of a job's result, for If-None-Match.")
+
 TYPE = ResponseHeader("X-Type", {"type": "string", "enum": ["other"]}, "Type of the subject; always other.")
 REMOVEBG_PICTURE = (
     *PICTURE,
@@ -172,7 +177,17 @@ REMOVEBG_PICTURE = (
 )
 
 HEADERS = {
-    header.name: header for header in (REQUEST_ID, *NATIVE_PICTURE, FALLBACK, SAVED_AS, *REMOVEBG_PICTURE, RETRY_AFTER)
+    header.name: header
+    for header in (
+        REQUEST_ID,
+        *NATIVE_PICTURE,
+        FALLBACK,
+        SAVED_AS,
+        *REMOVEBG_PICTURE,
+        LOCATION,
+        ETAG,
+        RETRY_AFTER,
+    )
 }
 
 

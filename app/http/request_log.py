@@ -72,7 +72,7 @@ def _fields(response: Response) -> dict[str, Any]:
     received = request.content_length
     return {
         "method": request.method[:16],
-        "path": request.path[:200],
+        "path": _path()[:200],
         "status": response.status_code,
         "ms": round((time.monotonic() - g.started) * 1000, 1),
         "bytes_in": added.get("bytes_in", 0) if received is None else received,
@@ -82,6 +82,12 @@ def _fields(response: Response) -> dict[str, Any]:
         "stages": added.get("stages", {}),
         "client": client_hash(_client()),
     }
+
+
+def _path() -> str:
+    """Return the path with the beginning of a job's id: without API keys the id is a secret."""
+    job_id = str((request.view_args or {}).get("job_id", ""))
+    return request.path.replace(job_id, f"{job_id[:8]}...", 1) if len(job_id) > 8 else request.path
 
 
 def _client() -> str:

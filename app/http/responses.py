@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from flask import Response
 
+from app.file_names import EXTENSIONS
 from app.http.answers import EncodedImage, Foreground, Optimization, json_response
 from app.http.dispositions import content_disposition
 from app.http.headers import (
@@ -32,13 +33,6 @@ __all__ = [
     "original_response",
 ]
 
-EXTENSIONS = {
-    "image/png": "png",
-    "image/jpeg": "jpg",
-    "image/webp": "webp",
-    "image/avif": "avif",
-    "application/zip": "zip",
-}
 # Some proxies buffer all headers of a response in 4 kB.
 MAX_IGNORED_BYTES = 1000
 MAX_NAME_LENGTH = 64

@@ -18,6 +18,7 @@ from app.engine.weights_fetcher import WeightsFetcher
 from app.fetch.url_fetcher import UrlFetcher
 from app.http import limits
 from app.http.admission import RemovalService
+from app.jobs.service import JobService, open_jobs
 from app.observability.health import HealthMonitor
 from app.observability.metrics import Metrics
 from app.observability.sampler import MetricsSampler
@@ -55,6 +56,7 @@ class Services:
     url_fetcher: UrlFetcher
     weights_fetcher: WeightsFetcher
     sweeper: Sweeper
+    jobs: JobService | None
 
     def start(self) -> None:
         """Start the engines and the background threads; returns at once."""
@@ -62,9 +64,13 @@ class Services:
         self.sweeper.start()
         self.sampler.start()
         self.pool.start()
+        if self.jobs is not None:
+            self.jobs.start()
 
     def stop(self) -> None:
         """End the engines and the background threads."""
+        if self.jobs is not None:  # before the engines that work on its photos
+            self.jobs.stop()
         self.weights_fetcher.stop()
         self.sweeper.stop()
         self.sampler.stop()
@@ -82,6 +88,8 @@ def build_services(settings: Settings, make_pool: PoolFactory = EnginePool) -> S
     pool = make_pool(capacity.config, capacity.engines, queue, metrics)
     cache = open_cache(settings, capacity, pool, on_lookup=metrics.count_lookup)
     redis_users = (limits.storage_up, cache.up) if cache else (limits.storage_up,)
+    url_fetcher = UrlFetcher(settings)
+    jobs = open_jobs(settings, cache or pool, url_fetcher, metrics, capacity.engines)
     return Services(
         settings=settings,
         presets=load_presets(settings.presets_file),
@@ -89,12 +97,13 @@ def build_services(settings: Settings, make_pool: PoolFactory = EnginePool) -> S
         pool=pool,
         cache=cache,
         removals=RemovalService(queue, cache or pool),
-        health=HealthMonitor(settings, pool, *redis_users),
+        health=HealthMonitor(settings, pool, *redis_users, jobs_up=jobs.up if jobs else lambda: None),
         metrics=metrics,
-        sampler=MetricsSampler(metrics, settings, pool, limits.storage_up),
-        url_fetcher=UrlFetcher(settings),
+        sampler=MetricsSampler(metrics, settings, pool, limits.storage_up, jobs.waiting if jobs else lambda: None),
+        url_fetcher=url_fetcher,
         weights_fetcher=WeightsFetcher(settings.allowed_models, settings.rembg_home),
         sweeper=Sweeper([settings.output_dir], settings.cleanup_max_age_hours * 3600, settings.swept_uploads),
+        jobs=jobs,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.errors import EmptyFile, FileTooLarge, UnsupportedFormat
 
-__all__ = ["ACCEPTED_FORMATS", "check_image", "sniff", "webp_canvas"]
+__all__ = ["ACCEPTED_FORMATS", "check_image", "check_size", "sniff", "webp_canvas"]
 
 ACCEPTED_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 
@@ -25,14 +25,17 @@ _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 
 def check_image(image: bytes, max_bytes: int) -> None:
     """Raise EmptyFile, FileTooLarge or UnsupportedFormat for bytes that cannot be an image."""
-    if not image:
-        raise EmptyFile()
-    if len(image) > max_bytes:
-        raise FileTooLarge(
-            f"The image has {len(image)} bytes.", solution=f"Send an image of at most {max_bytes} bytes."
-        )
+    check_size(len(image), max_bytes)
     if sniff(image) is None:
         raise UnsupportedFormat()
+
+
+def check_size(size: int, max_bytes: int) -> None:
+    """Raise EmptyFile or FileTooLarge for a number of bytes that an image cannot have."""
+    if not size:
+        raise EmptyFile()
+    if size > max_bytes:
+        raise FileTooLarge(f"The image has {size} bytes.", solution=f"Send an image of at most {max_bytes} bytes.")
 
 
 def sniff(data: bytes) -> str | None:

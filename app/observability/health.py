@@ -19,6 +19,7 @@ __all__ = ["HealthMonitor", "MemoryUse"]
 
 Level = Literal["OK", "WARNING", "CRITICAL"]
 WARNING_SHARE, CRITICAL_SHARE = 0.7, 0.9
+JOBS_DOWN = "Jobs are unavailable; single photos are processed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +37,17 @@ class MemoryUse:
 
 
 class HealthMonitor:
-    """Monitor of the engine pool, the memory of its processes, Redis, and disk space."""
+    """Monitor of the engine pool, the memory of its processes, Redis, disk space, and jobs."""
 
     def __init__(
         self,
         settings: Settings,
         pool: EnginePool,
         *redis_up: Callable[[], bool | None],
+        jobs_up: Callable[[], bool | None] = lambda: None,
     ) -> None:
         self._redis_up = redis_up
+        self._jobs_up = jobs_up
         self._settings = settings
         self._pool = pool
         self._started = time.monotonic()
@@ -61,9 +64,10 @@ class HealthMonitor:
             "disk_space": None if disk is None else disk.level != "CRITICAL",
             "memory": memory.level != "CRITICAL",
         }
+        jobs_down = self._jobs_up() is False
         return {
-            "status": _overall(status, checks, disk),
-            "reason": status.problem.message if status.problem else None,
+            "status": _overall(status, checks, disk, jobs_down=jobs_down),
+            "reason": status.problem.message if status.problem else JOBS_DOWN if jobs_down else None,
             "checks": checks,
             "memory": {"rss_mb": memory.rss_mb, "limit_mb": memory.limit_mb, "level": memory.level},
             "disk": disk and {"free_mb": disk.free_mb, "free_percent": int(disk.share * 100), "level": disk.level},
@@ -90,13 +94,14 @@ class HealthMonitor:
         return False, "No engine has started yet.", ""
 
 
-def _overall(status: PoolStatus, checks: dict[str, bool | None], disk: DiskSpace | None) -> str:
+def _overall(status: PoolStatus, checks: dict[str, bool | None], disk: DiskSpace | None, *, jobs_down: bool) -> str:
     if not (checks["app"] and checks["model"]) or checks["disk_space"] is False:
         return "unhealthy"
     all_well = (
         status.ready == status.engines
         and checks["memory"]
         and checks["redis"] is not False
+        and not jobs_down
         and (disk is None or disk.level == "OK")
     )
     return "healthy" if all_well else "degraded"

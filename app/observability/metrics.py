@@ -110,9 +110,35 @@ METRICS = (
         ("outcome",),
         "Photos with model auto: sure (lite alone), unsure (u2netp as well), or load (unsure, lite alone).",
     ),
+    Metric("jobs_total", "counter", (), "Accepted jobs."),
+    Metric("job_photos_total", "counter", ("outcome",), "Finished photos of jobs: done or failed."),
+    # The state is shared by all workers, so each has the same values.
+    Metric("job_queue_depth", "gauge", (), "Photos of jobs that wait for their turn.", workers="livemax"),
+    Metric(
+        "job_oldest_seconds",
+        "gauge",
+        (),
+        "Seconds since the oldest job with waiting photos was accepted, 0 without any.",
+        workers="livemax",
+    ),
+    Metric(
+        "job_workers",
+        "gauge",
+        (),
+        "Living processes that work on jobs: Celery workers, or 1 where this machine does it.",
+        workers="livemax",
+    ),
+    Metric(
+        "webhooks_total",
+        "counter",
+        ("outcome",),
+        "Attempts to send webhooks: delivered, retried (failed, to be repeated), or abandoned (failed for an hour).",
+    ),
     Metric("model_info", "gauge", ("name", "sha256", "provider"), "1 for the model in use.", workers="livemax"),
 )
 
+JOB_OUTCOMES = ("done", "failed")
+WEBHOOK_OUTCOMES = ("delivered", "retried", "abandoned")
 # Outcomes of the model auto.
 OUTCOMES = SURE, UNSURE, LOAD = ("sure", "unsure", "load")
 P = ParamSpec("P")
@@ -151,6 +177,11 @@ class Metrics(EngineObserver):
             self._counters["cache_requests_total"].labels(lookup.value)
         for outcome in OUTCOMES if AUTO in settings.allowed_models else ():
             self._counters["auto_photos_total"].labels(outcome)
+        if settings.jobs_backend != "off":
+            for outcome in JOB_OUTCOMES:
+                self._counters["job_photos_total"].labels(outcome)
+            for outcome in WEBHOOK_OUTCOMES if settings.webhook_secret else ():
+                self._counters["webhooks_total"].labels(outcome)
         # Until the first sample, since 0 would raise an alarm at every start.
         self._gauges["ratelimit_storage_up"].set(1)
         self._gauges["disk_free_ratio"].set(1)
@@ -190,6 +221,13 @@ class Metrics(EngineObserver):
             self._gauges["disk_free_ratio"].set(disk.share)
 
     @_harmless
+    def set_jobs(self, queued: int, oldest_seconds: float, workers: int) -> None:
+        """Set the gauges of jobs."""
+        self._gauges["job_queue_depth"].set(queued)
+        self._gauges["job_oldest_seconds"].set(oldest_seconds)
+        self._gauges["job_workers"].set(workers)
+
+    @_harmless
     def set_model(self, name: str, sha256: str, provider: str) -> None:
         """Publish a model in use."""
         self._gauges["model_info"].labels(name, sha256, provider).set(1)
@@ -200,6 +238,23 @@ class Metrics(EngineObserver):
     def count_lookup(self, lookup: Lookup) -> None:
         """Count a look-up in the result cache."""
         self._counters["cache_requests_total"].labels(lookup.value).inc()
+
+    # Called by jobs.
+
+    @_harmless
+    def job_accepted(self) -> None:
+        """Count a stored job."""
+        self._counters["jobs_total"].inc()
+
+    @_harmless
+    def job_photo_finished(self, outcome: str) -> None:
+        """Count a finished photo of a job."""
+        self._counters["job_photos_total"].labels(outcome).inc()
+
+    @_harmless
+    def webhook_sent(self, outcome: str) -> None:
+        """Count an attempt to send a webhook."""
+        self._counters["webhooks_total"].labels(outcome).inc()
 
     # Called by the engine pool.
 

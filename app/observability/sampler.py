@@ -21,7 +21,11 @@ SAMPLE_SECONDS = 1.0
 
 
 class MetricsSampler:
-    """Thread that samples the queue, the storage of the rate limits, the engines, CPU time and disk space."""
+    """Thread that samples the queue, the storage of the rate limits, the engines, CPU time, disk space and jobs.
+
+    `jobs` returns the number of waiting photos, the age of the oldest in seconds and the number of living workers, None
+    where they are not known.
+    """
 
     def __init__(
         self,
@@ -29,11 +33,13 @@ class MetricsSampler:
         settings: Settings,
         pool: EnginePool,
         storage_up: Callable[[], bool | None] = lambda: None,
+        jobs: Callable[[], tuple[int, float, int] | None] = lambda: None,
     ) -> None:
         self._metrics = metrics
         self._settings = settings
         self._pool = pool
         self._storage_up = storage_up
+        self._jobs = jobs
         self._stopped = threading.Event()
         self._provider = ""
         self._cpu = CpuClock()
@@ -52,6 +58,8 @@ class MetricsSampler:
         self._metrics.set_machine(
             self._cpu.advance(self._pool.status().pids), least_space(self._settings.written_folders)
         )
+        if (waiting := self._jobs()) is not None:
+            self._metrics.set_jobs(*waiting)
 
     def _run(self) -> None:
         while not self._stopped.wait(SAMPLE_SECONDS):

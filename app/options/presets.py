@@ -29,7 +29,7 @@ BUILT_IN: dict[str, Preset] = {
     "email": _preset("JPEG", 75, (600, 400)),
     "archival": _preset("PNG", 95, full_size="true"),
     "print": _preset("PNG", 95, full_size="true"),
-    # Marketplaces, as published by their pages for sellers; docs/api.md names the sources.
+    # Marketplaces; docs/api.md names the source of each figure.
     "amazon": _preset("JPEG", 90, background="white", canvas="2000x2000", scale="85%"),
     "ebay": _preset("JPEG", 90, background="white", canvas="1600x1600", scale="85%"),
     "etsy": _preset("JPEG", 90, (2000, 2000), background="white"),

@@ -8,7 +8,17 @@ from collections.abc import Iterable
 
 from gunicorn.http.body import CHUNK_EXT_RE
 
-__all__ = ["BodyStream", "ChunkedBody", "LengthBody", "MalformedBody", "OversizedBody"]
+from app.errors import FileTooLarge, MalformedRequest, RequestTimeout, ServiceError
+
+__all__ = [
+    "BodyStream",
+    "ChunkedBody",
+    "IncompleteBody",
+    "LengthBody",
+    "MalformedBody",
+    "OversizedBody",
+    "body_error",
+]
 
 # Bytes of a chunk's size line and of all trailers.
 MAX_LINE, MAX_TRAILERS = 1_024, 8_192
@@ -21,8 +31,26 @@ class MalformedBody(Exception):
     """The body breaks RFC 9112; where the next request starts is unknown."""
 
 
+class IncompleteBody(MalformedBody):
+    """The client has closed the connection, or its sending half, within the body."""
+
+    def __str__(self) -> str:
+        return "the body ended before its announced end"
+
+
 class OversizedBody(Exception):
     """The body has more bytes than the limit."""
+
+
+def body_error(error: MalformedBody | OversizedBody | OSError, limit: int) -> ServiceError:
+    """Return the error of this service for a body that can't be read; `limit` is its maximum number of bytes."""
+    if isinstance(error, OversizedBody):
+        return FileTooLarge(
+            f"The request's body has more than {limit} bytes.", solution=f"Send a body of at most {limit} bytes."
+        )
+    if isinstance(error, TimeoutError):
+        return RequestTimeout()
+    return MalformedRequest(details=str(error if isinstance(error, MalformedBody) else IncompleteBody()))
 
 
 class LengthBody:

@@ -1,48 +1,58 @@
-"""One connection: it receives complete requests and sends answers; no thread waits for a client.
+"""One connection: it receives requests and sends answers; no thread waits for a client, except for streamed bodies.
 
-Everything here runs in the event loop, except for the application, which gets a request after its body is complete.
+Everything here runs in the event loop, except for the application, which gets a request after its body is complete. A
+body of `Host.streamed` is received while the application reads it, and an answer of `Flush` pieces is sent while the
+application waits for events.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any, Protocol
 
 from gunicorn.http.errors import NoMoreData, ParseException
 
-from app.errors import DeadlineExceeded, FileTooLarge, MalformedRequest, RequestTimeout, ServiceError
-from app.server.bodies import BodyStream, ChunkedBody, LengthBody, MalformedBody, OversizedBody
-from app.server.budget import Budget
+from app.errors import DeadlineExceeded, ServiceError
+from app.server.bodies import (
+    BodyStream,
+    ChunkedBody,
+    IncompleteBody,
+    LengthBody,
+    MalformedBody,
+    OversizedBody,
+    body_error,
+)
 from app.server.environ import ARRIVAL, CONTINUE, ERROR
 from app.server.heads import MAX_HEAD, body_of, head_size, parse_head, refusal, unreadable
 from app.server.pace import Pace
 from app.server.reply import Reply
+from app.server.transport import ClientGone, Transport, TransportHost
+from app.server.uploads import Upload, Uploads
 
 __all__ = ["Connection", "Host"]
 
-# Seconds for a complete head, and for the client to close the connection after the last answer.
-HEAD_SECONDS, LINGER_SECONDS = 10.0, 2.0
+# Seconds for a complete head.
+HEAD_SECONDS = 10.0
 # Bytes to read at once of a head; few, because the start of a body among them takes memory without waiting for room.
 HEAD_PIECE = 4_096
-# Bytes to read at once, and the pause in seconds after each read of discarded bytes: at most 25 MB per second.
-PIECE, DISCARD_PAUSE = 65_536, 0.01
 # Seconds for which a request counts as starting; a longer one waits for an engine or another server.
 START_SECONDS = 0.01
 
 
-class Host(Protocol):
+class Host(TransportHost, Protocol):
     """The worker as a connection sees it."""
 
-    loop: asyncio.AbstractEventLoop
     pool: ThreadPoolExecutor
-    budget: Budget
     starting: asyncio.Semaphore
+    stopping: asyncio.Event
+    uploads: Uploads
     max_body: int
-    request_timeout: float
+    streamed: Mapping[tuple[str, str], int]
     cfg: Any
     log: Any
     wsgi: Any
@@ -55,42 +65,36 @@ class Host(Protocol):
         """Return whether a connection may be used for another request, and count this one."""
 
 
-class Gone(Exception):
-    """The client has closed the connection or is too slow for an answer."""
-
-
-class Connection:
+class Connection(Transport):
     """Connection of a client."""
 
     def __init__(self, worker: Host, connected: socket.socket, client: Any) -> None:
-        self.worker, self.socket, self.client = worker, connected, client
-        self.pace = Pace()
-        self.held = 0
-        self.working = False  # in the application, so it must not be closed
+        super().__init__(worker, connected)
+        self.worker, self.client = worker, client
         self.idle = True  # between two requests
-        self._received = bytearray()
         self._unread = False  # the client may still be sending an unused body
         self._first = True
+        self._upload: Upload | None = None
         self._task = worker.loop.create_task(self._run())
         self._task.add_done_callback(self._end)
 
     def close(self) -> None:
         """Close at once."""
-        self.worker.budget.release(self)
+        self.budget.release(self)
         self._task.cancel()
 
     async def _run(self) -> None:
         try:
             while await self._serve_next():
                 pass
-            await self._linger()
-        except (Gone, TimeoutError, OSError, asyncio.CancelledError):
+            await self.linger(unread=self._unread)
+        except (ClientGone, TimeoutError, OSError, asyncio.CancelledError):
             pass
         except Exception:
             self.worker.log.exception("connection failed")
 
     def _end(self, _task: asyncio.Task[None]) -> None:
-        self.worker.budget.release(self)
+        self.budget.release(self)
         self.worker.forget(self)
         self.socket.close()
 
@@ -98,107 +102,104 @@ class Connection:
         """Answer one request; return whether another may follow."""
         head = await self._head()
         arrival = time.monotonic()
-        pieces: list[bytes] = []
-        error: ServiceError | None = None
+        body: io.RawIOBase = BodyStream()
+        error: ServiceError | None
         try:
             request = parse_head(self.worker.cfg, head, self.client)
         except (ParseException, StopIteration, NoMoreData) as refused:
             request, error = unreadable(self.worker.cfg, self.client), refusal(refused)
             self._unread = True
         else:
-            error = await self._body(request, arrival, pieces)
-        return await self._answer(request, pieces, arrival, error)
+            body, error = await self._body(request, arrival)
+        try:
+            return await self._answer(request, body, arrival, error)
+        finally:
+            if self._upload is not None:
+                await self._upload.end()
+                self._unread = not self._upload.body.complete
+                self._upload = None
 
     # Receiving.
 
     async def _head(self) -> bytes:
-        """Return a request's head; raise Gone at the end of the connection, or TimeoutError."""
-        self.pace, self.idle = Pace(), not self._received
+        """Return a request's head; raise ClientGone at the end of the connection, or TimeoutError."""
+        self.pace, self.idle = Pace(), not self.received
         searched = 0
         kept_alive, self._first = self.idle and not self._first, False
         deadline = time.monotonic() + (self.worker.cfg.keepalive if kept_alive else HEAD_SECONDS)
-        while not (size := head_size(self._received, searched)):
-            if len(self._received) >= MAX_HEAD:
-                return self._take_head(len(self._received))
-            searched = len(self._received)
-            if not await self._receive(deadline - time.monotonic(), HEAD_PIECE):
-                raise Gone
+        while not (size := head_size(self.received, searched)):
+            if len(self.received) >= MAX_HEAD:
+                return self._take_head(len(self.received))
+            searched = len(self.received)
+            if not await self.receive(deadline - time.monotonic(), HEAD_PIECE):
+                raise ClientGone
             if self.idle:
                 self.idle = False
                 deadline = time.monotonic() + HEAD_SECONDS
         return self._take_head(size)
 
     def _take_head(self, size: int) -> bytes:
-        head = bytes(self._received[:size])
-        del self._received[:size]
-        self.worker.budget.release(self, min(size, self.held))
+        head = bytes(self.received[:size])
+        del self.received[:size]
+        self.budget.release(self, min(size, self.held))
         return head
 
-    async def _body(self, request: Any, arrival: float, pieces: list[bytes]) -> ServiceError | None:
-        """Read the body into `pieces`; return the error of an unusable one."""
-        limit = self.worker.max_body
+    async def _body(self, request: Any, arrival: float) -> tuple[io.RawIOBase, ServiceError | None]:
+        """Return the body, whole except for a streamed one, and the error of an unusable one."""
+        streamed = self.worker.streamed.get((request.method, request.path))
+        limit = self.worker.max_body if streamed is None else streamed
         body = body_of(request, limit)
         if body is None:
-            return None
+            return BodyStream(), None
         self.pace = Pace()
         self._unread = True
+        waits = request._expected_100_continue
+        if streamed is not None:
+            self._upload = Upload(self, body, limit, self.worker.uploads, waits=waits)
+            return self._upload, None
         if isinstance(body, LengthBody) and body.remaining > limit:
-            return None  # for the application to refuse
-        if request._expected_100_continue and not self._received:
-            await self._send(CONTINUE)
+            return BodyStream(), None  # for the application to refuse
+        if waits and not self.received:
+            await self.send(CONTINUE)
+        return await self._whole_body(body, arrival + self.worker.request_timeout)
+
+    async def _whole_body(
+        self, body: LengthBody | ChunkedBody, deadline: float
+    ) -> tuple[io.RawIOBase, ServiceError | None]:
+        pieces: list[bytes] = []
         try:
-            await self._read_body(body, arrival + self.worker.request_timeout, pieces)
-        except MalformedBody as error:
-            return MalformedRequest(details=str(error))
-        except OversizedBody:
-            return FileTooLarge(
-                f"The request's body has more than {limit} bytes.", solution=f"Send a body of at most {limit} bytes."
-            )
+            await self._read_body(body, deadline, pieces)
+        except (MalformedBody, OversizedBody, TimeoutError) as error:
+            return BodyStream(pieces), body_error(error, self.worker.max_body)
         except DeadlineExceeded as error:
-            return error
-        except TimeoutError:
-            return RequestTimeout()
+            return BodyStream(pieces), error
         self._unread = not body.complete
-        return None
+        return BodyStream(pieces), None
 
     async def _read_body(self, body: LengthBody | ChunkedBody, deadline: float, pieces: list[bytes]) -> None:
         """Read the body into `pieces`; raise MalformedBody, OversizedBody, DeadlineExceeded or TimeoutError."""
         while True:
-            pieces += body.feed(self._received)
+            pieces += body.feed(self.received)
             if body.complete:
                 return
-            await self._readable(min(self.pace.seconds_left, deadline - time.monotonic()))
+            await self.readable(min(self.pace.seconds_left, deadline - time.monotonic()))
             await self._room(body.remaining, deadline)
-            if not await self._receive(1):
-                raise MalformedBody("the body ended before its announced end")
+            if not await self.receive(1):
+                raise IncompleteBody
 
     async def _room(self, remaining: int, deadline: float) -> None:
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
-                await self.worker.budget.room(self, remaining)
+                await self.budget.room(self, remaining)
         except TimeoutError:
             raise DeadlineExceeded(details="The deadline passed before the image could be read.") from None
 
-    async def _receive(self, seconds: float, size: int = PIECE) -> int:
-        """Receive up to `size` bytes within `seconds`; return their number, 0 at the end of the connection."""
-        while True:
-            try:
-                data = self.socket.recv(size)
-            except BlockingIOError:
-                await self._readable(seconds)
-            else:
-                self._received += data
-                self.pace.move(len(data))
-                self.worker.budget.charge(self, len(data))
-                return len(data)
-
     # Answering.
 
-    async def _answer(self, request: Any, pieces: list[bytes], arrival: float, error: ServiceError | None) -> bool:
+    async def _answer(self, request: Any, body: io.RawIOBase, arrival: float, error: ServiceError | None) -> bool:
         """Run the application and send its answer; return whether another request may follow."""
         reply, error = self._reply(request, error)
-        reply.environ |= {"wsgi.input": BodyStream(pieces), "gunicorn.socket": self.socket, ARRIVAL: arrival}
-        pieces.clear()
+        reply.environ |= {"wsgi.input": body, "gunicorn.socket": self.socket, ARRIVAL: arrival}
         if error is not None:
             reply.environ[ERROR] = error
         if self._unread or error is not None or not self.worker.keeps_alive():
@@ -207,6 +208,8 @@ class Connection:
         try:
             while not reply.ended:
                 await self._send_pieces(await self._work(reply))
+                if reply.pause:
+                    await self._pause(reply)
         finally:
             if not reply.ended:
                 self.worker.pool.submit(reply.close)
@@ -219,8 +222,8 @@ class Connection:
         except ParseException as refused:  # its path does not fit a proxy's SCRIPT_NAME
             return self._reply(unreadable(worker.cfg, self.client), refusal(refused))
 
-    async def _work(self, reply: Reply) -> list[bytes]:
-        began = time.monotonic()
+    async def _work(self, reply: Reply) -> list[bytes | bytearray]:
+        pace, began = self.pace, time.monotonic()
         self.working = True
         try:
             async with self.worker.starting:
@@ -229,65 +232,22 @@ class Connection:
             return await step
         except Exception:
             self.worker.log.exception("the application failed")
-            raise Gone from None
+            raise ClientGone from None
         finally:
             self.working = False
-            self.pace.excuse(time.monotonic() - began)
+            self.pace = pace  # an upload has its own
+            pace.excuse(time.monotonic() - began)
 
-    async def _send_pieces(self, pieces: list[bytes]) -> None:
-        budget = self.worker.budget
-        budget.release(self)  # the request's body
-        budget.charge_answer(self, sum(map(len, pieces)))
+    async def _send_pieces(self, pieces: list[bytes | bytearray]) -> None:
+        self.budget.release(self)  # the request's body
+        self.budget.charge_answer(self, sum(map(len, pieces)))
         for piece in pieces:
-            await self._send(piece)
-        budget.release(self)
+            await self.send(piece)
+        self.budget.release(self)
 
-    async def _send(self, data: bytes) -> None:
-        left = memoryview(data)
-        while left:
-            try:
-                sent = self.socket.send(left[: 4 * PIECE])
-            except BlockingIOError:
-                await self._wait(self.worker.loop.add_writer, self.worker.loop.remove_writer, self.pace.seconds_left)
-            else:
-                self.pace.move(sent)
-                left = left[sent:]
-
-    async def _linger(self) -> None:
-        """Let the client read the last answer before the connection is closed (RFC 9112, 9.6).
-
-        A client that is still sending a body would get a connection error instead, so its bytes are read and discarded.
-        """
-        with suppress(OSError):
-            self.socket.shutdown(socket.SHUT_WR)
-        self._received.clear()
+    async def _pause(self, reply: Reply) -> None:
+        """Wait for the next event of an answer; the last step follows when the worker stops."""
+        if not self.worker.stopping.is_set():
+            await self.pause(reply.pause)
+        reply.cut = self.worker.stopping.is_set()
         self.pace = Pace()
-        seconds = self.worker.request_timeout if self._unread else LINGER_SECONDS
-        deadline = time.monotonic() + seconds
-        while True:
-            await self._readable(min(self.pace.seconds_left, deadline - time.monotonic()))
-            size = len(self.socket.recv(4 * PIECE))
-            if not size:
-                return
-            self.pace.move(size)
-            await asyncio.sleep(DISCARD_PAUSE)
-
-    # Waiting.
-
-    async def _readable(self, seconds: float) -> None:
-        await self._wait(self.worker.loop.add_reader, self.worker.loop.remove_reader, seconds)
-
-    async def _wait(self, add: Any, remove: Any, seconds: float) -> None:
-        """Wait until the socket is ready; raise TimeoutError."""
-        ready = self.worker.loop.create_future()
-        add(self.socket, _set_ready, ready)
-        try:
-            async with asyncio.timeout(seconds):
-                await ready
-        finally:
-            remove(self.socket)
-
-
-def _set_ready(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)

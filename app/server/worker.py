@@ -12,7 +12,9 @@ import resource
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 from gunicorn.workers.base import Worker
@@ -21,13 +23,14 @@ from app.engine.allocator import give_back_freed_memory
 from app.server.budget import Budget
 from app.server.connection import Connection
 from app.server.reply import ThreadPool
+from app.server.uploads import MAX_UPLOADS, Uploads
 
 __all__ = ["ConnectionWorker"]
 
 # File descriptors reserved for engines, logs, metrics and Redis.
 RESERVED_FILES = 96
-# Seconds for a request on a kept-alive connection of a stopping worker, and between two heartbeats.
-STOP_IDLE_SECONDS, HEARTBEAT_SECONDS = 2.0, 1.0
+# Seconds for a request on a kept-alive connection of a stopping worker, for its last closes, and between heartbeats.
+STOP_IDLE_SECONDS, CLOSE_SECONDS, HEARTBEAT_SECONDS = 2.0, 0.1, 1.0
 # Bytes of answers in the send buffer of a client that does not read; without a limit megabytes for pipelined requests.
 MAX_UNSENT = 65_536
 # Requests that may start at the same time. More of them only wait for Python's lock and the log's: 200 cheap requests
@@ -43,6 +46,8 @@ class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     max_body: int
     max_buffered: int
     request_timeout: float
+    # Maximum bytes of bodies that the application reads while they arrive, by method and path.
+    streamed: Mapping[tuple[str, str], int] = MappingProxyType({})
 
     @classmethod
     def check_config(cls, config: Any, log: Any) -> None:
@@ -58,13 +63,14 @@ class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         self.max_connections = max(16, min(self.cfg.worker_connections, _file_limit() - RESERVED_FILES))
         self.starting = asyncio.Semaphore(MAX_STARTING)
         self._connections: set[Connection] = set()
-        self._stopping = asyncio.Event()
+        self.stopping = asyncio.Event()
+        self.uploads = Uploads(min(MAX_UPLOADS, max(1, self.cfg.threads // 2)))
         super().init_process()
 
     def handle_exit(self, number: int, frame: Any) -> None:
         """Begin a graceful stop (SIGTERM)."""
         self.alive = False
-        self.loop.call_soon_threadsafe(self._stopping.set)
+        self.loop.call_soon_threadsafe(self.stopping.set)
 
     def run(self) -> None:
         """Serve until the worker is stopped."""
@@ -82,7 +88,7 @@ class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         self.nr += 1
         if self.nr >= self.max_requests:
             self.alive = False
-            self._stopping.set()
+            self.stopping.set()
         return bool(self.alive and self.cfg.keepalive)
 
     # The loop.
@@ -94,7 +100,7 @@ class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         while self.alive and self.ppid == os.getppid():
             self.notify()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), HEARTBEAT_SECONDS)
+                await asyncio.wait_for(self.stopping.wait(), HEARTBEAT_SECONDS)
             if self.budget.has_fallen():
                 give_back_freed_memory()  # pieces of bodies are small, so their pages stay between others in the heap
         self._close_listeners()
@@ -116,6 +122,9 @@ class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
     async def _finish(self) -> None:
         """Wait for the connections to end: idle ones for STOP_IDLE_SECONDS, all for the graceful timeout."""
+        self.stopping.set()
+        for connection in self._connections:
+            connection.resume()
         now = time.monotonic()
         while self._connections and time.monotonic() < now + self.cfg.graceful_timeout:
             self.notify()
@@ -124,7 +133,8 @@ class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             await asyncio.sleep(0.05)
         for connection in list(self._connections):
             connection.close()
-        await asyncio.sleep(0)  # their tasks end
+        if self._connections:
+            await asyncio.sleep(CLOSE_SECONDS)  # their tasks end
 
     def _close_idle(self) -> None:
         for connection in list(self._connections):

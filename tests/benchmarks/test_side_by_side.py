@@ -18,9 +18,9 @@ from benchmarks.steal import CpuTimes, undisturbed
 from benchmarks.tables import summaries, tables
 
 
-def cell(contender: str, round: int, rate: float, median_ms: float | None = 100.0) -> Cell:
+def cell(contender: str, round: int, rate: float, median_ms: float | None = 100.0, stolen: float = 0.0) -> Cell:
     load = Load(4, 10.0, int(10 * rate), rate, median_ms, median_ms, {}, None, 0.5, 1000, {})
-    return Cell(round, contender, "lite", "0.7", load, cpu_ms=50.0, peak_pss=1 << 28)
+    return Cell(round, contender, "lite", "0.7", load, cpu_ms=50.0, peak_pss=1 << 28, stolen=stolen)
 
 
 def figures(*cells: Cell) -> Figures:
@@ -37,6 +37,22 @@ def test_ratios_compare_runs_of_the_same_round() -> None:
 @pytest.mark.parametrize("cells", [[cell("ours", 0, 8.0)], [cell("rembg", 1, 2.0), cell("ours", 0, 8.0)]])
 def test_no_ratio_without_rembg_in_that_round(cells: Sequence[Cell]) -> None:
     assert summaries(cells)[-1].faster is None
+
+
+def test_disturbed_rounds_count_only_without_others() -> None:
+    disturbed = [cell("rembg", 0, 2.0), cell("ours", 0, 4.0, stolen=0.3)]
+    _, ours = summaries([*disturbed, cell("rembg", 1, 2.0), cell("ours", 1, 8.0)])
+    assert ours.faster == pytest.approx(4.0)
+    assert ours.photos_per_second == 8.0
+    _, ours = summaries(disturbed)
+    assert ours.faster == pytest.approx(2.0)
+    assert ours.photos_per_second == 4.0
+
+
+def test_the_floor_is_the_best_bare_run_of_the_same_round() -> None:
+    bare = [Bare(0, "lite", 1, 2, 50.0, 20.0), Bare(0, "lite", 2, 1, 50.0, 16.0), Bare(0, "u2netp", 1, 2, 50.0, 90.0)]
+    [ours] = summaries([cell("ours", 0, 8.0)], bare)
+    assert ours.of_floor == pytest.approx(0.4)
 
 
 def test_a_shorter_latency_is_a_ratio_over_one() -> None:
@@ -88,8 +104,8 @@ def test_a_disturbed_run_is_repeated_and_the_least_disturbed_counts(monkeypatch:
         left = [*shares]
         monkeypatch.setattr(CpuTimes, "stolen_since", lambda _: left.pop(0))
         runs = [*shares]
-        return [undisturbed(lambda: runs.pop(0)), len(runs)]
+        return [*undisturbed(lambda: runs.pop(0)), len(runs)]
 
-    assert measured(0.01, 0.0) == [0.01, 1]
-    assert measured(0.4, 0.05, 0.0) == [0.05, 1]
-    assert measured(0.4, 0.2, 0.3, 0.25, 0.0) == [0.2, 1]
+    assert measured(0.01, 0.0) == [0.01, 0.01, 1]
+    assert measured(0.4, 0.05, 0.0) == [0.05, 0.05, 1]
+    assert measured(0.4, 0.2, 0.3, 0.25, 0.0) == [0.2, 0.2, 1]

@@ -35,8 +35,9 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def service(start: Callable[..., Service]) -> Service:
-    return start(MODEL_NAME="lite", ENGINE_PROCESSES=1, RATE_LIMIT_REMOVE_BG_PER_HOUR=0, QUEUE_SIZE=50)
+def service(start: Callable[..., Service], tmp_path_factory: pytest.TempPathFactory) -> Service:
+    jobs = tmp_path_factory.mktemp("jobs")
+    return start(MODEL_NAME="lite", ENGINE_PROCESSES=1, RATE_LIMIT_REMOVE_BG_PER_HOUR=0, QUEUE_SIZE=50, JOBS_DIR=jobs)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -122,6 +123,46 @@ def test_a_picture_from_the_popup_becomes_a_cutout(extension: Extension, service
     page.locator("#wipe").press("Home")
     expect(page.locator("#wipe")).to_have_attribute("aria-valuenow", "0")
     assert violations(page) == []
+
+
+def test_a_reload_keeps_the_result_and_closing_deletes_it(extension: Extension, service: Service) -> None:
+    extension.use(server=address(service))
+    page = result_of(extension)
+    expect(page.locator("#studio")).to_be_visible()
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.method))
+
+    page.reload()
+
+    expect(page.locator("#weight")).to_contain_text("600 × 400 px")
+    assert_cut_out(downloaded(page)[1])
+    assert "POST" not in requests
+    popup, url = extension.open("popup"), page.url
+    page.close()
+    popup.wait_for_function(GONE, arg=url.partition("#")[2])
+    popup.goto(url)
+    expect(popup.locator("#title")).to_have_text("The picture is gone")
+
+
+GONE = "(id) => import('/handover.js').then(({ workOf }) => workOf(id)).then((work) => !work)"
+KEEP = """([id, bytes]) => import('/handover.js').then(({ keep }) =>
+    keep(id, { source: new File([new Uint8Array(bytes)], "shoe.jpg", { type: "image/jpeg" }) }))"""
+
+
+def test_the_result_tab_shows_the_progress(extension: Extension, service: Service) -> None:
+    extension.use(server=address(service))
+    page = extension.open("popup")
+    page.evaluate(KEEP, ["slow", list(PHOTO["buffer"])])
+    network = extension.context.new_cdp_session(page)
+    network.send("Network.enable")
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 30_000}
+    network.send("Network.emulateNetworkConditions", slow)
+
+    page.goto(f"{extension.origin}/result.html#slow")
+
+    expect(page.locator("#title")).to_have_text("Uploading…")
+    expect(page.locator("#progress")).to_have_attribute("value", re.compile(r"0\.\d+"))
+    expect(page.locator("#studio")).to_be_visible()
 
 
 def test_the_menu_reads_an_image_that_needs_the_cookie_of_its_page(extension: Extension, service: Service) -> None:

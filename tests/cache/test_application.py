@@ -92,5 +92,7 @@ def test_the_doctor_warns_when_memory_does_not_suffice(monkeypatch: pytest.Monke
     assert finding.level is Level.WARN
     assert finding.found.startswith("engines, uploads and cached results may use")
     assert finding.advice.startswith("Lower CACHE_MAX_MB, ")
-    small = Settings(memory_profile="low", cache_url="memory://", cache_max_mb=32)
+    small = Settings(
+        memory_profile="low", cache_url="memory://", cache_max_mb=32, model_name="lite", models_allowed=("lite",)
+    )
     assert check_memory(small, plan_capacity(small)).level is Level.OK

@@ -270,3 +270,11 @@ def test_a_result_made_under_load_is_not_cached(fake_pool: FakePool) -> None:
     fake_pool.under_load = False
     assert [cache.ask().cache, cache.ask().cache] == ["miss", "hit"]
     assert len(fake_pool.requests) == 3
+
+
+def test_several_results_are_neither_looked_up_nor_kept(fake_pool: FakePool) -> None:
+    cache = Cache(fake_pool)
+    for _ in range(2):
+        outcomes = cache.submit_all(replace(REQUEST, more_options=(REQUEST.options,)), Deadline.from_start(20))
+        assert [isinstance(outcome, RemovalResult) for outcome in outcomes] == [True, True]
+    assert len(fake_pool.requests) == 4 and cache.lookups == []

@@ -26,7 +26,8 @@ APP = SERVICES["app"]
 
 def settings() -> Settings:
     """Return the application's settings in docker-compose.yml."""
-    return Settings(**{name.lower(): value or None for name, value in APP["environment"].items() if value})
+    filled = {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in APP["environment"].items()}
+    return Settings(**{name.lower(): value for name, value in filled.items() if value})  # type: ignore[arg-type]
 
 
 def test_it_follows_the_compose_specification() -> None:
@@ -51,20 +52,29 @@ def test_only_nginx_is_published() -> None:
     assert published.pop("nginx") == ["80:80", "443:443"]
     assert published.pop("http") == ["${HTTP_ADDRESS:-127.0.0.1}:5001:5001"]
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
-    assert {"redis", "app"} & set(published) == set()
+    assert {"redis", "redis-jobs", "app", "worker"} & set(published) == set()
     assert SERVICES["redis"]["networks"] == APP["networks"] == ["inside"]
     assert yaml_of("docker-compose.yml")["networks"]["inside"]["internal"] is True
 
 
+DEPENDENCIES = {"nginx": "app", "http": "app", "app": "redis", "grafana": "prometheus", "worker": "redis-jobs"}
+
+
 def test_services_start_when_their_dependencies_are_healthy() -> None:
-    for name, needed in {"nginx": "app", "http": "app", "app": "redis", "grafana": "prometheus"}.items():
+    for name, needed in DEPENDENCIES.items():
         assert SERVICES[name]["depends_on"] == {needed: {"condition": "service_healthy"}}
         assert "healthcheck" in SERVICES[needed]
 
 
-def test_tls_and_monitoring_are_optional() -> None:
+def test_tls_monitoring_and_workers_are_optional() -> None:
     profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
-    assert profiles == {"nginx": ["tls"], "prometheus": ["monitoring"], "grafana": ["monitoring"]}
+    assert profiles == {
+        "nginx": ["tls"],
+        "prometheus": ["monitoring"],
+        "grafana": ["monitoring"],
+        "worker": ["jobs"],
+        "redis-jobs": ["jobs"],
+    }
 
 
 def test_a_trial_needs_no_file_that_is_missing_in_a_clone() -> None:
@@ -75,7 +85,7 @@ def test_a_trial_needs_no_file_that_is_missing_in_a_clone() -> None:
 
 
 def test_images_are_pinned() -> None:
-    foreign = [service["image"] for service in SERVICES.values() if "build" not in service]
+    foreign = [service["image"] for service in SERVICES.values() if service["image"] != APP["image"]]
     assert all(re.search(r":v?\d+\.\d+\.\d+(-alpine)?$", image) for image in foreign)
 
 
@@ -86,11 +96,12 @@ def test_the_healthcheck_is_that_of_the_image() -> None:
 
 def test_settings_are_valid() -> None:
     assert settings().rate_limit_storage == "redis"
-    assert set(APP["environment"]) <= {name.upper() for name in Settings.model_fields}
+    for name in ("app", "worker"):
+        assert set(SERVICES[name]["environment"]) <= {name.upper() for name in Settings.model_fields}
 
 
 def test_grace_period_is_longer_than_that_of_the_service() -> None:
-    for service in (APP, SERVICES["nginx"], SERVICES["http"]):
+    for service in (APP, SERVICES["nginx"], SERVICES["http"], SERVICES["worker"]):
         assert in_seconds(service["stop_grace_period"]) > settings().shutdown_grace
 
 
@@ -161,13 +172,28 @@ def test_the_trial_answers_plain_http_without_a_certificate(tmp_path: Path) -> N
         server.stop()
 
 
-def test_redis_accepts_its_configuration() -> None:
-    program, file, *options = SERVICES["redis"]["command"]
-    assert f"./deploy/redis.conf:{file}:ro" in SERVICES["redis"]["volumes"]
-    assert redis_configuration(program, str(ROOT / "deploy/redis.conf"), *options)["maxmemory-policy"] == "volatile-ttl"
+@pytest.mark.parametrize(("name", "policy"), [("redis", "volatile-ttl"), ("redis-jobs", "noeviction")])
+def test_redis_accepts_its_configuration(name: str, policy: str) -> None:
+    program, file, *options = SERVICES[name]["command"]
+    assert f"./deploy/{name}.conf:{file}:ro" in SERVICES[name]["volumes"]
+    found = redis_configuration(program, str(ROOT / f"deploy/{name}.conf"), *options)
+    assert found["maxmemory-policy"] == policy
+    assert int(found["maxmemory"]) * 2 <= in_mb(SERVICES[name]["mem_limit"]) * MEGABYTE
 
 
-def test_maxmemory_of_redis_fits_its_container() -> None:
-    match = re.search(r"^maxmemory (\d+)mb$", (ROOT / "deploy/redis.conf").read_text(encoding="utf-8"), re.MULTILINE)
-    assert match is not None
-    assert int(match[1]) * 2 <= in_mb(SERVICES["redis"]["mem_limit"])
+def test_the_state_of_jobs_is_on_a_volume() -> None:
+    *_, option, folder = SERVICES["redis-jobs"]["command"]
+    assert option == "--dir"
+    assert f"redis-jobs:{folder}" in SERVICES["redis-jobs"]["volumes"]
+    conf = redis_configuration("redis-server", str(ROOT / "deploy/redis-jobs.conf"))
+    assert (conf["appendonly"], conf["appendfsync"]) == ("yes", "everysec")
+
+
+def test_a_worker_has_the_image_and_the_storage_of_the_application() -> None:
+    worker = SERVICES["worker"]
+    assert worker["image"] == APP["image"]
+    assert worker["environment"]["JOBS_STORAGE"] == APP["environment"]["JOBS_STORAGE"]
+    assert set(APP["volumes"]) <= set(worker["volumes"])
+    assert worker["command"] == ["celery", "-A", "app.jobs.celery_app", "worker"]
+    assert worker["environment"]["REDIS_URL"] == "redis://redis-jobs:6379/0"
+    assert {"container_name", "ports"} & set(worker) == set()  # otherwise it could not be scaled

@@ -50,9 +50,9 @@ def test_it_starts_and_stops_like_the_service_itself() -> None:
     assert FINAL.last("EXPOSE") == str(Settings().port)
 
 
-def test_arguments_include_models_and_replace_onnxruntime() -> None:
+def test_arguments_include_models_and_packages() -> None:
     (build, _) = STAGES
-    assert build.pairs("ARG") == {"MODELS": "", "ONNXRUNTIME": ""}
+    assert build.pairs("ARG") == {"MODELS": "", "ONNXRUNTIME": "", "JOBS": ""}
     assert any('app models pull "${model}"' in command for command in build.all("RUN"))
     assert build.pairs("ENV")["REMBG_HOME"] == FINAL.pairs("ENV")["REMBG_HOME"] == "/models"
 

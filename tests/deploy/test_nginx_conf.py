@@ -70,7 +70,8 @@ def test_files_of_the_operator_are_included(tmp_path: Path) -> None:
 
 def test_body_limit_is_that_of_the_service() -> None:
     sizes = re.findall(r"^\s*client_max_body_size (\d+);", CONF, re.MULTILINE)
-    assert list(map(int, sizes)) == [DEFAULTS["max_content_length"], 0]  # 0: of nginx's own error pages
+    limits = [DEFAULTS["max_content_length"], DEFAULTS["jobs_max_bytes"]]
+    assert list(map(int, sizes)) == [*limits, 0]  # 0: of nginx's own error pages
 
 
 def test_nginx_waits_longer_than_the_services_timeout() -> None:

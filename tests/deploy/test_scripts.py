@@ -116,11 +116,13 @@ def test_a_drop_in_of_systemd_wins_over_the_share_of_an_instance(installed: Path
 
 
 @pytest.mark.integration
-def test_settings_are_kept_and_valid(installed: Path) -> None:
+def test_settings_are_kept_and_valid(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JOBS_DIR")
     settings = load_settings(installed / "etc/background-remover/env")
     assert (settings.host, settings.trusted_proxies) == ("127.0.0.1", 2)
     assert settings.rate_limit_storage == "redis"
     assert settings.output_dir == Path("/var/lib/background-remover/outputs")
+    assert settings.jobs_dir == Path("/var/lib/background-remover/jobs")
     lines = (installed / "etc/background-remover/env").read_text().splitlines()
     assert len([line for line in lines if line.startswith("HOST=")]) == 1
 

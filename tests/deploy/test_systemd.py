@@ -15,9 +15,13 @@ from tests.support.servers import binary
 ROOT = Path(__file__).parent.parent.parent
 UNITS = ROOT / "deploy/systemd"
 SERVICE = UNITS / "background-remover@.service"
+WORKER = UNITS / "background-remover-worker@.service"
 DOCUMENTATION = (ROOT / "docs/deployment.md").read_text(encoding="utf-8")
 # Name of a running unit.
-NAMES = {"background-remover@.service": "background-remover@5001.service"}
+NAMES = {
+    "background-remover@.service": "background-remover@5001.service",
+    "background-remover-worker@.service": "background-remover-worker@1.service",
+}
 
 
 def setting(name: str, unit: Path = SERVICE) -> list[str]:
@@ -43,33 +47,45 @@ def test_systemd_accepts_the_units(installed: Path) -> None:
     assert (done.returncode, [line for line in done.stderr.splitlines() if "background-remover" in line]) == (0, [])
 
 
-@pytest.mark.parametrize("name", ["background-remover@5001.service", "background-remover-cleanup.service"])
+@pytest.mark.parametrize(
+    "name",
+    ["background-remover@5001.service", "background-remover-worker@1.service", "background-remover-cleanup.service"],
+)
 def test_the_exposure_of_a_unit_is_as_documented(name: str, installed: Path) -> None:
     done = analyze("security", "--offline=yes", "--no-pager", installed / name)
     found = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
-    quoted = re.search(rf"`{re.escape(name.replace('5001', ''))}` (\d+\.\d)", DOCUMENTATION)
+    template = re.sub(r"@\d+", "@", name)
+    quoted = re.search(rf"`{re.escape(template)}` (\d+\.\d)", DOCUMENTATION)
     assert found and quoted, done.stdout + done.stderr
     assert float(found[1]) <= float(quoted[1])
 
 
-def test_stop_timeout_is_longer_than_the_grace_period() -> None:
-    assert int(setting("TimeoutStopSec")[0]) > Settings.model_fields["shutdown_grace"].default
+@pytest.mark.parametrize("unit", [SERVICE, WORKER], ids=lambda unit: unit.name)
+def test_stop_timeout_is_longer_than_the_grace_period(unit: Path) -> None:
+    assert int(setting("TimeoutStopSec", unit)[0]) > Settings.model_fields["shutdown_grace"].default
 
 
-def test_the_sandbox_allows_engines_their_work() -> None:
-    assert setting("KillMode") == ["mixed"]  # engines end with their worker
-    assert setting("OOMPolicy") == ["continue"]  # the end of one engine does not stop the service
-    assert setting("MemoryMax") and setting("Restart") == ["always"]
-    assert "@resources" not in " ".join(setting("SystemCallFilter"))
-    assert not setting("ProcSubset") and not setting("MemoryDenyWriteExecute")
+@pytest.mark.parametrize("unit", [SERVICE, WORKER], ids=lambda unit: unit.name)
+def test_the_sandbox_allows_engines_their_work(unit: Path) -> None:
+    assert setting("KillMode", unit) == ["mixed"]  # engines end with their worker
+    assert setting("OOMPolicy", unit) == ["continue"]  # the end of one engine does not stop the service
+    assert setting("MemoryMax", unit) and setting("Restart", unit) == ["always"]
+    assert "@resources" not in " ".join(setting("SystemCallFilter", unit))
+    assert not setting("ProcSubset", unit) and not setting("MemoryDenyWriteExecute", unit)
 
 
-@pytest.mark.parametrize("unit", [SERVICE, UNITS / "background-remover-cleanup.service"], ids=lambda unit: unit.name)
+@pytest.mark.parametrize(
+    "unit", [SERVICE, WORKER, UNITS / "background-remover-cleanup.service"], ids=lambda unit: unit.name
+)
 def test_a_unit_starts_an_existing_command(unit: Path) -> None:
     (command,) = setting("ExecStart", unit)
     program, *arguments = shlex.split(command)
     assert program.startswith("/opt/background-remover/.venv/bin/")
-    assert arguments in (["-m", "app", "serve"], ["-m", "app", "cleanup"])
+    assert arguments in (
+        ["-m", "app", "serve"],
+        ["-m", "app", "cleanup"],
+        ["-A", "app.jobs.celery_app", "worker", "-n", "%i@%H"],
+    )
 
 
 def test_clean_up_is_hourly() -> None:

@@ -25,9 +25,27 @@ def test_a_job_has_the_model_of_its_request(job: Job) -> None:
 
 def test_a_result_gets_the_time_in_the_queue_as_its_first_stage(job: Job) -> None:
     job.started = job.submitted + 1.5
-    job.succeed(RESULT)
+    job.answer(RESULT)
     assert job.done.is_set()
     assert list(job.outcome().stages_ms.items()) == [("queue", 1500.0), ("infer", 2.0)]
+
+
+def test_a_job_is_done_when_all_outcomes_are_there() -> None:
+    request = RemovalRequest(b"photo", RemovalOptions("lite", 100), more_options=(RemovalOptions("u2netp", 100),))
+    job = Job(request, Deadline(100.0), Priority.BATCH)
+    error = CorruptImage()
+    job.answer(error, 1)
+    assert not job.done.is_set()
+    job.answer(RESULT)
+    first, second = job.outcomes
+    assert job.done.is_set() and second is error
+    assert isinstance(first, RemovalResult) and first.model == "lite" and "queue" in first.stages_ms
+
+
+def test_time_in_the_queue_does_not_count_for_a_deadline_from_the_start(job: Job) -> None:
+    job.deadline = Deadline.from_start(60)
+    job.submitted = job.started - 1000
+    assert job.may_retry() and job.spent_in_engine()
 
 
 def test_an_error_is_raised_as_the_outcome(job: Job) -> None:

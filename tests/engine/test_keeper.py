@@ -17,10 +17,11 @@ from app.engine.job import Job
 from app.engine.keeper import FIRST_BACKOFF, LAST_BACKOFF, MAX_FAILED_STARTS, Keeper
 from app.engine.messages import EXIT_MEMORY, EXIT_TASKS, EngineConfig
 from app.engine.observer import RestartReason
+from app.engine.pool import EnginePool
 from app.engine.process import EngineDied, NotAccepted
 from app.engine.quarantine import STRIKES, Quarantine
 from app.engine.queue import MAX_HANDOVERS, EngineState, RemovalQueue
-from app.engine.submission import Deadline
+from app.engine.submission import Deadline, Outcome, Priority
 from app.errors import (
     CorruptImage,
     DeadlineExceeded,
@@ -69,14 +70,16 @@ class FakeEngine:
         return self._play(self._script.warm_ups.pop(0) if self._script.warm_ups else READY)  # type: ignore[no-any-return]
 
     def remove(
-        self, request: RemovalRequest, deadline: float, *, alone: bool = False, fast: bool = False
-    ) -> RemovalResult:
+        self, request: RemovalRequest, deadline: Deadline, *, alone: bool = False, fast: bool = False
+    ) -> Iterator[tuple[int, Outcome]]:
         self._script.fast.append(fast)
-        answer = self._script.answers.pop(0) if self._script.answers else RESULT
-        if answer == "hang":
-            self._ended.wait()
-            raise died(-signal.SIGKILL)
-        return self._play(answer)  # type: ignore[no-any-return]
+        self._script.requests.append(request)
+        for number in range(len(request.all_options)):
+            answer = self._script.answers.pop(0) if self._script.answers else RESULT
+            if answer == "hang":
+                self._ended.wait()
+                raise died(-signal.SIGKILL)
+            yield number, answer if isinstance(answer, ServiceError) else self._play(answer)
 
     def _play(self, answer: Any) -> Any:
         if isinstance(answer, EngineDied):
@@ -107,6 +110,7 @@ class Script:
         self.answers: list[RemovalResult | Exception | str] = []
         self.engines: list[FakeEngine] = []
         self.fast: list[bool] = []
+        self.requests: list[RemovalRequest] = []
         self.cpu_step = 100.0  # between two readings
 
     def start_engine(self, config: EngineConfig, on_exit: Callable[[], None]) -> FakeEngine:
@@ -448,3 +452,106 @@ def test_an_engine_learns_whether_the_queue_is_under_load(
             admitted.enter_context(started.queue.admit(caller, Deadline.after(30)))
         started.submit(RESULT)
     assert started.script.fast == expected
+
+
+def test_a_batch_is_never_answered_by_less_because_of_load(started: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RemovalQueue, "under_load", True)
+    for priority in Priority:
+        started.queue.process(REQUEST, Deadline.after(30), priority)
+    assert started.script.fast == [True, False]
+
+
+def test_the_time_of_a_batch_does_not_count_for_retry_after(started: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds: list[float] = []
+    monkeypatch.setattr(started.queue, "record_service", seconds.append)
+    started.queue.process(REQUEST, Deadline.after(30), Priority.BATCH)
+    assert seconds == []
+    started.submit(RESULT)
+    wait_until(lambda: len(seconds) == 1)
+
+
+# Several results
+
+
+OPTIONS = [RemovalOptions("lite", 100), RemovalOptions("u2netp", 100), RemovalOptions("lite", 300)]
+SEVERAL = RemovalRequest(b"photo", OPTIONS[0], more_options=tuple(OPTIONS[1:]))
+
+
+class Several:
+    """A pool of one fake engine."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.observer = Recorder()
+        self.pool = EnginePool(EngineConfig("lite", 1, 1, 1), 1, RemovalQueue(4, body_slots=4), self.observer)
+
+    def submit(self, *answers: RemovalResult | Exception | str) -> list[str]:
+        """Submit the request for three results; return the models or codes of errors."""
+        self.script.answers += answers
+        self.script.requests.clear()
+        outcomes = self.pool.submit_all(SEVERAL, Deadline.from_start(30))
+        return [outcome.model if isinstance(outcome, RemovalResult) else outcome.code for outcome in outcomes]
+
+    @property
+    def requested(self) -> list[list[RemovalOptions]]:
+        return [list(request.all_options) for request in self.script.requests]
+
+
+@pytest.fixture
+def several(monkeypatch: pytest.MonkeyPatch) -> Iterator[Several]:
+    script = Script()
+    monkeypatch.setattr("app.engine.keeper.EngineProcess", script.start_engine)
+    several = Several(script)
+    yield several
+    several.pool.stop()
+
+
+def test_several_results_are_one_job(several: Several) -> None:
+    assert several.submit(RESULT, replace(RESULT, model="u2netp"), RESULT) == ["lite", "u2netp", "lite"]
+    assert several.requested == [OPTIONS]
+    assert several.observer.removals == list(zip(OPTIONS, ("lite", "u2netp", "lite"), strict=True))
+
+
+def test_an_error_is_that_of_one_result(several: Several) -> None:
+    assert several.submit(RESULT, CorruptImage(), RESULT) == ["lite", "CORRUPT_IMAGE", "lite"]
+    assert several.requested == [OPTIONS] and several.observer.reasons == []
+
+
+@pytest.mark.parametrize(
+    ("death", "code"),
+    [
+        (died(-signal.SIGSEGV), "ENGINE_CRASHED"),
+        (died(-signal.SIGABRT), "OUT_OF_MEMORY"),
+        (died(-signal.SIGPROF), "DEADLINE_EXCEEDED"),
+        (TimeoutError(), "DEADLINE_EXCEEDED"),
+    ],
+)
+def test_results_that_an_engine_leaves_open_are_processed_alone(death: Exception, code: str, several: Several) -> None:
+    assert several.submit(RESULT, death, death, RESULT) == ["lite", code, "lite"]
+    assert several.requested == [OPTIONS, [OPTIONS[1]], [OPTIONS[2]]]
+
+
+def test_a_request_that_has_ended_two_engines_is_processed_alone(several: Several) -> None:
+    crash = died(-signal.SIGSEGV)
+    for _ in range(STRIKES):
+        several.submit(RESULT, crash)
+        assert several.requested == [OPTIONS, [OPTIONS[1]], [OPTIONS[2]]]
+    assert several.submit() == ["lite"] * 3
+    assert several.requested == [[each] for each in OPTIONS]
+
+
+def test_a_result_whose_engine_has_ended_twice_is_refused_and_the_others_are_not(several: Several) -> None:
+    crash = died(-signal.SIGSEGV)
+    for _ in range(STRIKES):
+        several.submit(RESULT, crash, crash)
+    assert several.submit() == ["lite", "IMAGE_REFUSED", "lite"]
+
+
+def test_a_killed_engine_costs_nothing(several: Several) -> None:
+    assert several.submit(RESULT, died(-signal.SIGKILL)) == ["lite"] * 3
+    assert several.requested == [OPTIONS, OPTIONS]
+
+
+def test_a_closed_pool_has_no_results(several: Several) -> None:
+    several.pool.stop()
+    assert several.submit() == ["SHUTTING_DOWN"] * 3

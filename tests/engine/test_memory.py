@@ -62,6 +62,8 @@ SIZES: list[tuple[float, dict[str, object], int | str]] = [
     (1, {"format": "JPEG"}, "2048 native-canvas"),
     (24, {"format": "JPEG"}, "2048 native-canvas"),
     (12, {"format": "JPEG"}, "2048 native-blur"),
+    (12, {"format": "JPEG"}, "800 native,native-png,native-canvas,crop-jpeg,roi-webp,native-blur"),
+    (24, {"format": "JPEG"}, "2048 crop-jpeg,native-png,native,native-avif,native-canvas+"),
 ]
 
 

@@ -29,6 +29,11 @@ def test_a_request_survives_the_wire(backdrop: Blur | Gradient | None) -> None:
     assert request_from_wire(header, [b"image", b"background"]) == request
 
 
+def test_a_request_of_several_results_survives_the_wire() -> None:
+    request = RemovalRequest(b"", OPTIONS, more_options=(replace(OPTIONS, canvas=None), OPTIONS))
+    assert request_from_wire(json.loads(json.dumps(request_header(request))), [b"", b""]) == request
+
+
 def test_a_result_survives_the_wire() -> None:
     result = RemovalResult(b"body", "image/png", 3, 2, Box(1, 2, 3, 4), 0.5, "lite", {"infer": 1.5}, max_size=(5, 4))
     assert result_from_wire(json.loads(json.dumps(result_header(result))), [b"body"]) == result

@@ -22,13 +22,13 @@ from app.engine.observer import EngineObserver
 from app.engine.pool import EnginePool
 from app.engine.process import EngineProcess
 from app.engine.queue import EngineState, RemovalQueue
-from app.engine.submission import Deadline
+from app.engine.submission import Deadline, Outcome
 from app.errors import DeadlineExceeded, EngineCrashed, ModelUnavailable, ServiceError, ShuttingDown
 from app.removal import RemovalOptions, RemovalRequest, RemovalResult
 from tests.support.configuration import ENGINE
 from tests.support.onnx_models import write_model
 from tests.support.photos import encoded, jpeg
-from tests.support.waiting import wait_until
+from tests.support.waiting import in_thread, wait_until
 
 PHOTO = RemovalRequest(jpeg("coffee"), RemovalOptions("lite", 2048))
 
@@ -125,7 +125,7 @@ def test_an_engine_learns_whether_it_works_alone(duo: EnginePool, monkeypatch: p
     values: list[bool] = []
     remove = EngineProcess.remove
 
-    def record(engine: EngineProcess, *arguments: Any, alone: bool, fast: bool) -> RemovalResult:
+    def record(engine: EngineProcess, *arguments: Any, alone: bool, fast: bool) -> Iterator[tuple[int, Outcome]]:
         values.append(alone)
         return remove(engine, *arguments, alone=alone, fast=fast)
 
@@ -283,3 +283,34 @@ def test_one_engine_serves_all_embedded_models() -> None:
         assert pool.status().pids == (pid,) and pool.status().ready == 1
     finally:
         pool.stop()
+
+
+def test_several_results_come_from_one_inference(solo: EnginePool) -> None:
+    options = (PHOTO.options, RemovalOptions("lite", 2048, format="WEBP"), RemovalOptions("lite", 2048, crop=True))
+    request = replace(PHOTO, options=options[0], more_options=options[1:])
+    outcomes = solo.submit_all(request, Deadline.from_start(30))
+    results = [outcome for outcome in outcomes if isinstance(outcome, RemovalResult)]
+    assert sum("infer" in result.stages_ms for result in results) == 1
+    assert [result.body for result in results] == [submit(solo, replace(PHOTO, options=each)).body for each in options]
+
+
+def test_a_batch_waits_longer_than_its_time_in_an_engine(solo: EnginePool) -> None:
+    pid = freeze(solo)
+    first = Submission(solo)
+    wait_until(lambda: busy(solo))
+    batch = in_thread(solo.submit_all, PHOTO, Deadline.from_start(20))
+    wait_until(lambda: solo.queue.depth == 1)
+    late = in_thread(submit, solo, PHOTO, 0.2)
+    assert isinstance(late.exception(10), DeadlineExceeded) and not batch.done()
+    os.kill(pid, signal.SIGCONT)
+    first.join(30)
+    (outcome,) = batch.result(30)
+    assert isinstance(outcome, RemovalResult) and outcome.stages_ms["queue"] > 200
+
+
+def test_a_batch_whose_engine_hangs_is_late(solo: EnginePool) -> None:
+    pid = freeze(solo)
+    (outcome,) = solo.submit_all(PHOTO, Deadline.from_start(0.5))
+    assert isinstance(outcome, DeadlineExceeded)
+    wait_until(lambda: not psutil.pid_exists(pid))
+    assert submit(solo).confidence > 0.5

@@ -10,14 +10,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.engine import wire
 from app.engine.messages import EngineConfig, result_header
 from app.engine.process import EngineDied, EngineProcess, NotAccepted
+from app.engine.submission import Deadline, Outcome
 from app.errors import CorruptImage
 from app.removal import Box, RemovalOptions, RemovalRequest, RemovalResult
 
@@ -82,9 +84,9 @@ def later() -> float:
     return time.monotonic() + 30
 
 
-def remove(engine: EngineProcess) -> RemovalResult:
+def remove(engine: EngineProcess, request: RemovalRequest = REQUEST, **more: bool) -> list[tuple[int, Outcome]]:
     """Send the request, as the first message: the fake worker needs no configuration."""
-    return engine.remove(REQUEST, later())
+    return list(engine.remove(request, Deadline(later()), **more))
 
 
 # Warm-up
@@ -128,18 +130,32 @@ def test_an_abort_is_recognised(code: int | None, aborted: bool) -> None:
 
 
 def test_a_result_is_received_for_an_accepted_request(start: Starter) -> None:
-    header = json.dumps(json.dumps(result_header(RESULT)))
+    header = json.dumps(json.dumps(result_header(RESULT) | {"number": 0}))
     engine = start(f"import json\n{ACCEPT}wire.send(sock, json.loads({header}), [b'body'])\n{WAIT_FOR_END_OF_FILE}")
-    assert remove(engine) == RESULT
+    assert remove(engine) == [(0, RESULT)]
+
+
+def test_each_outcome_is_received_before_the_next_one_is_finished(start: Starter) -> None:
+    header = json.dumps(json.dumps(result_header(RESULT) | {"number": 1}))
+    error = "{'number': 0, 'error': {'code': 'CORRUPT_IMAGE', 'message': str(len(header['more_options']))}}"
+    engine = start(
+        f"import json\n{ACCEPT}wire.send(sock, json.loads({header}), [b'body'])\n"
+        f"wire.receive(sock)\nwire.send(sock, {error})\n{WAIT_FOR_END_OF_FILE}"
+    )
+    outcomes = engine.remove(replace(REQUEST, more_options=(REQUEST.options,)), Deadline(later()))
+    assert next(outcomes) == (1, RESULT)
+    wire.send(engine._sock, {})
+    ((number, outcome),) = outcomes
+    assert number == 0 and isinstance(outcome, CorruptImage) and str(outcome) == "1"
 
 
 @pytest.mark.parametrize("alone", [True, False])
 def test_the_engine_gets_the_request_and_whether_it_is_alone(alone: bool, start: Starter) -> None:
-    answer = "{'error': {'code': 'CORRUPT_IMAGE', 'message': repr((header['request_id'], header['alone'], blobs))}}"
-    engine = start(f"{ACCEPT}wire.send(sock, {answer})\n{WAIT_FOR_END_OF_FILE}")
-    with pytest.raises(CorruptImage) as caught:
-        engine.remove(REQUEST, later(), alone=alone)
-    assert str(caught.value) == repr(("id-1", alone, [b"photo", b"background"]))
+    error = "{'code': 'CORRUPT_IMAGE', 'message': repr((header['request_id'], header['alone'], blobs))}"
+    engine = start(f"{ACCEPT}wire.send(sock, {{'number': 0, 'error': {error}}})\n{WAIT_FOR_END_OF_FILE}")
+    ((_, outcome),) = remove(engine, alone=alone)
+    assert isinstance(outcome, CorruptImage)
+    assert str(outcome) == repr(("id-1", alone, [b"photo", b"background"]))
     assert engine.alive
 
 
@@ -169,7 +185,13 @@ def test_an_engine_that_is_already_gone_has_not_accepted_the_request(start: Star
 
 
 @pytest.mark.parametrize(
-    "answer", ["wire.send(sock, {'x': 1})", "wire.send(sock, {'error': {'x': 1}})", "sock.sendall(bytes([255] * 8))"]
+    "answer",
+    [
+        "wire.send(sock, {'x': 1})",
+        "wire.send(sock, {'number': 0, 'x': 1})",
+        "wire.send(sock, {'number': 0, 'error': {'x': 1}})",
+        "sock.sendall(bytes([255] * 8))",
+    ],
 )
 def test_an_invalid_answer_is_a_death_without_exit_status(answer: str, start: Starter) -> None:
     engine = start(f"{ACCEPT}{answer}\n{HANG}")
@@ -191,7 +213,27 @@ def test_a_request_ends_at_its_deadline(script: str, start: Starter) -> None:
     engine = start("wire.send(sock, {})\nwire.receive(sock)\n" + script)
     engine.warm_up(later(), first=True)
     with pytest.raises(TimeoutError):
-        engine.remove(REQUEST, soon())
+        list(engine.remove(REQUEST, Deadline(soon())))
+
+
+@pytest.mark.parametrize("seconds", [0.1, 30.0])
+def test_each_result_has_its_time(seconds: float, start: Starter) -> None:
+    error = "{'number': 0, 'error': {'code': 'CORRUPT_IMAGE', 'message': 'x'}}"
+    engine = start(f"{ACCEPT}wire.send(sock, {error})\nwire.receive(sock)\nwire.send(sock, {error})\n{HANG}")
+    deadlines = iter([later(), time.monotonic() + seconds, later()])
+
+    class Times(Deadline):
+        def in_engine(self) -> float:
+            return next(deadlines)
+
+    outcomes = engine.remove(replace(REQUEST, more_options=(REQUEST.options,)), Times(0))
+    next(outcomes)
+    if seconds < 1:
+        with pytest.raises(TimeoutError):
+            next(outcomes)
+    else:
+        wire.send(engine._sock, {})
+        assert isinstance(next(outcomes)[1], CorruptImage)
 
 
 # End

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from random import Random
-from typing import ParamSpec, TypeVar
 
 import pytest
 
@@ -19,10 +19,8 @@ from app.engine.reservations import GRACE_SECONDS, MAX_ALIKE
 from app.engine.submission import ClientGone, Deadline, Priority
 from app.errors import DeadlineExceeded, EngineCrashed, ModelUnavailable, QueueFull, ServiceError, ShuttingDown
 from app.removal import Box, RemovalOptions, RemovalRequest, RemovalResult
-from tests.support.waiting import wait_until
+from tests.support.waiting import in_thread, wait_until
 
-P = ParamSpec("P")
-R = TypeVar("R")
 BATCH, INTERACTIVE = Priority.BATCH, Priority.INTERACTIVE
 
 
@@ -245,18 +243,11 @@ def test_the_wait_for_a_slot_ends_at_the_deadline_or_when_the_client_is_gone(
 # Order of jobs
 
 
-def in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-    """Return the result of work in a daemon thread: a job that no engine finishes is waited for without end."""
-    future: Future[R] = Future()
+RESULT = RemovalResult(b"", "image/png", 1, 1, Box(), 1.0, "lite", {})
 
-    def run() -> None:
-        try:
-            future.set_result(work(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001  # handed over
-            future.set_exception(error)
 
-    threading.Thread(target=run, daemon=True).start()
-    return future
+def request_of(name: str, model: str = "lite") -> RemovalRequest:
+    return RemovalRequest(b"", RemovalOptions(model, 100), request_id=name)
 
 
 class JobQueue:
@@ -277,7 +268,7 @@ class JobQueue:
         client_gone: bool = False,
     ) -> Future[RemovalResult]:
         waiting = len(self.queue._jobs)
-        request = RemovalRequest(b"", RemovalOptions(model, 100), request_id=name)
+        request = request_of(name, model)
         deadline = Deadline(Deadline.after(seconds).at, lambda: client_gone)
         future = in_thread(self.queue.process, request, deadline, priority)
         wait_until(lambda: len(self.queue._jobs) > waiting or future.done())
@@ -294,7 +285,7 @@ class JobQueue:
         while (job := self.take(engine)) is not None:
             names.append(job.request.request_id)
             engine.model = job.model
-            job.succeed(RemovalResult(b"", "image/png", 1, 1, Box(), 1.0, job.model, {}))
+            job.answer(RemovalResult(b"", "image/png", 1, 1, Box(), 1.0, job.model, {}))
         return names
 
 
@@ -406,6 +397,36 @@ def test_a_job_whose_deadline_passes_in_the_queue_never_reaches_an_engine() -> N
     assert jobs.take(engine) is None
 
 
+def test_a_batch_waits_for_an_engine_as_long_as_interactive_requests_come_and_then_has_its_time() -> None:
+    engine = Engine()
+    jobs = JobQueue(engine)
+    allowed = 0.05
+    batch = in_thread(jobs.queue.process, request_of("batch"), Deadline.from_start(allowed), BATCH)
+    wait_until(lambda: jobs.queue.depth == 0 and len(jobs.queue._jobs) == 1)
+    waited = time.monotonic()
+    for number in range(20):
+        jobs.submit(str(number))
+        job = jobs.take(engine)
+        assert job is not None and job.request.request_id == str(number)
+        time.sleep(allowed / 4)
+        job.answer(RESULT)
+    assert time.monotonic() - waited > allowed and not batch.done()
+    job = jobs.take(engine, timeout=5)
+    assert job is not None and job.request.request_id == "batch"
+    assert job.deadline.in_engine() < time.monotonic() + 5
+    job.answer(RESULT)
+    assert batch.result(10).model == "lite"
+
+
+def test_a_batch_ends_its_wait_when_it_is_stopped() -> None:
+    stopped = threading.Event()
+    jobs = JobQueue(Engine(state=EngineState.BUSY))
+    batch = in_thread(jobs.queue.process, request_of("batch"), Deadline.from_start(60, stopped.is_set), BATCH)
+    wait_until(lambda: jobs.queue.depth == 1)
+    stopped.set()
+    assert isinstance(batch.exception(10), ClientGone) and jobs.queue.depth == 0
+
+
 def test_a_queued_job_whose_client_is_gone_is_withdrawn() -> None:
     engine = Engine(state=EngineState.BUSY)
     jobs = JobQueue(engine)
@@ -422,7 +443,7 @@ def test_the_wait_for_a_job_in_an_engine_continues() -> None:
     assert job is not None
     threading.Event().wait(0.6)
     assert not result.done()
-    job.succeed(RemovalResult(b"", "image/png", 1, 1, Box(), 1.0, "lite", {}))
+    job.answer(RESULT)
     assert result.result(10).model == "lite"
 
 
@@ -469,7 +490,7 @@ def test_close_waits_for_busy_engines() -> None:
     closing = in_thread(jobs.queue.close, 30)
     wait_until(lambda: jobs.queue.closed)
     assert not closing.done()
-    job.succeed(RemovalResult(b"", "image/png", 1, 1, Box(), 1.0, "lite", {}))
+    job.answer(RESULT)
     jobs.queue.set_state(engine, EngineState.IDLE)
     closing.result(10)
     assert result.result(10)
@@ -487,3 +508,14 @@ def test_the_queue_is_under_load_while_more_than_half_of_its_places_are_taken() 
             loads.append(queue.under_load)
     assert loads == [False, False, False, True, True]  # the first is in the engine
     assert not queue.under_load
+
+
+def test_a_batch_does_not_put_the_queue_under_load() -> None:
+    jobs = JobQueue(Engine(state=EngineState.BUSY))
+    for number in range(15):
+        jobs.submit(str(number), priority=BATCH)
+    assert jobs.queue.depth == 15 and not jobs.queue.under_load
+    for number in range(10):
+        jobs.submit(str(number))
+    assert jobs.queue.under_load
+    jobs.queue.close()

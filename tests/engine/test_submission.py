@@ -52,3 +52,20 @@ def test_the_client_is_checked_in_intervals() -> None:
 @pytest.mark.parametrize(("seconds", "is_late"), [(60, False), (-1, True)])
 def test_seconds_left(seconds: float, is_late: bool) -> None:
     assert (Deadline.after(seconds).seconds_left < 0) is is_late
+
+
+def test_a_deadline_from_the_start_does_not_limit_the_wait_for_an_engine() -> None:
+    stopped = threading.Event()
+    answers = iter([False] * 5 + [True])
+    deadline = Deadline.from_start(0.0, stopped.is_set)
+    deadline.wait(lambda timeout: next(answers), late="too late")
+    stopped.set()
+    with pytest.raises(ClientGone):
+        deadline.wait(never, late="too late")
+
+
+def test_a_deadline_from_the_start_has_its_time_for_each_result() -> None:
+    deadline = Deadline.from_start(60)
+    assert deadline.in_engine() == pytest.approx(time.monotonic() + 60, abs=5)
+    assert deadline.at > time.monotonic() + 10**9
+    assert Deadline(100.0).in_engine() == 100.0

@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from app.engine.messages import (
     result_from_wire,
 )
 from app.engine.models import REGISTRY, ModelSpec
+from app.engine.shared import SharedWork
 from app.engine.worker import Engine
 from app.errors import CorruptImage, ModelUnavailable
 from app.removal import Box, RemovalOptions, RemovalRequest, RemovalResult
@@ -74,9 +75,15 @@ class FakePipeline:
         self.failures: list[Exception] = []
         self.runs: list[tuple[RemovalRequest, bool]] = []
         self.fast: list[bool] = []
+        self.shared: list[SharedWork | None] = []
 
-    def run(self, request: RemovalRequest, *, alone: bool, fast: bool) -> RemovalResult:
+    def order(self, requests: Sequence[RemovalRequest]) -> list[int]:
+        """Return the reverse order."""
+        return list(reversed(range(len(requests))))
+
+    def run(self, request: RemovalRequest, shared: SharedWork | None, *, alone: bool, fast: bool) -> RemovalResult:
         self.runs.append((request, alone))
+        self.shared.append(shared)
         self.fast.append(fast)
         if self.failures:
             raise self.failures.pop(0)
@@ -133,6 +140,10 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Harness:
     return harness
 
 
+def outcome_number(answer: Message) -> int:
+    return int(answer[0].pop("number"))
+
+
 def headers(answers: list[Message]) -> list[dict[str, Any]]:
     return [header for header, _ in answers]
 
@@ -165,8 +176,8 @@ def test_an_engine_without_its_model_reports_the_error_until_it_is_available(eng
 def test_a_request_is_accepted_and_answered(alone: bool, engine: Harness) -> None:
     (_, accepted, answer), _ = engine.serve(remove(alone=alone))
     assert accepted == ({"accepted": True}, [])
-    assert result_from_wire(*answer) == RESULT
-    assert engine.pipeline.runs == [(REQUEST, alone)]
+    assert outcome_number(answer) == 0 and result_from_wire(*answer) == RESULT
+    assert engine.pipeline.runs == [(REQUEST, alone)] and engine.pipeline.shared == [None]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +198,19 @@ def test_a_failure_is_an_error_and_the_engine_continues(
     assert failed[1] == [] and set(error) == {"code", "message", "details", "solution"}
     assert error["code"] == code and error["message"].startswith(message)
     assert "/secret/path" not in str(error)
-    assert result_from_wire(*answered) == RESULT
+    assert outcome_number(answered) == 0 and result_from_wire(*answered) == RESULT
+
+
+def test_each_result_is_sent_when_it_is_finished_and_an_error_is_that_of_one_result(engine: Harness) -> None:
+    options = [replace(REQUEST.options, longest_side=side) for side in (200, 300)]
+    engine.pipeline.failures.append(CorruptImage())
+    (_, accepted, *answers), _ = engine.serve(remove(replace(REQUEST, more_options=tuple(options))))
+    assert accepted == ({"accepted": True}, [])
+    assert [outcome_number(answer) for answer in answers] == [2, 1, 0]
+    assert [header.get("error", {}).get("code") for header, _ in answers] == ["CORRUPT_IMAGE", None, None]
+    assert [request.options for request, _ in engine.pipeline.runs] == [*reversed(options), REQUEST.options]
+    first, *others = engine.pipeline.shared
+    assert first is not None and others == [first, first]
 
 
 @pytest.mark.parametrize(("enabled", "triggered"), [(True, ["id-1"]), (False, [])])

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from app.fetch.pinned_connection import Wire, connect, seconds_left, send_get
+from app.fetch.pinned_connection import Wire, connect, seconds_left, send_request
 from app.urls import parse_url
 from tests.support.scripted_server import answer, serving
 
@@ -64,7 +64,7 @@ def test_a_request_is_sent_and_the_body_read() -> None:
     with serving(answer(BODY)) as (port, heads):
         target = parse_url(f"http://img.example:{port}/a?b")
         with connect(target, [THIS], soon(), no_tls) as connection:
-            response = send_get(Wire(connection, soon(), 100_000), target, "agent/1")
+            response = send_request(Wire(connection, soon(), 100_000), target, {"User-Agent": "agent/1"})
             assert (response.status, response.read()) == (200, BODY)
     assert heads[0].startswith(f"GET /a?b HTTP/1.1\r\nHost: img.example:{port}\r\nUser-Agent: agent/1\r\n".encode())
 

@@ -18,6 +18,7 @@ from app.http.security import SECURITY_HEADERS
 from app.removal import Box, RemovalResult
 from app.settings import Settings
 from tests.support.doubles import FakePool, failing
+from tests.support.job_clients import jobs_of, post, work
 from tests.support.photos import encoded, jpeg, photo
 
 RESULT = RemovalResult(
@@ -89,11 +90,12 @@ def client(make_client: Callable[..., FlaskClient], tmp_path: Path) -> FlaskClie
     (tmp_path / "kept.png").write_bytes(encoded(photo("cat").resize((32, 32))))
     limits: dict[str, Any] = {name: 20 for name in Settings.model_fields if name.startswith("rate_limit_")}
     del limits["rate_limit_storage"], limits["rate_limit_exempt"]
-    return make_client(cache_url="memory://", output_dir=tmp_path, upload_dir=tmp_path, **limits)
+    folders = {"output_dir": tmp_path, "upload_dir": tmp_path, "jobs_dir": tmp_path / "jobs"}
+    return make_client(cache_url="memory://", **folders, **limits)
 
 
 NATIVE, PREVIEW, BASE64 = "/remove-background", "/remove-background-preview", "/remove-background-base64"
-REMOVEBG, REMBG, READ = "/v1.0/removebg", "/api/remove", "/read-file"
+REMOVEBG, REMBG, READ, JOBS = "/v1.0/removebg", "/api/remove", "/read-file", "/jobs"
 # (method, path, form field with a photo, other arguments)
 REQUESTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("post", NATIVE, "file", {"query_string": {"save": "1", "unknown": "1"}}),
@@ -104,6 +106,9 @@ REQUESTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("post", REMOVEBG, "image_file", {"headers": {"Accept": "application/json"}}),
     ("post", REMBG, "file", {"query_string": {"vm": "true"}}),
     ("get", REMBG, "", {"query_string": {"url": "https://example.com/photo.jpg"}}),
+    ("post", JOBS, "file", {"query_string": {"unknown": "1"}}),
+    ("post", JOBS, "file", {"query_string": {"quality": "1"}}),
+    ("get", JOBS, "", {}),
     ("post", READ, "", {"json": {"path": "kept.png"}}),
     ("post", READ, "", {"json": {"path": "missing.png"}}),
     ("get", "/v1.0/account", "", {}),
@@ -139,8 +144,17 @@ def test_every_header_of_an_answer_is_declared_and_described(
     assert own_headers(response) <= described.keys() <= HEADERS.keys()
 
 
+def result_of_a_job(client: FlaskClient) -> TestResponse:
+    """Return the answer with the result of a job's photo."""
+    link = post(client).headers["Location"]
+    work(client)
+    jobs_of(client).stop()
+    return client.get(f"{link}/items/1")
+
+
 def test_the_requests_above_produce_nearly_every_header(client: FlaskClient, fake_pool: FakePool) -> None:
     seen = set().union(*(own_headers(ask(client, *request)) for request in REQUESTS))
+    seen |= own_headers(result_of_a_job(client))
     failing(fake_pool, EngineCrashed())
     seen |= own_headers(client.post(NATIVE + "?on_error=original", data=jpeg("cat")))
     failing(fake_pool, ModelUnavailable())

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from app.jobs.model import ItemState, JobState
 from tests.support.configuration import ROOT
 
 PAGE = ROOT / "app" / "http" / "page"
 # Bytes of the page's text files together, as they are transferred.
-MAX_TRANSFERRED = 80_000
+MAX_TRANSFERRED = 40_000
 
 
 def assets_of(page: str) -> list[str]:
@@ -99,6 +100,25 @@ def test_the_page_knows_models_presets_keys_and_fetching(
     assert config["key"] is True
     assert config["urls"] is True
     assert "secret" not in client.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("backend", "jobs"),
+    [("local", {"files": 70, "bytes": 5_000_000, "kept": "24 hours"}), ("off", None)],
+    ids=["local", "off"],
+)
+def test_the_page_knows_the_limits_of_jobs(make_client: Callable[..., FlaskClient], backend: str, jobs: object) -> None:
+    client = make_client(jobs_backend=backend, jobs_max_files=70, jobs_max_bytes=5_000_000)
+
+    assert config_of(client)["jobs"] == jobs
+    assert ("results of more than 20 at once are kept for 24 hours" in client.get("/").text) == (jobs is not None)
+
+
+def test_states_have_the_words_of_the_api() -> None:
+    words = (PAGE / "assets" / "words.js").read_text()
+
+    for state in {*JobState, *ItemState}:
+        assert f'{state}: "{state.capitalize()}"' in words
 
 
 def test_the_page_needs_no_key(make_client: Callable[..., FlaskClient]) -> None:

@@ -153,3 +153,12 @@ def test_each_client_has_its_own_hash(configured: Callable[..., FlaskClient], lo
     hashes = [line["client"] for line in json_lines(log_file) if line["logger"] == "app.requests"]
     assert hashes[0] == hashes[1]
     assert len(set(hashes)) == 4
+
+
+def test_the_path_does_not_reveal_the_id_of_a_job(
+    configured: Callable[..., FlaskClient], log_file: Path, tmp_path: Path
+) -> None:
+    job_id = "0123456789abcdef" * 2
+    configured("json", jobs_dir=tmp_path / "jobs").get(f"/jobs/{job_id}/items/1")
+    assert request_line(log_file)["path"] == "/jobs/01234567.../items/1"
+    assert job_id not in log_file.read_text()

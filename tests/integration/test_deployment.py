@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import http.client
 import http.server
+import io
 import json
 import re
 import socket
 import subprocess
 import threading
-import time
-from collections import Counter
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from email.message import Message
 from functools import partial
-from itertools import count
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from app.http.security import SECURITY_HEADERS
+from tests.support.nginx_clients import Load, Reply, ask, ask_slowly, connect, hold, new_client, reply
 from tests.support.photos import encoded, jpeg, opened, photo
 from tests.support.servers import NginxServer, RedisServer, binary
 from tests.support.service import Service, end, free_port, gunicorn
@@ -36,58 +33,6 @@ NATIVE_KEYS = ["error", "message", "code", "statusCode", "solution", "details", 
 TOO_MANY_BYTES = 16_777_217
 Start = Callable[..., Service]
 MakeNginx = Callable[..., NginxServer]
-
-_addresses = count(2)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer with its raw headers, including repeated ones."""
-
-    status: int
-    headers: Message
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-def new_client() -> str:
-    """Return an unused loopback address, which nginx sees as that of a client."""
-    number = next(_addresses)
-    return f"127.0.{number // 250}.{number % 250 + 1}"
-
-
-def connect(nginx: NginxServer, client: str = "127.0.0.1", timeout: float = 60) -> http.client.HTTPSConnection:
-    return http.client.HTTPSConnection(
-        "127.0.0.1", nginx.https, timeout=timeout, context=nginx.trust(), source_address=(client, 0)
-    )
-
-
-def reply(connection: http.client.HTTPConnection) -> Reply:
-    answer = connection.getresponse()
-    return Reply(answer.status, answer.headers, answer.read())
-
-
-def ask(nginx: NginxServer, path: str, body: bytes | None = None, client: str = "127.0.0.1", **headers: str) -> Reply:
-    """Send a request through TLS; underscores in names of headers become hyphens."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    with closing(connect(nginx, client)) as connection:
-        connection.request("POST" if body else "GET", path, body, named)
-        return reply(connection)
-
-
-def ask_slowly(nginx: NginxServer, path: str, body: bytes, client: str, announced: int) -> Reply:
-    """Send a body at a megabyte a second, to its end, and only then read the answer."""
-    with closing(connect(nginx, client)) as connection:
-        connection.putrequest("POST", path)
-        connection.putheader("Content-Length", str(announced))
-        connection.endheaders()
-        for at in range(0, len(body), 50_000):
-            connection.send(body[at : at + 50_000])
-            time.sleep(0.05)
-        return reply(connection)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +52,7 @@ def make_nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeNginx]:
 
 
 @pytest.fixture(scope="module")
-def settings(redis: RedisServer) -> dict[str, object]:
+def settings(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """Settings of an instance behind nginx; direct clients may read its metrics."""
     return {
         "ENGINE_PROCESSES": 1,
@@ -116,6 +61,7 @@ def settings(redis: RedisServer) -> dict[str, object]:
         "REDIS_URL": redis.url,
         "RATE_LIMIT_REMOVE_BG_PER_HOUR": 4,
         "METRICS_ALLOWED_IPS": "0.0.0.0/0",
+        "JOBS_DIR": tmp_path_factory.mktemp("jobs"),
     }
 
 
@@ -182,6 +128,19 @@ def test_no_query_is_in_the_log(nginx: NginxServer) -> None:
     log = nginx.folder / "access.log"
     wait_until(lambda: request_id in log.read_text())
     assert '"GET /health/live" 200' in log.read_text() and "secret-1" not in log.read_text()
+
+
+def test_a_job_passes_and_its_id_stays_out_of_the_log(nginx: NginxServer) -> None:
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n' + jpeg() + bytes(9_000_000)
+    body = b"\r\n".join([part] * 3) + b"\r\n--b--\r\n"
+    assert len(body) > TOO_MANY_BYTES
+    answer = ask(nginx, "/jobs", body, new_client(), Content_Type="multipart/form-data; boundary=b")
+    job = json.loads(answer.body)
+    assert (answer.status, job["counts"]["total"]) == (202, 3)
+    ask(nginx, f"/jobs/{job['id']}/items/1")
+    log = nginx.folder / "access.log"
+    wait_until(lambda: f"GET /jobs/{job['id'][:8]}.../items/1" in log.read_text())
+    assert job["id"] not in log.read_text()
 
 
 def curl(nginx: NginxServer, *options: str) -> subprocess.CompletedProcess[bytes]:
@@ -265,6 +224,21 @@ def test_a_body_of_exactly_the_limit_reaches_the_instance(nginx: NginxServer) ->
     assert "image has" in answer.json["message"]
 
 
+def test_a_job_is_larger_than_a_photo_may_be_and_known_to_all_instances(nginx: NginxServer) -> None:
+    padded = jpeg("cat") + bytes(6_000_000)
+    part = b'--between\r\nContent-Disposition: form-data; name="file"; filename="cat.jpg"\r\n\r\n' + padded + b"\r\n"
+    body, client = part * 3 + b"--between--", new_client()
+    assert len(body) > TOO_MANY_BYTES
+    job = ask(nginx, "/jobs", body, client, Content_Type="multipart/form-data; boundary=between")
+    assert job.status == 202, job.body
+    url = job.headers["Location"]
+    wait_until(lambda: ask(nginx, url, None, client).json["state"] == "done", 120)
+    # least_conn: the requests went to both instances, which share JOBS_DIR.
+    results = zipfile.ZipFile(io.BytesIO(ask(nginx, f"{url}/results.zip", None, client).body))
+    assert results.namelist() == ["cat.png", "cat-2.png", "cat-3.png", "manifest.json"]
+    assert opened(results.read("cat-3.png")).size == photo("cat").size
+
+
 def test_a_slow_uploader_reads_its_413(nginx: NginxServer) -> None:
     answer = ask_slowly(nginx, URL, bytes(2_000_000), new_client(), announced=TOO_MANY_BYTES)
     assert (answer.status, answer.json["code"], list(answer.json)) == (413, "FILE_TOO_LARGE", NATIVE_KEYS)
@@ -297,22 +271,13 @@ def test_a_slow_uploader_reads_its_429(nginx: NginxServer) -> None:
     assert (answer.status, answer.json["code"]) == (429, "RATE_LIMITED")
 
 
-def hold(nginx: NginxServer, client: str) -> http.client.HTTPSConnection:
-    """Begin an upload and stop sending."""
-    connection = connect(nginx, client)
-    connection.putrequest("POST", URL)
-    connection.putheader("Content-Length", "1000000")
-    connection.endheaders(b"the rest comes later")
-    return connection
-
-
 def test_the_number_of_open_requests_per_address_is_limited(nginx: NginxServer) -> None:
     client = new_client()
-    held = [hold(nginx, client) for _ in range(63)]
+    held = [hold(nginx, URL, client) for _ in range(63)]
     assert ask(nginx, "/health/live", client=client).status == 200
 
     def is_full() -> bool:
-        held.append(hold(nginx, client))  # nginx closes connections after its timeout
+        held.append(hold(nginx, URL, client))  # nginx closes connections after its timeout
         return ask(nginx, "/health/live", client=client).status == 429
 
     wait_until(is_full)
@@ -339,38 +304,6 @@ def test_nginxs_own_errors_are_in_both_dialects(
     assert list(removebg.json["errors"][0]) == ["title", "code", "detail"]
 
 
-class Load:
-    """Clients that post one photo after another, each in a thread."""
-
-    def __init__(self, nginx: NginxServer, clients: int) -> None:
-        self._nginx = nginx
-        self._image = encoded(photo("coffee").resize((300, 200)), "JPEG", quality=80)
-        self._stop = threading.Event()
-        self.replies: list[Reply | Exception] = []
-        self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(clients)]
-        for thread in self.threads:
-            thread.start()
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self.replies.append(ask(self._nginx, PREVIEW, self._image))
-            except (OSError, http.client.HTTPException) as error:
-                self.replies.append(error)
-
-    def answered(self, more: int) -> None:
-        """Wait for this number of further answers."""
-        enough = len(self.replies) + more
-        wait_until(lambda: len(self.replies) >= enough)
-
-    def stop(self) -> Counter[object]:
-        """Stop, and return the count of each status or type of error."""
-        self._stop.set()
-        for thread in self.threads:
-            thread.join(60)
-        return Counter(reply.status if isinstance(reply, Reply) else repr(reply) for reply in self.replies)
-
-
 def connections(port: int) -> int:
     """Return the number of an instance's connections, including those it has not accepted yet."""
     return sum(
@@ -384,7 +317,7 @@ def test_a_killed_instance_costs_only_its_own_requests(
 ) -> None:
     doomed, survivor = start(**settings), start(**settings)
     nginx = make_nginx(doomed.port, survivor.port)
-    load = Load(nginx, clients=6)
+    load = Load(nginx, PREVIEW, clients=6)
     load.answered(20)
     tree = [psutil.Process(doomed.process.pid), *doomed.tree()]
     for process in tree:
@@ -422,7 +355,7 @@ def was_held(nginx: NginxServer, reply: Reply, port: int) -> bool:
 
 def test_an_orderly_restart_costs_no_request(start: Start, settings: dict[str, object], make_nginx: MakeNginx) -> None:
     leaving, staying = start(**settings), start(**settings)
-    load = Load(make_nginx(leaving.port, staying.port), clients=6)
+    load = Load(make_nginx(leaving.port, staying.port), PREVIEW, clients=6)
     load.answered(20)
     assert leaving.stop() == 0
     load.answered(20)

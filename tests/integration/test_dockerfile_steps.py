@@ -186,7 +186,8 @@ def test_the_image_has_no_compiler_no_pip_and_no_secret(image: Image) -> None:
     names = {path.name for path in inside(image.root, "opt/venv/lib").glob("python3*/site-packages/*")}
     assert names & {"pip", "setuptools", "numba", "llvmlite", "scipy", "skimage", "pymatting"} == set()
     assert {path.name for path in inside(image.root, "app").iterdir()} - {"__pycache__"} == {
-        "app", "gunicorn.conf.py", "requirements.txt", "requirements-rembg.txt", "requirements-gpu.txt"
+        "app", "gunicorn.conf.py", "requirements.txt", "requirements-rembg.txt", "requirements-gpu.txt",
+        "requirements-jobs.txt",
     }  # fmt: skip
 
 

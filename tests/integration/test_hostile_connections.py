@@ -29,6 +29,7 @@ KINDS = {
     "half a head": HEAD % b"/health/live" + b"A: ",
     "no body": UPLOAD,
     "no body of a GET": HEAD % b"/health/live" + b"Content-Length: 10\r\n\r\n",
+    "no body of a job": HEAD.replace(b"GET", b"POST") % b"/jobs" + b"Content-Length: 2000000000\r\n\r\n",
     "half a body": UPLOAD + b"\xff\xd8\xff",
     "never hangs up": HEAD % b"/health/live" + b"Connection: close\r\n\r\n",
     "HTTP/1.0": b"GET /health/live HTTP/1.0\r\n\r\n",

@@ -45,5 +45,5 @@ def test_a_folder_that_cannot_be_read_is_skipped(tmp_path: Path) -> None:
 
 def test_results_and_logs_are_written() -> None:
     settings = Settings(output_dir=Path("out"), log_file=Path("logs/service.log"))
-    assert settings.written_folders == (Path("out"), Path("logs"))
-    assert Settings(output_dir=Path("out")).written_folders == (Path("out"),)
+    assert settings.written_folders == (Path("out"), settings.jobs_dir, Path("logs"))
+    assert Settings(output_dir=Path("out"), jobs_backend="off").written_folders == (Path("out"),)

@@ -37,6 +37,13 @@ def test_redis_is_up_if_all_its_users_reach_it(
     assert (report["checks"]["redis"], report["status"]) == (check, status)
 
 
+@pytest.mark.parametrize(("up", "status"), [(None, "healthy"), (True, "healthy"), (False, "degraded")])
+def test_unavailable_jobs_degrade_the_service(up: bool | None, status: str, fake_pool: FakePool) -> None:
+    report = HealthMonitor(Settings(), fake_pool, jobs_up=lambda: up).report()
+    assert report["status"] == status
+    assert (report["reason"] is None) == (status == "healthy")
+
+
 def test_critical_memory_degrades_the_service(fake_pool: FakePool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_memory_use", lambda pids: MemoryUse(90, 100))
     assert HealthMonitor(Settings(), fake_pool).report()["status"] == "degraded"

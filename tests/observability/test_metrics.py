@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 
 from app.engine.observer import RestartReason
 from app.engine.pool import EnginePool
 from app.engine.queue import RemovalQueue
 from app.engine.submission import Deadline
 from app.errors import EngineCrashed, QueueFull
-from app.observability.metrics import METRICS, PREFIX
+from app.observability.metrics import METRICS, PREFIX, Metrics
 from app.removal import RemovalOptions, RemovalRequest
+from app.settings import Settings
 from tests.support.configuration import ENGINE
 from tests.support.doubles import FakePool, Recorder, failing
 from tests.support.metric_samples import samples
@@ -88,6 +90,25 @@ def test_photos_of_auto_are_counted_by_outcome(
     found = values()
     outcomes = {name: found[f"auto_photos_total,outcome={name}"] for name in ("sure", "unsure", "load")}
     assert outcomes == dict.fromkeys(outcomes, 0) | ({outcome: 1} if outcome else {})
+
+
+def test_events_of_jobs_are_counted() -> None:
+    metrics = Metrics(Settings(webhook_secret=SecretStr("secret")))
+    metrics.job_accepted()
+    metrics.job_photo_finished("failed")
+    metrics.webhook_sent("retried")
+    metrics.set_jobs(7, 12.5, 3)
+    lines = metrics.exposition().decode().splitlines()
+    assert {
+        "bg_remover_jobs_total 1.0",
+        'bg_remover_job_photos_total{outcome="done"} 0.0',
+        'bg_remover_job_photos_total{outcome="failed"} 1.0',
+        'bg_remover_webhooks_total{outcome="delivered"} 0.0',
+        'bg_remover_webhooks_total{outcome="retried"} 1.0',
+        "bg_remover_job_queue_depth 7.0",
+        "bg_remover_job_oldest_seconds 12.5",
+        "bg_remover_job_workers 3.0",
+    } <= set(lines)
 
 
 @pytest.mark.parametrize(("failure", "reason"), [(QueueFull(), "QUEUE_FULL"), (EngineCrashed(), None)])

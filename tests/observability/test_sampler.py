@@ -22,6 +22,13 @@ def test_an_unavailable_storage_is_zero(fake_pool: FakePool) -> None:
     assert samples(metrics.exposition().decode())["ratelimit_storage_up"] == 0
 
 
+@pytest.mark.parametrize(("waiting", "depth"), [((7, 12.5, 1), 7), (None, 0)])
+def test_waiting_photos_of_jobs(waiting: tuple[int, float, int] | None, depth: int, fake_pool: FakePool) -> None:
+    metrics = Metrics(Settings())
+    MetricsSampler(metrics, Settings(), fake_pool, jobs=lambda: waiting).sample()
+    assert samples(metrics.exposition().decode())["job_queue_depth"] == depth
+
+
 def test_cpu_time_and_disk_space(fake_pool: FakePool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampler, "least_space", lambda folders: DiskSpace(7, 100))
     metrics = Metrics(Settings())

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,17 +64,25 @@ def run(*command: str, cwd: Path = ROOT, stdin: str = "") -> str:
 def redis_configuration(program: str, *options: str) -> dict[str, str]:
     """Start a Redis on loopback with these options, and return its configuration."""
     port = free_port()
-    command = [binary(program), *options, "--bind", "127.0.0.1", "--port", str(port), "--dir", tempfile.gettempdir()]
     with (
-        subprocess.Popen(command, stdout=subprocess.DEVNULL) as process,
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen(
+            [binary(program), *_in(folder, options), "--bind", "127.0.0.1", "--port", str(port), "--dir", folder],
+            stdout=subprocess.DEVNULL,
+        ) as process,
         redis.Redis(port=port, decode_responses=True) as client,
     ):
         try:
             wait_until(lambda: process.poll() is not None or _answers(client))
-            assert process.poll() is None, f"{command} ended"
+            assert process.poll() is None, f"{process.args!r} ended"
             return dict(client.config_get("*"))
         finally:
             process.kill()
+
+
+def _in(folder: str, options: Sequence[str]) -> list[str]:
+    """Return options of Redis with another folder than that of its container."""
+    return [folder if before == "--dir" else option for before, option in zip(("", *options), options, strict=False)]
 
 
 def _answers(client: redis.Redis) -> bool:

@@ -10,10 +10,11 @@ from app.engine.messages import EngineConfig
 from app.engine.observer import EngineObserver, RestartReason
 from app.engine.pool import EnginePool, PoolStatus
 from app.engine.queue import EngineState, RemovalQueue
-from app.engine.submission import Deadline, Priority
+from app.engine.submission import Deadline, Outcome, Priority
 from app.errors import ServiceError
 from app.fetch.url_fetcher import UrlFetcher
 from app.http.services import install, services_of
+from app.jobs.service import open_jobs
 from app.removal import Box, RemovalOptions, RemovalRequest, RemovalResult
 
 STATUS = PoolStatus(
@@ -71,16 +72,25 @@ class FakePool(EnginePool):
             under_load=self.under_load,
         )
 
+    def submit_all(
+        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.BATCH
+    ) -> list[Outcome]:
+        return [self._outcome(single, deadline, priority) for single in request.singles]
+
     def status(self) -> PoolStatus:
         return self.answer
 
 
 class Recorder(EngineObserver):
-    """Observer that records why engines were replaced, and their memory."""
+    """Observer that records why engines were replaced, their memory, and the options and models of results."""
 
     def __init__(self) -> None:
+        self.removals: list[tuple[RemovalOptions, str]] = []
         self.reasons: list[RestartReason] = []
         self.megabytes: list[int] = []
+
+    def removed(self, request: RemovalRequest, result: RemovalResult) -> None:
+        self.removals.append((request.options, result.model))
 
     def replaced(self, reason: RestartReason) -> None:
         self.reasons.append(reason)
@@ -96,5 +106,8 @@ def failing(pool: FakePool, error: ServiceError | Exception) -> FakePool:
 
 
 def use_fetcher(app: Flask, fetcher: UrlFetcher) -> None:
-    """Make an application fetch URLs by this."""
-    install(app, replace(services_of(app), url_fetcher=fetcher))
+    """Make an application and its jobs fetch URLs and send webhooks by this."""
+    services = services_of(app)
+    submitter = services.cache or services.pool
+    jobs = open_jobs(services.settings, submitter, fetcher, services.metrics, services.pool.status().engines)
+    install(app, replace(services, url_fetcher=fetcher, jobs=jobs))

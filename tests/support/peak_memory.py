@@ -1,8 +1,8 @@
 """Measurement of photos' peak memory in a separate process: `python -m tests.support.peak_memory`.
 
 Reads lines `PATH LONGEST_SIDE [LAYOUT]` from standard input and prints, for each, a JSON line with the predicted and
-the measured growth over the idle engine, in bytes. LAYOUT is a name in LAYOUTS; with a trailing `+` the photo is also
-its own background.
+the measured growth over the idle engine, in bytes. LAYOUT is a name in LAYOUTS, or several for several results, joined
+by commas; with a trailing `+` the photo is also its own background.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from app.engine.memory import MemoryGuard, resident_bytes
 from app.engine.messages import EngineConfig
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
+from app.engine.shared import SharedWork
 from app.engine.worker import MMAP_THRESHOLD, TRIM_THRESHOLD
 from app.imaging.decode import Header
 from app.removal import Blur, Canvas, Length, RemovalOptions, RemovalRequest
@@ -82,6 +83,15 @@ def reset_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
+def run(pipeline: Pipeline, request: RemovalRequest) -> None:
+    """Process a request as an engine does."""
+    singles = request.singles
+    shared = SharedWork() if len(singles) > 1 else None
+    for number in pipeline.order(singles):
+        pipeline.run(singles[number], shared)
+        gc.collect()
+
+
 def main() -> None:
     cv2.setNumThreads(1)
     keep_heap_small(MMAP_THRESHOLD, TRIM_THRESHOLD)
@@ -92,13 +102,13 @@ def main() -> None:
     for line in sys.stdin:
         path, side, layout = [*line.split(), ""][:3]
         image = Path(path).read_bytes()
-        options = RemovalOptions("lite", int(side), **LAYOUTS.get(layout.rstrip("+"), {}))
+        options = [RemovalOptions("lite", int(side), **LAYOUTS.get(name, {})) for name in layout.rstrip("+").split(",")]
         gc.collect()
         give_back_memory()
         idle = resident_bytes()
         reset_peak()
         memory.predicted = 0
-        pipeline.run(RemovalRequest(image, options, image if layout.endswith("+") else b""))
+        run(pipeline, RemovalRequest(image, options[0], image if layout.endswith("+") else b"", "", tuple(options[1:])))
         answer = {"idle": idle, "predicted": memory.predicted, "measured": peak_bytes() - idle}
         print(json.dumps(answer), flush=True)  # noqa: T201
 

@@ -52,7 +52,7 @@ def _play(script: Script | bytes, connection: socket.socket) -> None:
 def _read_head(connection: socket.socket) -> bytes:
     head = b""
     while not head.endswith(b"\r\n\r\n"):
-        piece = connection.recv(65_536)
+        piece = connection.recv(1)  # a body after it is for the script
         if not piece:
             break
         head += piece

@@ -1,13 +1,15 @@
-"""Real servers for the tests, in separate processes: Redis, nginx."""
+"""Real servers for the tests, in separate processes: Redis, nginx, a store that speaks S3."""
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,7 +20,7 @@ import pytest
 from tests.support.configuration import ROOT
 from tests.support.waiting import wait_until
 
-__all__ = ["NginxServer", "RedisServer", "binary"]
+__all__ = ["NginxServer", "RedisServer", "S3Server", "binary"]
 
 
 @cache
@@ -37,10 +39,11 @@ def binary(name: str, package: str = "") -> str:
 
 @dataclass
 class RedisServer:
-    """A Redis on loopback that stores nothing on disk."""
+    """A Redis on loopback; it stores nothing on disk unless `durable`."""
 
     port: int
     folder: Path
+    durable: bool = False
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -49,6 +52,7 @@ class RedisServer:
 
     def start(self) -> RedisServer:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
+        options += ["--appendonly", "yes"] if self.durable else []
         self.process = subprocess.Popen([binary("redis-server"), *options], stdout=subprocess.DEVNULL)
         wait_until(self.answers)
         return self
@@ -66,7 +70,7 @@ class RedisServer:
             return connection.recv(65_536)
 
     def kill(self) -> None:
-        """End it at once, with the loss of all counts."""
+        """End it at once, with the loss of everything unless it is durable."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
@@ -79,6 +83,57 @@ class RedisServer:
     def thaw(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
+
+
+@dataclass
+class S3Server:
+    """moto's server on loopback: it speaks S3 and keeps everything in memory."""
+
+    port: int
+    folder: Path
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the variables of every S3 client that uses it."""
+        return {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    def start(self) -> S3Server:
+        command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        with (self.folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        wait_until(self.answers)
+        return self
+
+    def answers(self) -> bool:
+        try:
+            return self.request("GET", "/") == 200
+        except OSError:
+            return False
+
+    def request(self, method: str, path: str) -> int:
+        """Send a request without a signature, which moto does not check; return the status."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(method, path)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def make_bucket(self, name: str) -> str:
+        """Make an empty bucket and return its name."""
+        assert self.request("PUT", f"/{name}") == 200
+        return name
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
 
 
 @dataclass

@@ -123,6 +123,7 @@ def gunicorn(
     environment: dict[str, str], log: Path, application: str = "app:create_app()", wrap: Sequence[str] = ()
 ) -> subprocess.Popen[bytes]:
     no_limits = {name.upper(): str(value) for name, value in NO_LIMITS.items()}
+    no_limits["JOBS_DIR"] = str(log.with_name("jobs"))
     with log.open("wb") as output:
         return subprocess.Popen(
             [*wrap, Path(sys.executable).with_name("gunicorn"), application],

@@ -32,8 +32,10 @@ COMPOSE_VARIABLES = {
     "COMPOSE_PROFILES",
     "GRAFANA_PASSWORD",
     "HTTP_ADDRESS",
+    "JOBS",
     "MODELS",
     "ONNXRUNTIME",
+    "REDIS_HOST",
     "TAG",
     "TLS_DIR",
 }
@@ -129,7 +131,7 @@ def _damaged(name: str, settings: Settings, models: Sequence[str]) -> Finding | 
     """Return a finding about the first model whose installed weights have a wrong SHA-256."""
     for model in map(REGISTRY.__getitem__, models):
         try:
-            if path := weights.find(model, settings.rembg_home):
+            for path in weights.files(model, settings.rembg_home):
                 weights.check(model, path)
         except ModelUnavailable as error:
             return Finding(Level.FAIL, name, error.message, error.advice)

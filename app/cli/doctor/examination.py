@@ -37,6 +37,7 @@ def examine(env_file: str = ".env") -> Iterator[Finding]:
     yield installation.check_decoders()
     yield installation.check_protections()
     yield runtime.check_output(settings.output_dir)
+    yield runtime.check_jobs(settings)
     yield runtime.check_redis(settings)
     yield runtime.check_port(settings)
     yield access.check_access(settings)

@@ -18,17 +18,22 @@ from redis import RedisError
 
 from app.cache.redis_store import RedisStore
 from app.cli.doctor.findings import Finding, Level
+from app.cli.doctor.workers import check_workers
 from app.engine.container import MEGABYTE
 from app.engine.keeper import START_SECONDS
 from app.engine.messages import EngineConfig
 from app.engine.process import EngineDied, EngineProcess
+from app.engine.submission import Deadline
 from app.errors import OutOfMemory, ServiceError, from_code
+from app.jobs.database import examine
+from app.jobs.service import DATABASE
 from app.limits import open_storage, probe_of
+from app.observability.disk import least_space
 from app.removal import RemovalOptions, RemovalRequest
 from app.settings import Settings
 from app.storage import write_problem
 
-__all__ = ["check_engine", "check_output", "check_port", "check_redis", "small_photo"]
+__all__ = ["check_engine", "check_jobs", "check_output", "check_port", "check_redis", "small_photo"]
 
 HEALTH_SECONDS = 3.0
 
@@ -39,6 +44,26 @@ def check_output(folder: Path) -> Finding:
         found, advice = f"save=true can't write to {folder}: {problem}", "Correct OUTPUT_DIR or its permissions."
         return Finding(Level.WARN, "output", found, advice)
     return Finding(Level.OK, "output", f"{folder}, for save=true")
+
+
+def check_jobs(settings: Settings) -> Finding:
+    """Check the folder of jobs, its free space, and all of its state; or the workers."""
+    if settings.jobs_backend == "celery":
+        return check_workers(settings)
+    if settings.jobs_backend != "local":
+        return Finding(Level.OK, "jobs", f"JOBS_BACKEND={settings.jobs_backend}")
+    folder = settings.jobs_dir
+    state = folder / DATABASE
+    if problem := write_problem(state):
+        advice = "Correct JOBS_DIR or its permissions, or set JOBS_BACKEND=off."
+        return Finding(Level.FAIL, "jobs", f"jobs can't write to {folder}: {problem}", advice)
+    if problem := examine(state) if state.exists() else "":
+        return Finding(Level.FAIL, "jobs", problem, "The log says what to do: jobs.unavailable.")
+    space = least_space([folder])
+    if space is not None and space.free < settings.jobs_max_bytes:
+        advice = "Free some space, or lower JOBS_MAX_BYTES or JOBS_TTL."
+        return Finding(Level.WARN, "jobs", f"{folder} has {space.free_mb} MB free, less than JOBS_MAX_BYTES", advice)
+    return Finding(Level.OK, "jobs", f"{folder}, for one machine")
 
 
 def check_redis(settings: Settings) -> Finding:
@@ -133,7 +158,9 @@ def _process_photo(config: EngineConfig, seconds: float) -> str:
             raise from_code(**problem)
         ready = time.monotonic()
         request = RemovalRequest(small_photo(), RemovalOptions(config.model, longest_side=256), request_id="doctor")
-        engine.remove(request, ready + seconds)
+        _, outcome = next(engine.remove(request, Deadline(ready + seconds)))
+        if isinstance(outcome, ServiceError):
+            raise outcome
         done = time.monotonic()
         resident = psutil.Process(engine.pid).memory_info().rss // MEGABYTE
     finally:

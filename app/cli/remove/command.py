@@ -66,8 +66,8 @@ def _parameters(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--preset", "presets", multiple=True, help="Preset of the API; several give a folder each.")
 @click.option("--background-file", type=click.Path(path_type=Path), help="Image behind the subject.")
 @click.option("--quiet", is_flag=True, help="Print failures only.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON line per photo to stdout.")
-@click.option("--report", type=click.Path(path_type=Path), help="Write one JSON line per photo to a file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line per output to stdout.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write one JSON line per output to a file.")
 @_parameters
 def remove(inputs: tuple[Path, ...], output: Path | None, presets: tuple[str, ...], **options: Any) -> None:
     """Remove the background of photos without a server.

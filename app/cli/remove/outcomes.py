@@ -49,10 +49,10 @@ class Outcome:
         return cls(source, "done", target, facts=facts)
 
     @classmethod
-    def failed(cls, source: Path, error: ServiceError | Failure) -> Outcome:
+    def failed(cls, source: Path, error: ServiceError | Failure, target: Path | None = None) -> Outcome:
         """Return the outcome of a failure; the message of an error of the API includes its advice."""
         message = f"{error.message} {error.advice}" if isinstance(error, ServiceError) else str(error)
-        return cls(source, "failed", code=error.code, message=message)
+        return cls(source, "failed", target, error.code, message)
 
     def line(self) -> dict[str, Any]:
         """Return the fields of its JSON line; a byte of a name that is not UTF-8 is a lone surrogate."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from app.cli.remove.files import is_newer
 from app.cli.remove.outcomes import Failure, Outcome, printable
 from app.cli.remove.photos import Found, Search
-from app.cli.remove.run import Photo, Run
+from app.cli.remove.run import Output, Photo, Run
 from app.engine import weights
 from app.engine.models import REGISTRY
 from app.errors import InvalidParameter
@@ -80,28 +80,30 @@ class Outputs:
         """Return the number of outputs of a photo."""
         return len(self._variants)
 
-    def of(self, found: Found) -> Iterator[Photo]:
+    def of(self, found: Found) -> Iterator[Output]:
         """Yield the outputs of a photo."""
         for variant in self._variants:
             base = Path(self._folder or "", variant.folder, found.base)
             named = base.with_name(f"{base.name}.{EXTENSIONS[variant.options.format]}")
             if named == found.source:  # a PNG whose output is a PNG beside it
                 named = base.with_name(f"{found.source.name}.{EXTENSIONS[variant.options.format]}")
-            yield Photo(found.source, self._file or named, variant.options)
+            yield Output(self._file or named, variant.options)
 
 
 def planned(search: Search, outputs: Outputs, run: Run) -> Iterator[Photo]:
-    """Yield the outputs of all photos; report two photos of different inputs with the same output."""
+    """Yield all photos with their outputs; report two photos of different inputs with the same output."""
     taken = set[Path]()
     for found in search.found():
-        for photo in outputs.of(found):
-            if photo.target in taken:
-                message = f"Another photo has the output {printable(photo.target)}; process it with another -o."
-                run.record(Outcome.failed(photo.source, Failure("SAME_OUTPUT", message)))
+        free = []
+        for output in outputs.of(found):
+            if output.target in taken:
+                message = f"Another photo has the output {printable(output.target)}; process it with another -o."
+                run.record(Outcome.failed(found.source, Failure("SAME_OUTPUT", message)))
                 continue
             if len(search.inputs) > 1:  # within one input all names differ
-                taken.add(photo.target)
-            yield photo
+                taken.add(output.target)
+            free.append(output)
+        yield Photo(found.source, tuple(free))
 
 
 def watched(search: Search, outputs: Outputs, run: Run) -> Iterator[Photo]:
@@ -112,18 +114,21 @@ def watched(search: Search, outputs: Outputs, run: Run) -> Iterator[Photo]:
     while not run.stopped.wait(WATCH_SECONDS):
         now: dict[Path, tuple[int, int]] = {}
         for found in quiet.found():
-            for photo in outputs.of(found):
-                if run.in_work(photo.target) or is_newer(photo.target, photo.source):
-                    tried.pop(photo.target, None)
+            ready = []
+            for output in outputs.of(found):
+                if run.in_work(output.target) or is_newer(output.target, found.source):
+                    tried.pop(output.target, None)
                     continue
-                if (state := _state(photo.source)) is None or tried.get(photo.target) == state:
+                if (state := _state(found.source)) is None or tried.get(output.target) == state:
                     continue
-                if before.get(photo.target) == state:
-                    tried[photo.target] = state
-                    run.tally.total += 1
-                    yield photo
+                if before.get(output.target) == state:
+                    tried[output.target] = state
+                    ready.append(output)
                 else:
-                    now[photo.target] = state
+                    now[output.target] = state
+            if ready:
+                run.tally.total += len(ready)
+                yield Photo(found.source, tuple(ready))
         before = now
 
 

@@ -4,29 +4,42 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.cli.remove.files import is_newer, read_photo, write_whole
 from app.cli.remove.outcomes import Failure, Outcome, Tally, printable
-from app.engine.submission import Deadline, Priority, Submitter
+from app.engine import submission
+from app.engine.submission import Deadline, Submitter
 from app.errors import ModelUnavailable, ServiceError, ShuttingDown
-from app.removal import RemovalOptions, RemovalRequest
+from app.removal import RemovalOptions, RemovalRequest, RemovalResult
 
-__all__ = ["Photo", "Rules", "Run"]
+__all__ = ["Output", "Photo", "Rules", "Run"]
 
 # Threads beyond the engines: one photo waits for an engine while another one's result is written.
 SPARE_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Photo:
-    """A photo, its output and its options."""
+class Output:
+    """An output and its options."""
 
-    source: Path
     target: Path
     options: RemovalOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A photo and its outputs, which are made from one inference."""
+
+    source: Path
+    outputs: tuple[Output, ...]
+
+    @property
+    def targets(self) -> set[Path]:
+        """Return the paths of the outputs."""
+        return {output.target for output in self.outputs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +104,7 @@ class Run:
                 try:
                     self._handle(photo)
                 finally:
-                    self._active.discard(photo.target)
+                    self._active -= photo.targets
         except BaseException as error:  # noqa: BLE001  # `work` raises it in the main thread
             self._errors.append(error)
             self.stopped.set()
@@ -101,31 +114,57 @@ class Run:
             photo = None if self.stopped.is_set() else next(photos, None)
             if photo is None or self.stopped.is_set():
                 return None
-            self._active.add(photo.target)
+            self._active |= photo.targets
             return photo
 
     def _handle(self, photo: Photo) -> None:
+        """Process a photo; each output has an outcome of its own."""
+        outputs = [output for output in photo.outputs if self._is_needed(photo.source, output)]
+        if not outputs:
+            return
+        started = time.monotonic()
+        outcomes: Sequence[submission.Outcome | Failure]
         try:
-            self.record(self._removed(photo))
-        except ShuttingDown:  # ended by a second Ctrl-C: the photo is left
-            self.stopped.set()
+            outcomes = self._submit(photo.source, [output.options for output in outputs])
         except (ServiceError, Failure) as error:
-            if isinstance(error, ModelUnavailable) or getattr(error, "fatal", False):
-                self.stopped.set()
-            self.record(Outcome.failed(photo.source, error))
+            outcomes = [error] * len(outputs)
+        for output, outcome in zip(outputs, outcomes, strict=True):
+            self._finish(photo.source, output.target, outcome, started)
 
-    def _removed(self, photo: Photo) -> Outcome:
-        rules, started = self._rules, time.monotonic()
-        if photo.source == photo.target:
-            raise Failure("OUTPUT_EXISTS", "The output would replace the photo itself; choose another one with -o.")
-        if not rules.overwrite and photo.target.exists():
-            if is_newer(photo.target, photo.source):
-                return Outcome(photo.source, "skipped", photo.target, message="The output exists and is newer.")
-            if rules.beside:
-                message = f"{printable(photo.target)} exists and is older than the photo; --overwrite replaces it."
-                raise Failure("OUTPUT_EXISTS", message)
-        image = read_photo(photo.source, rules.max_image_bytes)
-        request = RemovalRequest(image, photo.options, rules.background_image)
-        result = self._submitter.submit(request, Deadline.after(rules.timeout), Priority.BATCH)
-        write_whole(photo.target, result.body)
-        return Outcome.done(photo.source, photo.target, result, time.monotonic() - started)
+    def _is_needed(self, source: Path, output: Output) -> bool:
+        """Return whether an output is to be made; record the outcome of any other one."""
+        rules, target = self._rules, output.target
+        if source == target:
+            message = "The output would replace the photo itself; choose another one with -o."
+        elif rules.overwrite or not target.exists():
+            return True
+        elif is_newer(target, source):
+            self.record(Outcome(source, "skipped", target, message="The output exists and is newer."))
+            return False
+        elif rules.beside:
+            message = f"{printable(target)} exists and is older than the photo; --overwrite replaces it."
+        else:
+            return True
+        self.record(Outcome.failed(source, Failure("OUTPUT_EXISTS", message), target))
+        return False
+
+    def _submit(self, source: Path, options: Sequence[RemovalOptions]) -> Sequence[submission.Outcome]:
+        image = read_photo(source, self._rules.max_image_bytes)
+        request = RemovalRequest(image, options[0], self._rules.background_image, more_options=tuple(options[1:]))
+        return self._submitter.submit_all(request, Deadline.from_start(self._rules.timeout))
+
+    def _finish(self, source: Path, target: Path, outcome: submission.Outcome | Failure, started: float) -> None:
+        """Write a result and record the outcome."""
+        if isinstance(outcome, RemovalResult):
+            try:
+                write_whole(target, outcome.body)
+            except Failure as failure:
+                outcome = failure
+        if isinstance(outcome, RemovalResult):
+            self.record(Outcome.done(source, target, outcome, time.monotonic() - started))
+        elif isinstance(outcome, ShuttingDown):  # ended by a second Ctrl-C: the output is left
+            self.stopped.set()
+        else:
+            if isinstance(outcome, ModelUnavailable) or getattr(outcome, "fatal", False):
+                self.stopped.set()
+            self.record(Outcome.failed(source, outcome, target))

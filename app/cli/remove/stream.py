@@ -34,7 +34,7 @@ def remove_stream(
         check_image(image, settings.max_image_bytes)
         pool.start()
         request = RemovalRequest(image, options, background)
-        result = pool.submit(request, Deadline.after(settings.request_timeout), Priority.BATCH)
+        result = pool.submit(request, Deadline.from_start(settings.request_timeout), Priority.BATCH)
         if output is None or output == Path("-"):
             sys.stdout.buffer.write(result.body)
             sys.stdout.buffer.flush()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from app.errors import ServiceError, error_codes
 from app.http.answers import Error
 from app.http.headers import HEADERS
-from app.http.openapi import native, rembg, removebg, service
+from app.http.openapi import jobs, native, rembg, removebg, service
 from app.http.openapi.introduction import introduction
 from app.http.openapi.operations import Operation, Schema
 from app.http.openapi.samples import code_samples
@@ -26,6 +26,7 @@ def describe(settings: Settings, presets: Mapping[str, Mapping[str, str]]) -> Sc
     """Return the document of a service with these settings and presets."""
     dialects = (
         native.dialect(settings.allowed_models, presets),
+        *([] if settings.jobs_backend == "off" else [jobs.dialect(settings.allowed_models, presets)]),
         removebg.DIALECT,
         rembg.dialect(settings.allowed_models),
         service.DIALECT,

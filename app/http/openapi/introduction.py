@@ -37,6 +37,8 @@ def _limits(settings: Settings) -> dict[str, str]:
         "`/remove-background` and `/api/remove`": _rate(settings.rate_limit_remove_bg_per_hour),
         "`/remove-background-preview`": _rate(settings.rate_limit_preview_per_hour),
         "`/remove-background-base64`": _rate(settings.rate_limit_base64_per_hour),
+        "`/jobs`": _rate(settings.rate_limit_jobs_per_hour, "photos per client and hour"),
+        "Job": f"{settings.jobs_max_files:,} photos, {settings.jobs_max_bytes:,} bytes",
         "`/read-file`": _rate(settings.rate_limit_read_file_per_hour),
         "`/v1.0/removebg`": _rate(settings.rate_limit_megapixels_per_minute, "megapixels per client and minute"),
     }

@@ -24,7 +24,7 @@ from app.http.openapi.operations import (
 from app.http.openapi.schemas import model_schemas
 from app.options.parameters import PARAMETERS
 
-__all__ = ["ANYWHERE", "BODY", "REMOVAL", "WORK", "dialect"]
+__all__ = ["ANYWHERE", "BASE64", "BODY", "REMOVAL", "WORK", "dialect", "native_fields"]
 
 TAG = "native"
 RESULT = (*NATIVE_PICTURE, FALLBACK, SAVED_AS)
@@ -75,7 +75,7 @@ READING = (errors.InvalidParameter, errors.InvalidJson, errors.ForbiddenPath, er
 
 def dialect(models: Sequence[str], presets: Iterable[str]) -> Dialect:
     """Return the native dialect for a service with these models and presets."""
-    fields = _fields(models, presets)
+    fields = native_fields(models, presets)
     image = Answer("The image without its background.", dict.fromkeys(IMAGE_TYPES, BINARY), RESULT)
     encoded = Answer("The image without its background.", {"application/json": ref("schemas", "EncodedImage")}, RESULT)
     endpoints = {
@@ -95,7 +95,8 @@ def dialect(models: Sequence[str], presets: Iterable[str]) -> Dialect:
     return Dialect(TAG, "Native API of this service.", (*removals, _read_file()), SCHEMAS | _bodies(fields))
 
 
-def _fields(models: Sequence[str], presets: Iterable[str]) -> dict[str, Schema]:
+def native_fields(models: Sequence[str], presets: Iterable[str]) -> dict[str, Schema]:
+    """Return the schemas of the native parameters, and of `preset`."""
     fields = {name: with_text(parameter.kind.schema, parameter) for name, parameter in PARAMETERS.items()}
     fields["model"] = model_schema(PARAMETERS["model"], models)
     text = "Named set of parameters; explicit parameters override it. Default: none."

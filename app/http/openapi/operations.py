@@ -49,20 +49,21 @@ class Answer:
     def as_object(self) -> Schema:
         """Return a Response Object."""
         extra = {"examples": dict(self.examples)} if self.examples else {}
+        content = {kind: {"schema": schema} | extra for kind, schema in self.content.items()}
         return {
             "description": self.description,
             "headers": {header.name: ref("headers", header.name) for header in (REQUEST_ID, *self.headers)},
-            "content": {kind: {"schema": schema} | extra for kind, schema in self.content.items()},
-        }
+        } | ({"content": content} if content else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Content of an example request: query, and a photo in a form field, otherwise JSON."""
+    """Content of an example request: query, and a photo (or several) in a form field, otherwise JSON."""
 
     query: str = ""
     photo: str = ""
-    json: Mapping[str, str] = field(default_factory=dict)
+    several: bool = False
+    json: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Flask, Response, render_template, send_file
+from flask import Blueprint, Flask, Response, render_template
 
-from app.errors import NotFound
 from app.http.auth import public
 from app.http.limits import limiter
 from app.http.openapi.document import describe
+from app.http.versioned_files import serve_files
 from app.settings import Settings
 
 __all__ = ["init_app"]
 
 PACKAGE = "flask-swagger-ui"
 OWN = Path(__file__).parent / "assets"
-MIMETYPES = {".js": "text/javascript", ".css": "text/css", ".png": "image/png"}
 # The style sheet has pictures as data:, and answers are shown from blob: addresses.
 POLICY = "; ".join(
     (
@@ -42,8 +39,7 @@ POLICY = "; ".join(
 def init_app(app: Flask, settings: Settings, presets: Mapping[str, Mapping[str, str]]) -> None:
     """Serve the description of the API for these settings and presets."""
     blueprint = Blueprint("openapi", __name__, template_folder="templates")
-    files = _files()
-    release = _release()
+    files = serve_files(blueprint, "/docs", _files())
 
     @cache
     def document() -> dict[str, Any]:
@@ -61,33 +57,17 @@ def init_app(app: Flask, settings: Settings, presets: Mapping[str, Mapping[str, 
     @public
     def docs() -> Response:
         """Answer with the HTML page."""
-        page = render_template("docs.html", settings=settings, files=f"/docs/{release}")
+        page = render_template("docs.html", settings=settings, files=files)
         return Response(page, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"})
-
-    @blueprint.get("/docs/<version>/<name>")
-    @limiter.exempt
-    @public
-    def file(version: str, name: str) -> Response:
-        """Answer with a file of the HTML page; its address changes with its content."""
-        if version != release or name not in files:
-            raise NotFound()
-        response = send_file(files[name], mimetype=MIMETYPES[files[name].suffix])
-        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
-        return response
 
     app.register_blueprint(blueprint)
 
 
-def _files() -> dict[str, Path]:
-    """Return the files of the page by name; the package is found without its import."""
+def _files() -> list[Path]:
+    """Return the files of the page; the package is found without its import."""
     found = find_spec(PACKAGE.replace("-", "_"))
     if found is None or found.origin is None:
         raise ModuleNotFoundError(f"{PACKAGE} is missing: pip install -r requirements.txt")
     theirs = Path(found.origin).parent / "dist"
     names = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
-    return {name: theirs / name for name in names} | {path.name: path for path in OWN.iterdir()}
-
-
-def _release() -> str:
-    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(OWN.iterdir()))).hexdigest()
-    return f"{version(PACKAGE)}-{digest[:8]}"
+    return [*(theirs / name for name in names), *OWN.iterdir()]

@@ -28,7 +28,7 @@ def test_all_checks_with_a_real_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert names == (
         (
             "python packages settings capacity memory model models rembg decoders protections"
-            " output redis port access engine"
+            " output jobs redis port access engine"
         ).split()
     )
     assert "auto on CPUExecutionProvider: ready in" in lines[-3]

@@ -17,6 +17,9 @@ from pydantic import SecretStr
 
 from app.cli.doctor import runtime
 from app.cli.doctor.findings import Level
+from app.jobs.service import DATABASE
+from app.jobs.sqlite_store import SqliteStore
+from app.observability.disk import DiskSpace
 from app.settings import Settings
 from tests.support.configuration import ENGINE
 from tests.support.photos import opened
@@ -30,6 +33,31 @@ def test_output(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert runtime.check_output(tmp_path / "file").level is WARN
     assert runtime.check_output(tmp_path / "file/deeper").level is WARN
+
+
+def test_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(jobs_dir=tmp_path / "jobs")
+    assert runtime.check_jobs(settings).level is OK
+    assert not settings.jobs_dir.exists()
+    store = SqliteStore(settings.jobs_dir / DATABASE, 100)
+    store.has_work()
+    store.close()
+    assert runtime.check_jobs(settings).level is OK
+    monkeypatch.setattr(runtime, "least_space", lambda folders: DiskSpace(10**9, 10**12))
+    assert runtime.check_jobs(settings).level is WARN
+    (settings.jobs_dir / DATABASE).write_bytes(b"not a database" * 1000)
+    finding = runtime.check_jobs(settings)
+    assert finding.level is FAIL and "damaged" in finding.found
+
+
+def test_jobs_without_a_writable_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    finding = runtime.check_jobs(Settings(jobs_dir=tmp_path / "file"))
+    assert finding.level is FAIL and "JOBS_DIR" in finding.advice
+
+
+def test_jobs_that_are_off() -> None:
+    assert runtime.check_jobs(Settings(jobs_backend="off")).level is OK
 
 
 @contextmanager

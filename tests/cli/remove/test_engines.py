@@ -7,6 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
+from app.cli.main import main
+from app.engine.observer import EngineObserver
 from tests.support.configuration import ROOT
 from tests.support.photos import jpeg, opened
 
@@ -35,3 +40,19 @@ def test_a_folder_has_a_cutout_of_each_photo(tmp_path: Path) -> None:
 def test_stdout_has_the_picture_alone() -> None:
     done = remove("-", "--format", "webp", input=jpeg("coffee"))
     assert (done.returncode, done.stderr) == (0, b"") and opened(done.stdout).format == "WEBP"
+
+
+def test_presets_are_made_from_one_inference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("coffee", "cat"):
+        (tmp_path / f"{name}.jpg").write_bytes(jpeg(name))
+    stages: list[dict[str, float]] = []
+    monkeypatch.setattr(EngineObserver, "removed", lambda self, request, result: stages.append(result.stages_ms))
+    presets = ("--preset=amazon", "--preset=instagram", "--preset=thumbnail")
+    arguments = ["remove", "--model=lite", "--engines=1", *presets, str(tmp_path), "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0 and "6 done, 0 skipped, 0 failed" in done.stderr
+    assert (len(stages), sum("infer" in each for each in stages)) == (6, 2)
+    sizes = {"amazon": (2000, 2000), "instagram": (1080, 1080), "thumbnail": (300, 200)}
+    for preset, size in sizes.items():
+        (coffee,) = (tmp_path / "out" / preset).glob("coffee.*")
+        assert opened(coffee.read_bytes()).size == size

@@ -45,6 +45,36 @@ function withEmptyFields(RequestBody, { React }) {
 	};
 }
 
+/** Names of operations and groups as plain text: they are inside buttons, which may not contain links.
+ * @param {any} _Link
+ * @param {any} system
+ */
+function withoutLink(_Link, { React }) {
+	/** @param {any} props */
+	return ({ text }) => React.createElement("span", null, text);
+}
+
+/**
+ * Return a wrapper that makes a component a landmark.
+ * @param {string} label
+ */
+function asLandmark(label) {
+	/** @param {any} Component @param {any} system */
+	return (Component, { React }) => {
+		/** @param {any} props */
+		return (props) => React.createElement("section", { "aria-label": label }, React.createElement(Component, props));
+	};
+}
+
+/** Name fields after their parameter. */
+function nameFields() {
+	for (const field of document.querySelectorAll("#operations :is(select, textarea, input):not([aria-label], [id])")) {
+		const { paramName, propertyName } = /** @type {HTMLElement} */ (field.closest("tr"))?.dataset ?? {};
+		const other = field.tagName === "TEXTAREA" ? "Request body" : "Example";
+		field.setAttribute("aria-label", paramName ?? propertyName ?? other);
+	}
+}
+
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const applyScheme = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
 dark.addEventListener("change", applyScheme);
@@ -62,8 +92,14 @@ SwaggerUI({
 			wrapComponents: {
 				parameters: withSamples,
 				RequestBody: withEmptyFields,
+				DeepLink: withoutLink,
+				InfoContainer: asLandmark("About this API"),
+				AuthorizeBtnContainer: asLandmark("Authorization"),
 				ServersContainer: () => () => null, // there is one server: this one
 			},
 		},
 	],
 });
+
+const reader = /** @type {HTMLElement} */ (document.getElementById("reader"));
+new MutationObserver(nameFields).observe(reader, { childList: true, subtree: true });

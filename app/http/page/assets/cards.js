@@ -1,11 +1,13 @@
 /** List of the visit's pictures. */
 import { drawn } from "./canvas.js";
-import { countdown, explain } from "./words.js";
+import { stateOf } from "./words.js";
 
 /** @typedef {import("./pictures.js").Picture} Picture */
 
 const THUMB_SIDE = 300;
 const DOUBLE_CLICK_MS = 500;
+/** Distance from the window within which thumbnails are made. */
+const NEARLY_VISIBLE = { rootMargin: "800px" };
 
 export class Cards extends EventTarget {
 	/** @param {HTMLElement} list */
@@ -15,6 +17,18 @@ export class Cards extends EventTarget {
 		/** @type {Map<Picture, HTMLElement>} */
 		this.items = new Map();
 		this.closedAt = -DOUBLE_CLICK_MS;
+		/** @type {Map<Element, Picture>} */
+		this.pictures = new Map();
+		/** What the thumbnail of a picture was made of. @type {WeakMap<Picture, unknown>} */
+		this.drawn = new WeakMap();
+		this.observer = new IntersectionObserver((entries) => {
+			for (const { target, isIntersecting } of entries) {
+				target.toggleAttribute("data-visible", isIntersecting);
+				this.#refresh(/** @type {HTMLElement} */ (target));
+			}
+		}, NEARLY_VISIBLE);
+		/** Thumbnails are made one after the other. */
+		this.drawing = Promise.resolve();
 		setInterval(() => this.#tick(), 1000);
 	}
 
@@ -24,12 +38,13 @@ export class Cards extends EventTarget {
 		item.dataset.state = picture.state;
 		part(item, ".card-state").textContent = stateOf(picture);
 		const progress = /** @type {HTMLProgressElement} */ (part(item, "progress"));
-		progress.hidden = !["uploading", "working"].includes(picture.state);
+		progress.hidden = !["uploading", "running"].includes(picture.state);
 		if (picture.state === "uploading") progress.value = picture.uploaded;
 		else progress.removeAttribute("value");
-		part(item, ".card-retry").textContent = picture.state === "failed" ? "Try again" : "Try now";
-		part(item, ".card-retry").hidden = !["failed", "paused"].includes(picture.state);
-		if (picture.state === "done" && picture.answer) this.thumbnail(picture, picture.answer.blob);
+		part(item, ".card-retry").textContent = picture.state === "paused" ? "Try now" : "Try again";
+		const hasFile = picture.source !== null;
+		part(item, ".card-retry").hidden = !hasFile || !["failed", "paused", "cancelled"].includes(picture.state);
+		this.#refresh(item);
 	}
 
 	/** @param {Picture | null} current */
@@ -43,14 +58,38 @@ export class Cards extends EventTarget {
 	/** @param {Picture} picture */
 	remove(picture) {
 		const item = this.items.get(picture);
+		if (!item) return;
 		this.items.delete(picture);
-		const next = /** @type {HTMLElement | null} */ (item?.nextElementSibling ?? item?.previousElementSibling ?? null);
-		item?.remove();
+		this.pictures.delete(item);
+		this.observer.unobserve(item);
+		const next = /** @type {HTMLElement | null} */ (item.nextElementSibling ?? item.previousElementSibling);
+		item.remove();
 		next?.querySelector("button")?.focus();
 	}
 
 	/**
-	 * Show a picture on its card, scaled down; one that the browser can't read leaves the card empty.
+	 * Draw the thumbnail of a visible card again, if there is something new to show.
+	 * @param {HTMLElement} item
+	 */
+	#refresh(item) {
+		const picture = this.pictures.get(item);
+		if (!picture || !item.hasAttribute("data-visible")) return;
+		const shown = picture.state === "done" ? picture.result : picture.source;
+		if (this.drawn.get(picture) === shown) return;
+		this.drawn.set(picture, shown);
+		this.drawing = this.drawing.then(() => this.#draw(picture));
+	}
+
+	/**
+	 * Draw a picture, scaled down; one that the browser can't read leaves the card empty.
+	 * @param {Picture} picture
+	 */
+	async #draw(picture) {
+		const source = picture.state === "done" ? await picture.result?.().catch(() => null) : picture.source;
+		if (source instanceof Blob) await this.thumbnail(picture, source);
+	}
+
+	/**
 	 * @param {Picture} picture
 	 * @param {Blob | HTMLCanvasElement} source
 	 */
@@ -85,6 +124,8 @@ export class Cards extends EventTarget {
 		close.setAttribute("aria-label", `Remove ${picture.name} from the list`);
 		item.append(open, progress, retry, close);
 		this.items.set(picture, item);
+		this.pictures.set(item, picture);
+		this.observer.observe(item);
 		this.list.append(item);
 		return item;
 	}
@@ -125,7 +166,7 @@ function part(item, selector) {
  * @param {string} name
  * @param {string} content
  */
-function text(name, content) {
+export function text(name, content) {
 	const span = document.createElement("span");
 	span.className = name;
 	span.textContent = content;
@@ -137,24 +178,11 @@ function text(name, content) {
  * @param {string} content
  * @param {() => void} onClick
  */
-function button(name, content, onClick) {
+export function button(name, content, onClick) {
 	const made = document.createElement("button");
 	made.type = "button";
 	made.className = name;
 	made.textContent = content;
 	made.addEventListener("click", onClick);
 	return made;
-}
-
-/** @param {Picture} picture */
-export function stateOf(picture) {
-	if (picture.state === "uploading") return `Uploading, ${Math.round(picture.uploaded * 100)} %`;
-	if (picture.state === "working") return "Cutting out…";
-	if (picture.state === "done") return "Done";
-	if (picture.state === "waiting") return "Waiting";
-	if (!picture.failure) return "";
-	const { title } = explain(picture.failure);
-	return picture.state === "paused" && picture.retryAt
-		? `${title}. Next try in ${countdown((picture.retryAt - Date.now()) / 1000)}`
-		: title;
 }

@@ -1,16 +1,11 @@
 /** Ways in: files, camera, sample, address, drop and paste. */
 import { block, button, input } from "./dom.js";
 
-/** @param {(source: File | string) => void} add called with each file or address of a picture */
+/** @param {(sources: (File | string)[]) => void} add called with files, or with the address of a picture */
 export function initIntake(add) {
-	/** @param {Iterable<File>} files */
-	const addFiles = (files) => {
-		for (const file of files) add(file);
-	};
-
 	/** @param {HTMLInputElement} field */
 	const takeFrom = (field) => {
-		addFiles(field.files ?? []);
+		add([...(field.files ?? [])]);
 		field.value = ""; // the same file may be chosen again
 	};
 
@@ -20,12 +15,12 @@ export function initIntake(add) {
 	button("sample").addEventListener("click", async () => {
 		const address = /** @type {HTMLImageElement} */ (button("sample").querySelector("img")).src;
 		const blob = await (await fetch(address)).blob();
-		add(new File([blob], "sample.jpg", { type: blob.type }));
+		add([new File([blob], "sample.jpg", { type: blob.type })]);
 	});
 
 	block("address").addEventListener("submit", (event) => {
 		event.preventDefault();
-		add(input("address-field").value);
+		add([input("address-field").value]);
 		input("address-field").value = "";
 	});
 
@@ -45,7 +40,7 @@ export function initIntake(add) {
 		event.preventDefault();
 		dragDepth = 0;
 		block("veil").hidden = true;
-		addFiles(event.dataTransfer?.files ?? []);
+		add([...(event.dataTransfer?.files ?? [])]);
 	});
-	addEventListener("paste", (event) => addFiles(event.clipboardData?.files ?? []));
+	addEventListener("paste", (event) => add([...(event.clipboardData?.files ?? [])]));
 }

@@ -1,42 +1,44 @@
 /** The page: connects its parts. */
 import { initAccess } from "./access.js";
-import { canvasFrom, composed, cropBox, drawn, encoded, subjectBox, writesWebp } from "./canvas.js";
+import { canvasFrom, drawn, writesWebp } from "./canvas.js";
 import { Cards } from "./cards.js";
-import { applyPreset, backdrop, output, uncheckSwatches, usePicture } from "./choices.js";
+import { applyPreset, uncheckSwatches, usePicture } from "./choices.js";
 import { block, button, element, input, radios, select } from "./dom.js";
+import { initDownload } from "./download.js";
 import { initIntake } from "./intake.js";
-import { Picture, Queue } from "./pictures.js";
-import { Service } from "./service.js";
+import { initJobList } from "./joblist.js";
+import { Jobs, MIN_FILES } from "./jobs.js";
+import { countsOf, Picture, Queue } from "./pictures.js";
+import { Failure, Service } from "./service.js";
 import { TouchUp } from "./touchup.js";
 import { Viewer } from "./viewer.js";
-import { explain, weight } from "./words.js";
-import { distinct, zipped } from "./zip.js";
+import { explain, progress, stateOf } from "./words.js";
 
-/** @typedef {{models: {name: string, label: string}[], model: string, presets: Record<string, import("./choices.js").Preset>, urls: boolean, key: boolean}} Config */
-
-/** Time that a canvas from another picture is awaited before its size is computed, ms. */
-const SETTLE_MS = 250;
+/** @typedef {{models: {name: string, label: string}[], model: string, presets: Record<string, import("./choices.js").Preset>, urls: boolean, key: boolean, jobs: {files: number, bytes: number} | null}} Config */
 
 /** @type {Config} */
 const config = JSON.parse(block("config").textContent ?? "{}");
 const service = new Service();
 const queue = new Queue(service);
+const jobs = config.jobs && new Jobs(service, queue, config.jobs);
 const cards = new Cards(block("cards"));
 const viewer = new Viewer(block("stage"), element("view", HTMLCanvasElement), block("wipe"));
 
 /** @type {Picture | null} */
 let current = null;
-let settle = 0;
-let downloadUrl = "";
+let summaryFrame = 0;
+/** @type {File | string | null} */
+let previewed = null;
+const download = initDownload({ service, queue, viewer, current: () => current, cutOf, notify, summarise });
 
 // ---- pictures in ----
 
-/** @param {File | string} source */
-function add(source) {
-	const picture = new Picture(source, { model: select("model").value || config.model, refine: select("refine").value });
-	document.body.classList.add("busy");
-	queue.add(picture);
-	if (!current) open(picture);
+/** @param {(File | string)[]} sources */
+function add(sources) {
+	const options = { model: select("model").value || config.model, refine: select("refine").value };
+	const pictures = sources.map((source) => new Picture(source, { ...options }));
+	if (jobs && pictures.length >= MIN_FILES) jobs.add(pictures);
+	else for (const picture of pictures) queue.add(picture);
 }
 
 initIntake(add);
@@ -46,10 +48,9 @@ initIntake(add);
 queue.addEventListener("change", (event) => {
 	const picture = /** @type {CustomEvent<Picture>} */ (event).detail;
 	cards.update(picture);
-	if (picture.state === "uploading" && picture.uploaded === 0 && picture.source instanceof Blob)
-		cards.thumbnail(picture, picture.source);
 	if (picture.state === "done" || picture.state === "failed") announce(picture);
-	if (picture === current) show(picture);
+	if (!current) open(picture);
+	else if (picture === current) show(picture);
 	summarise();
 });
 cards.addEventListener("open", (event) => open(/** @type {CustomEvent<Picture>} */ (event).detail));
@@ -60,18 +61,28 @@ cards.addEventListener("close", (event) => close(/** @type {CustomEvent<Picture>
 function close(picture) {
 	queue.drop(picture);
 	cards.remove(picture);
+	if (picture.job) jobs?.forget(picture.job);
 	if (picture === current) {
 		current = null;
 		if (queue.pictures.length) open(queue.pictures[0]);
 	}
 	const empty = queue.pictures.length === 0;
-	document.body.classList.toggle("busy", !empty);
-	block("studio").hidden = empty;
+	if (empty) {
+		document.body.classList.remove("busy");
+		block("studio").hidden = true;
+	}
 	summarise();
 }
 
+button("clear").addEventListener("click", () => {
+	const all = queue.pictures.length;
+	if (!confirm(`Remove all ${all} pictures from the list? Results that the server keeps of them are deleted.`)) return;
+	for (const picture of [...queue.pictures].reverse()) close(picture); // the open one is usually the first
+});
+
 /** @param {Picture} picture */
 function announce(picture) {
+	if (picture.job) return; // too many: their job says how far it is
 	const outcome = picture.state === "done" ? "done" : explainShort(picture);
 	block("announcer").textContent = `${picture.name}: ${outcome}`;
 }
@@ -83,12 +94,25 @@ function explainShort(picture) {
 	return `${title}. ${advice}`;
 }
 
+/** Once per frame: a job changes hundreds of pictures at a time. */
 function summarise() {
-	const all = queue.pictures.length;
-	const done = queue.pictures.filter((picture) => picture.state === "done").length;
-	const failed = queue.pictures.filter((picture) => picture.state === "failed").length;
-	block("summary").textContent = all < 2 ? "" : `${done} of ${all} done${failed ? `, ${failed} failed` : ""}`;
-	button("zip").disabled = done === 0;
+	cancelAnimationFrame(summaryFrame);
+	summaryFrame = requestAnimationFrame(() => {
+		const counts = countsOf(queue.pictures);
+		block("summary").textContent = queue.pictures.length < 2 ? "" : progress(counts);
+		button("clear").hidden = queue.pictures.length < 2;
+		button("zip").disabled = !counts.done || download.packing;
+	});
+}
+
+if (jobs) {
+	initJobList(block("jobs"), jobs);
+	jobs.addEventListener("change", (event) => {
+		const { state, counts } = /** @type {CustomEvent<import("./job.js").Job>} */ (event).detail;
+		if (state === "done" || state === "cancelled") block("announcer").textContent = progress(counts);
+	});
+	jobs.addEventListener("gone", () => notify("The server has deleted the results of your last visit."));
+	jobs.restore();
 }
 
 // ---- one picture ----
@@ -97,6 +121,7 @@ function summarise() {
 function open(picture) {
 	current = picture;
 	cards.mark(picture);
+	document.body.classList.add("busy");
 	block("studio").hidden = false;
 	viewer.show(null);
 	show(picture);
@@ -105,25 +130,45 @@ function open(picture) {
 /** @param {Picture} picture */
 async function show(picture) {
 	const text = block("stage-text");
-	const finished = picture.state === "done" && picture.answer !== null;
+	const finished = picture.state === "done";
 	text.hidden = finished;
+	preview(finished ? null : picture.source);
 	button("again").hidden = !finished || !differs(picture);
 	setEnabled(finished);
 	if (!finished) {
-		text.textContent = picture.failure
-			? explainShort(picture)
-			: `${picture.name}: ${picture.state === "working" ? "cutting out…" : picture.state}`;
+		text.textContent = picture.failure ? explainShort(picture) : `${picture.name}: ${stateOf(picture)}`;
 		viewer.show(null);
 		return;
 	}
-	const shown = await shownOf(picture);
+	const shown = await shownOf(picture).catch((/** @type {unknown} */ error) => error);
 	if (picture !== current || picture.state !== "done") return;
-	viewer.show(shown);
+	if (shown instanceof Error) {
+		text.hidden = false;
+		text.textContent = explain(shown instanceof Failure ? shown : new Failure("INTERNAL")).title;
+		return;
+	}
+	viewer.show(/** @type {import("./viewer.js").Shown} */ (shown));
 	showBrush();
-	recompose();
+	download.recompose();
 }
 
-/** What is shown of pictures opened last; canvases are large. @type {Map<Picture, {answer: unknown, shown: Promise<import("./viewer.js").Shown>}>} */
+/**
+ * Show an original until its result is there; the text in front says how far it is.
+ * @param {File | string | null} source one that the browser can't read is not shown
+ */
+function preview(source) {
+	const image = element("preview", HTMLImageElement);
+	if (source === previewed) return;
+	previewed = source;
+	URL.revokeObjectURL(image.src);
+	image.hidden = true;
+	image.onload = () => {
+		image.hidden = source !== previewed;
+	};
+	if (source instanceof Blob) image.src = URL.createObjectURL(source);
+}
+
+/** What is shown of pictures opened last; canvases are large. @type {Map<Picture, {result: unknown, shown: Promise<import("./viewer.js").Shown>}>} */
 const recent = new Map();
 const MAX_RECENT = 3;
 
@@ -134,7 +179,8 @@ const MAX_RECENT = 3;
 function shownOf(picture) {
 	const known = recent.get(picture);
 	recent.delete(picture);
-	const entry = known?.answer === picture.answer ? known : { answer: picture.answer, shown: load(picture) };
+	const entry = known?.result === picture.result ? known : { result: picture.result, shown: load(picture) };
+	entry.shown.catch(() => recent.delete(picture));
 	recent.set(picture, entry);
 	if (recent.size > MAX_RECENT) recent.delete(/** @type {Picture} */ (recent.keys().next().value));
 	return entry.shown;
@@ -155,8 +201,8 @@ async function load(picture) {
 /** @param {Picture} picture */
 async function cutOf(picture) {
 	if (picture.edited) return picture.edited;
-	if (!picture.answer) throw new Error("The picture is not finished.");
-	return await canvasFrom(picture.answer.blob);
+	if (!picture.result) throw new Error("The picture is not finished.");
+	return await canvasFrom(await picture.result());
 }
 
 /** @param {Picture} picture */
@@ -226,7 +272,7 @@ function edited() {
 	current.edited = viewer.shown.touchUp.done.length ? viewer.shown.cut : null;
 	cards.thumbnail(current, viewer.shown.cut);
 	showBrush();
-	recompose();
+	download.recompose();
 }
 
 button("zoom-in").addEventListener("click", () => viewer.zoom(1.25));
@@ -234,116 +280,6 @@ button("zoom-out").addEventListener("click", () => viewer.zoom(0.8));
 button("zoom-fit").addEventListener("click", () => viewer.fit());
 viewer.addEventListener("zoom", () => {
 	element("zoom-level", HTMLOutputElement).value = `${Math.round(viewer.scale * 100)} %`;
-});
-
-// ---- what is downloaded ----
-
-/**
- * Return the file to download; the service's own answer where nothing was changed.
- * @param {Picture} picture
- */
-async function finished(picture) {
-	const wanted = output();
-	const behind = backdrop();
-	const untouched =
-		!picture.edited &&
-		wanted.format === "png" &&
-		!wanted.crop &&
-		!wanted.canvas &&
-		!wanted.maxWidth &&
-		!wanted.maxHeight;
-	if (untouched && !behind.colour && !behind.picture && picture.answer)
-		return { blob: picture.answer.blob, size: null };
-	const cut = picture === current && viewer.shown ? viewer.shown.cut : await cutOf(picture);
-	const canvas = composed(cut, behind, wanted);
-	return { blob: await encoded(canvas, wanted), size: canvas };
-}
-
-/** @param {Picture} picture */
-function fileName(picture) {
-	return `${picture.stem}.${{ png: "png", webp: "webp", jpeg: "jpg" }[output().format]}`;
-}
-
-function recompose() {
-	const wanted = output();
-	block("quality-row").hidden = wanted.format === "png";
-	viewer.backdrop = wanted.format === "jpeg" && !backdrop().colour ? { ...backdrop(), colour: "#ffffff" } : backdrop();
-	const cut = viewer.shown?.cut;
-	const box = cut && wanted.crop && !wanted.canvas ? subjectBox(cut) : null;
-	viewer.frame = box && cut ? cropBox(box, wanted.margin, cut) : null;
-	viewer.draw();
-	clearTimeout(settle);
-	settle = setTimeout(prepareDownload, SETTLE_MS);
-}
-
-async function prepareDownload() {
-	const picture = current;
-	if (picture?.state !== "done" || !viewer.shown) return;
-	const { blob, size } = await finished(picture);
-	if (picture !== current) return;
-	const { width, height } = size ?? viewer.shown.cut;
-	block("weight").textContent = `${width} × ${height} px, ${weight(blob.size)}`;
-	URL.revokeObjectURL(downloadUrl);
-	downloadUrl = URL.createObjectURL(blob);
-	const link = element("download", HTMLAnchorElement);
-	link.href = downloadUrl;
-	link.download = fileName(picture);
-}
-
-const link = element("download", HTMLAnchorElement);
-link.addEventListener("click", async (event) => {
-	event.preventDefault();
-	if (current?.state === "done") save((await finished(current)).blob, fileName(current));
-});
-link.addEventListener("keydown", (event) => {
-	if (event.key !== " ") return;
-	event.preventDefault();
-	link.click();
-});
-link.addEventListener("dragstart", (event) => {
-	if (current?.state !== "done") return event.preventDefault();
-	event.dataTransfer?.setData("DownloadURL", `image/${output().format}:${fileName(current)}:${downloadUrl}`);
-});
-
-/**
- * @param {Blob} blob
- * @param {string} name
- */
-function save(blob, name) {
-	const url = URL.createObjectURL(blob);
-	const anchor = document.createElement("a");
-	anchor.href = url;
-	anchor.download = name;
-	anchor.click();
-	setTimeout(() => URL.revokeObjectURL(url), 60_000);
-}
-
-button("copy").addEventListener("click", async () => {
-	if (current?.state !== "done") return;
-	const picture = current;
-	const canvas = composed(await cutOf(picture), backdrop(), { ...output(), format: "png" });
-	try {
-		await navigator.clipboard.write([
-			new ClipboardItem({ "image/png": encoded(canvas, { ...output(), format: "png" }) }),
-		]);
-		notify("Copied.");
-	} catch {
-		notify("The browser did not allow copying. Download the picture instead.");
-	}
-});
-
-button("zip").addEventListener("click", async () => {
-	button("zip").disabled = true;
-	const done = queue.pictures.filter((picture) => picture.state === "done");
-	const names = distinct(done.map(fileName));
-	const files = [];
-	for (const [index, picture] of done.entries()) {
-		notify(`Packing ${index + 1} of ${done.length}…`);
-		files.push({ name: names[index], blob: (await finished(picture)).blob });
-	}
-	save(await zipped(files), "cut-outs.zip");
-	notify("");
-	summarise();
 });
 
 // ---- choices ----
@@ -356,7 +292,7 @@ block("panel").addEventListener("input", (event) => {
 	if (changed.id === "preset") applyPreset(config.presets[select("preset").value] ?? {});
 	if (/** @type {HTMLInputElement} */ (changed).name === "background" || changed.id === "colour") usePicture(null);
 	element("quality-value", HTMLOutputElement).value = input("quality").value;
-	recompose();
+	download.recompose();
 });
 input("backdrop").addEventListener("change", async () => {
 	const file = input("backdrop").files?.[0];
@@ -364,7 +300,7 @@ input("backdrop").addEventListener("change", async () => {
 	const bitmap = file && (await createImageBitmap(file).catch(() => null));
 	if (!bitmap) return notify("The browser can't read that picture.");
 	usePicture(bitmap);
-	recompose();
+	download.recompose();
 });
 
 // ---- notices ----
@@ -378,7 +314,7 @@ function notify(message) {
 addEventListener("offline", () => notify("You are offline. Pictures are sent when the connection is back."));
 addEventListener("online", () => notify(""));
 addEventListener("beforeunload", (event) => {
-	if (queue.active || queue.pictures.some((picture) => picture.edited)) event.preventDefault();
+	if (queue.active || jobs?.uploading || queue.pictures.some((picture) => picture.edited)) event.preventDefault();
 });
 
 // ---- start ----

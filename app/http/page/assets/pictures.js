@@ -1,7 +1,7 @@
 /** Pictures of this visit, and the queue that sends them. */
 import { Failure } from "./service.js";
 
-/** @typedef {"waiting" | "uploading" | "working" | "paused" | "done" | "failed"} State */
+/** @typedef {"queued" | "uploading" | "running" | "paused" | "done" | "failed" | "cancelled"} State */
 
 /** Requests at once: one is uploaded while another is in an engine. */
 const PARALLEL = 2;
@@ -9,27 +9,27 @@ const PARALLEL = 2;
 const MAX_RETRIES = 8;
 
 export class Picture {
-	static #count = 0;
-
 	/**
-	 * @param {File | string} source
+	 * @param {File | string | null} source null: of a job from before a reload
 	 * @param {import("./service.js").CutOptions} options
+	 * @param {string} [name]
 	 */
-	constructor(source, options) {
-		this.id = ++Picture.#count;
+	constructor(source, options, name) {
 		this.source = source;
 		this.options = options;
-		this.name = typeof source === "string" ? nameInAddress(source) : source.name || "picture";
+		this.name = name ?? (typeof source === "string" ? nameInAddress(source) : source?.name || "picture");
+		/** Job that it is a part of. @type {import("./job.js").Job | null} */
+		this.job = null;
 		/** @type {State} */
-		this.state = "waiting";
+		this.state = "queued";
 		this.uploaded = 0;
 		this.retries = 0;
 		/** Time of the next try, ms since the epoch; 0: none planned. */
 		this.retryAt = 0;
 		/** @type {Failure | null} */
 		this.failure = null;
-		/** @type {import("./service.js").Answer | null} */
-		this.answer = null;
+		/** Read the result. @type {(() => Promise<Blob>) | null} */
+		this.result = null;
 		/** Cut-out with touch-ups. @type {HTMLCanvasElement | null} */
 		this.edited = null;
 		this.abort = new AbortController();
@@ -39,6 +39,17 @@ export class Picture {
 	get stem() {
 		return this.name.replace(/\.[A-Za-z0-9]{2,5}$/, "") || "picture";
 	}
+}
+
+/**
+ * Return the numbers of pictures by state.
+ * @param {Picture[]} pictures
+ */
+export function countsOf(pictures) {
+	/** @type {Record<string, number>} */
+	const counts = { done: 0, failed: 0 };
+	for (const { state } of pictures) counts[state] = (counts[state] ?? 0) + 1;
+	return counts;
 }
 
 /** @param {string} address */
@@ -51,7 +62,7 @@ function nameInAddress(address) {
 	}
 }
 
-/** Queue of pictures. Dispatches "change" with the picture as detail, and "key" when a key is needed. */
+/** Queue of pictures. Dispatches "change" with the picture as detail, "key" when a key is needed, "resume" when all is sent now. */
 export class Queue extends EventTarget {
 	/** @param {import("./service.js").Service} service */
 	constructor(service) {
@@ -70,7 +81,19 @@ export class Queue extends EventTarget {
 	/** @param {Picture} picture */
 	add(picture) {
 		this.pictures.push(picture);
-		this.#changed(picture);
+		this.changed(picture);
+		this.#next();
+	}
+
+	/**
+	 * Send the pictures of a job one by one.
+	 * @param {Picture[]} pictures
+	 */
+	release(pictures) {
+		for (const picture of pictures) {
+			picture.job = null;
+			if (this.pictures.includes(picture)) this.#wait(picture);
+		}
 		this.#next();
 	}
 
@@ -82,8 +105,9 @@ export class Queue extends EventTarget {
 
 	/** @param {Picture} picture */
 	retry(picture) {
-		if (["waiting", "uploading", "working"].includes(picture.state)) return;
+		if (["queued", "uploading", "running"].includes(picture.state)) return;
 		picture.retries = 0;
+		picture.job = null;
 		this.#wait(picture);
 		this.blockedUntil = 0;
 		this.#next();
@@ -93,16 +117,17 @@ export class Queue extends EventTarget {
 	resume() {
 		this.blockedUntil = 0;
 		this.needsKey = false;
+		this.dispatchEvent(new Event("resume"));
 		for (const picture of this.pictures) if (picture.state === "paused") this.#wait(picture);
 		this.#next();
 	}
 
 	/** @param {Picture} picture */
 	#wait(picture) {
-		picture.state = "waiting";
+		picture.state = "queued";
 		picture.failure = null;
 		picture.retryAt = 0;
-		this.#changed(picture);
+		this.changed(picture);
 	}
 
 	#next() {
@@ -112,7 +137,7 @@ export class Queue extends EventTarget {
 		for (const picture of this.pictures)
 			if (picture.state === "paused" && picture.retryAt && picture.retryAt <= now) this.#wait(picture);
 		while (this.active < PARALLEL && now >= this.blockedUntil) {
-			const picture = this.pictures.find((candidate) => candidate.state === "waiting");
+			const picture = this.pictures.find(({ state, job }) => state === "queued" && !job);
 			if (!picture) break;
 			this.#run(picture);
 		}
@@ -125,17 +150,15 @@ export class Queue extends EventTarget {
 
 	/** @param {Picture} picture */
 	async #run(picture) {
+		if (picture.source === null) return;
 		this.active++;
 		picture.state = "uploading";
 		picture.uploaded = 0;
-		this.#changed(picture);
+		this.changed(picture);
 		try {
-			picture.answer = await this.service.remove(
-				picture.source,
-				picture.options,
-				(share) => this.#uploaded(picture, share),
-				picture.abort.signal,
-			);
+			const onUpload = (/** @type {number} */ share) => this.uploaded(picture, share);
+			const blob = await this.service.remove(picture.source, picture.options, onUpload, picture.abort.signal);
+			picture.result = () => Promise.resolve(blob);
 			picture.edited = null;
 			picture.state = "done";
 		} catch (error) {
@@ -144,7 +167,7 @@ export class Queue extends EventTarget {
 		} finally {
 			this.active--;
 		}
-		if (!picture.abort.signal.aborted) this.#changed(picture);
+		if (!picture.abort.signal.aborted) this.changed(picture);
 		this.#next();
 	}
 
@@ -152,10 +175,10 @@ export class Queue extends EventTarget {
 	 * @param {Picture} picture
 	 * @param {number} share
 	 */
-	#uploaded(picture, share) {
+	uploaded(picture, share) {
 		picture.uploaded = share;
-		picture.state = share < 1 ? "uploading" : "working";
-		this.#changed(picture);
+		picture.state = share < 1 ? "uploading" : "running";
+		this.changed(picture);
 	}
 
 	/**
@@ -167,8 +190,7 @@ export class Queue extends EventTarget {
 		picture.state = "failed";
 		if (failure.code === "AUTH_REQUIRED" || failure.code === "AUTH_FAILED") {
 			picture.state = "paused";
-			this.needsKey = true;
-			this.dispatchEvent(new CustomEvent("key", { detail: failure }));
+			this.askForKey(failure);
 		} else if (failure.retryAfter !== null) {
 			const outOfReach = ["RATE_LIMITED", "OFFLINE", "UNREACHABLE"].includes(failure.code);
 			if (!outOfReach && ++picture.retries > MAX_RETRIES) return;
@@ -178,8 +200,14 @@ export class Queue extends EventTarget {
 		}
 	}
 
+	/** @param {Failure} failure */
+	askForKey(failure) {
+		this.needsKey = true;
+		this.dispatchEvent(new CustomEvent("key", { detail: failure }));
+	}
+
 	/** @param {Picture} picture */
-	#changed(picture) {
+	changed(picture) {
 		this.dispatchEvent(new CustomEvent("change", { detail: picture }));
 	}
 }

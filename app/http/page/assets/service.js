@@ -1,15 +1,18 @@
 /** Requests to the service. */
 
 /** @typedef {{top: number, left: number, width: number, height: number}} Box */
-/** @typedef {{blob: Blob, model: string, box: Box}} Answer */
 /** @typedef {{model: string, refine: string}} CutOptions */
 /** @typedef {{limit: number, remaining: number, reset: number}} Allowance */
+/** @typedef {{code: string, message?: string, solution?: string}} Problem */
+/** @typedef {{number: number, name: string, state: "queued" | "running" | "done" | "failed", error: Problem | null, results: {link: string}[]}} Item */
+/** @typedef {{id: string, state: "queued" | "running" | "done" | "cancelled", seconds_left: number | null, links: {results: string}, items: Item[]}} JobAnswer */
+/** @typedef {{headers?: Record<string, string>, signal?: AbortSignal, onUpload?: (share: number) => void}} Sending */
 
 /** Failed request, with the service's error code or one of this page's own: OFFLINE, UNREACHABLE. */
 export class Failure extends Error {
 	/**
 	 * @param {string} code
-	 * @param {{message?: string, solution?: string, retryAfter?: number | null}} [more]
+	 * @param {{message?: string, solution?: string, retryAfter?: number | null, remaining?: number}} [more]
 	 */
 	constructor(code, more = {}) {
 		super(more.message ?? "");
@@ -17,6 +20,8 @@ export class Failure extends Error {
 		this.solution = more.solution ?? "";
 		/** Seconds until a retry makes sense; null if it never does without a change. */
 		this.retryAfter = more.retryAfter ?? null;
+		/** Pictures that the rate limit allows now. */
+		this.remaining = more.remaining ?? 0;
 	}
 }
 
@@ -45,82 +50,144 @@ export class Service extends EventTarget {
 	 * @param {CutOptions} options
 	 * @param {(share: number) => void} onUpload called with the uploaded share, 0 to 1
 	 * @param {AbortSignal} signal
-	 * @returns {Promise<Answer>}
 	 */
-	remove(source, options, onUpload, signal) {
-		const form = new FormData();
-		if (typeof source === "string") {
-			form.append("image_url", source);
-			form.append("size", "full");
-			form.append("format", "png");
-			return this.#send("/v1.0/removebg", form, onUpload, signal);
+	async remove(source, options, onUpload, signal) {
+		const isAddress = typeof source === "string";
+		const form = isAddress ? formOf({ image_url: source, size: "full", format: "png" }) : formOf(cutFields(options));
+		if (!isAddress) form.append("file", source, source.name || "picture");
+		const path = isAddress ? "/v1.0/removebg" : "/remove-background";
+		const request = await this.#send(path, form, { onUpload, signal });
+		return /** @type {Blob} */ (request.response);
+	}
+
+	/**
+	 * Send pictures as a job.
+	 * @param {File[]} files
+	 * @param {CutOptions} options
+	 * @param {string} key the same for each try, so that one job results
+	 * @param {(share: number) => void} onUpload
+	 * @param {AbortSignal} signal
+	 * @returns {Promise<JobAnswer>}
+	 */
+	async createJob(files, options, key, onUpload, signal) {
+		const form = formOf(cutFields(options));
+		for (const file of files) form.append("file", file, file.name || "picture");
+		const headers = { "Idempotency-Key": key };
+		const request = await this.#send(`/jobs?files=${files.length}`, form, { headers, onUpload, signal });
+		return JSON.parse(await request.response.text());
+	}
+
+	/**
+	 * Yield a job whenever it changes, with the changed items; all items at first.
+	 * @param {string} id
+	 * @param {AbortSignal} signal
+	 * @returns {AsyncGenerator<JobAnswer>}
+	 */
+	async *events(id, signal) {
+		const answer = await this.fetch(`/jobs/${id}/events`, { signal });
+		const reader = /** @type {ReadableStream<Uint8Array>} */ (answer.body).getReader();
+		const decoder = new TextDecoder();
+		let text = "";
+		for (;;) {
+			const { done, value } = await reader.read().catch(() => ({ done: true, value: undefined }));
+			if (done) return;
+			const lines = (text + decoder.decode(value, { stream: true })).split("\n");
+			text = lines.pop() ?? "";
+			for (const line of lines) if (line.startsWith("data:")) yield JSON.parse(line.slice(5));
 		}
-		form.append("format", "PNG");
-		form.append("model", options.model);
-		form.append("refine", options.refine);
-		form.append("file", source, source.name || "picture");
-		return this.#send("/remove-background", form, onUpload, signal);
+	}
+
+	/**
+	 * Return a successful answer.
+	 * @param {string} path
+	 * @param {RequestInit} [init]
+	 */
+	async fetch(path, init = {}) {
+		const headers = this.#headers();
+		const answer = await fetch(path, { ...init, headers }).catch((error) => {
+			throw init.signal?.aborted ? error : lost();
+		});
+		if (!answer.ok) throw failureFrom(answer.status, answer.headers.get("Retry-After"), await answer.text());
+		return answer;
+	}
+
+	/** @returns {Record<string, string>} */
+	#headers() {
+		return this.key ? { "X-Api-Key": this.key } : {};
 	}
 
 	/**
 	 * @param {string} path
 	 * @param {FormData} form
-	 * @param {(share: number) => void} onUpload
-	 * @param {AbortSignal} signal
-	 * @returns {Promise<Answer>}
+	 * @param {Sending} sending
 	 */
-	#send(path, form, onUpload, signal) {
-		return new Promise((resolve, reject) => {
-			const request = new XMLHttpRequest();
-			request.open("POST", path);
-			request.responseType = "blob";
-			if (this.key) request.setRequestHeader("X-Api-Key", this.key);
-			request.upload.onprogress = (event) => event.lengthComputable && onUpload(event.loaded / event.total);
-			request.onload = () => {
-				this.#readAllowance(request);
-				if (request.status === 200) resolve(answerOf(request));
-				else failureOf(request).then(reject, reject);
-			};
-			request.onerror = () => reject(new Failure(navigator.onLine ? "UNREACHABLE" : "OFFLINE", { retryAfter: 3 }));
-			request.onabort = () => reject(signal.reason);
-			signal.addEventListener("abort", () => request.abort(), { once: true });
-			request.send(form);
-		});
-	}
-
-	/** @param {XMLHttpRequest} request */
-	#readAllowance(request) {
-		const limit = Number(request.getResponseHeader("X-RateLimit-Limit"));
-		if (!limit) return;
-		this.allowance = {
-			limit,
-			remaining: Number(request.getResponseHeader("X-RateLimit-Remaining")),
-			reset: Number(request.getResponseHeader("X-RateLimit-Reset")),
-		};
-		this.dispatchEvent(new Event("allowance"));
+	async #send(path, form, sending) {
+		const request = await post(path, form, { ...sending, headers: { ...this.#headers(), ...sending.headers } });
+		const limit = numberIn(request, "X-RateLimit-Limit");
+		const remaining = numberIn(request, "X-RateLimit-Remaining");
+		if (limit && !path.startsWith("/jobs")) {
+			this.allowance = { limit, remaining, reset: numberIn(request, "X-RateLimit-Reset") };
+			this.dispatchEvent(new Event("allowance"));
+		}
+		if (request.status >= 300) throw await failureOf(request, remaining);
+		return request;
 	}
 }
 
 /**
- * @param {XMLHttpRequest} request
- * @returns {Answer}
+ * Send a body; fetch would not tell the progress of an upload.
+ * @param {string} url
+ * @param {FormData | string} body
+ * @param {Sending} sending
+ * @returns {Promise<XMLHttpRequest>} whose response is a Blob
  */
-function answerOf(request) {
-	/** @param {string} side */
-	const pixels = (side) => Number(request.getResponseHeader(`X-Foreground-${side}`) ?? 0);
-	return {
-		blob: request.response,
-		model: request.getResponseHeader("X-Model") ?? "",
-		box: { top: pixels("Top"), left: pixels("Left"), width: pixels("Width"), height: pixels("Height") },
-	};
+export function post(url, body, { headers = {}, signal, onUpload }) {
+	return new Promise((resolve, reject) => {
+		const request = new XMLHttpRequest();
+		request.open("POST", url);
+		request.responseType = "blob";
+		for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+		request.upload.onprogress = (event) => event.lengthComputable && onUpload?.(event.loaded / event.total);
+		request.onload = () => resolve(request);
+		request.onerror = () => reject(lost());
+		request.onabort = () => reject(signal?.reason);
+		signal?.addEventListener("abort", () => request.abort(), { once: true });
+		request.send(body);
+	});
+}
+
+/** Return the failure of a request without an answer. */
+function lost() {
+	return new Failure(navigator.onLine ? "UNREACHABLE" : "OFFLINE", { retryAfter: 3 });
+}
+
+/** @param {CutOptions} options */
+function cutFields({ model, refine }) {
+	return { format: "PNG", model, refine };
+}
+
+/** @param {Record<string, string>} fields */
+function formOf(fields) {
+	const form = new FormData();
+	for (const [name, value] of Object.entries(fields)) form.append(name, value);
+	return form;
 }
 
 /**
  * @param {XMLHttpRequest} request
- * @returns {Promise<Failure>}
+ * @param {string} header
  */
-async function failureOf(request) {
-	return failureFrom(request.status, request.getResponseHeader("Retry-After"), await request.response.text());
+function numberIn(request, header) {
+	return Number(request.getResponseHeader(header) ?? 0);
+}
+
+/**
+ * @param {XMLHttpRequest} request
+ * @param {number} [remaining]
+ */
+export async function failureOf(request, remaining) {
+	const text = await request.response.text();
+	return failureFrom(request.status, request.getResponseHeader("Retry-After"), text, remaining);
 }
 
 /**
@@ -128,14 +195,16 @@ async function failureOf(request) {
  * @param {number} status
  * @param {string | null} retryAfter
  * @param {string} text
+ * @param {number} [remaining]
  */
-export function failureFrom(status, retryAfter, text) {
+export function failureFrom(status, retryAfter, text, remaining) {
 	const body = bodyOf(text);
 	const code = body.code ?? (status === 413 ? "FILE_TOO_LARGE" : status >= 502 ? "BAD_GATEWAY" : "INTERNAL");
 	return new Failure(code, {
 		message: body.message,
 		solution: body.solution,
 		retryAfter: TRANSIENT.has(code) ? Number(retryAfter) || TRANSIENT.get(code) : null,
+		remaining,
 	});
 }
 

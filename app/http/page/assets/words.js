@@ -1,4 +1,14 @@
-/** Texts for errors of the service: what happened, and what to do. */
+/** Texts for states, and for errors of the service: what happened, and what to do. */
+
+/** States of pictures and jobs, in the words of the API. @type {Record<string, string>} */
+const STATES = {
+	queued: "Queued",
+	uploading: "Uploading",
+	running: "Running",
+	done: "Done",
+	failed: "Failed",
+	cancelled: "Cancelled",
+};
 
 /** @type {Record<string, [string, string]>} */
 const TEXTS = {
@@ -15,6 +25,8 @@ const TEXTS = {
 	QUEUE_FULL: ["The server is busy", "The picture is sent again in a moment."],
 	SHUTTING_DOWN: ["The server restarts", "The picture is sent again in a moment."],
 	UNAVAILABLE: ["The server is busy", "The picture is sent again in a moment."],
+	JOBS_UNAVAILABLE: ["The server is busy", "The state of the pictures is read again in a moment."],
+	JOB_GONE: ["The server has deleted this job", "Try again to send the picture anew."],
 	BAD_GATEWAY: ["The server restarts", "The picture is sent again in a moment."],
 	MODEL_UNAVAILABLE: [
 		"The model can't be used at present",
@@ -38,6 +50,40 @@ export function explain(failure) {
 		failure.solution || "Try again.",
 	];
 	return { title, advice };
+}
+
+/** @param {import("./pictures.js").Picture} picture */
+export function stateOf({ state, uploaded, failure, retryAt }) {
+	if (state === "uploading") return `${STATES.uploading}, ${Math.round(uploaded * 100)} %`;
+	if (!failure) return STATES[state] ?? "";
+	const { title } = explain(failure);
+	return state === "paused" && retryAt ? `${title}. ${nextTry(retryAt)}` : title;
+}
+
+/** @param {import("./job.js").Job} job */
+export function stateOfJob({ state, uploaded, failure, retryAt, pictures, counts, secondsLeft }) {
+	const all = `${pictures.length} pictures`;
+	if (failure) return `${all}: ${explain(failure).title}. ${retryAt ? nextTry(retryAt) : ""}`;
+	if (state === "uploading") return `${STATES.uploading} ${all}, ${Math.round(uploaded * 100)} %`;
+	if (state === "queued") return `${STATES.queued}: ${all}`;
+	if (state === "cancelled") return `${STATES.cancelled}; ${counts.done} results are kept…`;
+	return secondsLeft === null ? progress(counts) : `${progress(counts)}, ${countdown(secondsLeft)} left`;
+}
+
+/**
+ * Return the progress in the words of the command line.
+ * @param {Record<string, number>} counts by state
+ */
+export function progress({ done = 0, failed = 0, cancelled = 0, ...others }) {
+	const all = Object.values(others).reduce((sum, count) => sum + count, done + failed + cancelled);
+	return [`${done} of ${all} done`, failed && `${failed} failed`, cancelled && `${cancelled} cancelled`]
+		.filter(Boolean)
+		.join(", ");
+}
+
+/** @param {number} at ms since the epoch */
+function nextTry(at) {
+	return `Next try in ${countdown((at - Date.now()) / 1000)}`;
 }
 
 /** @param {number} bytes */

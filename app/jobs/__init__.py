@@ -1,0 +1,1 @@
+"""Jobs: many photos in one request, processed in the background; no Flask."""

@@ -1,0 +1,152 @@
+"""Worker of the Celery backend: one pool of engines, and the work on one photo for each task."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from celery import Celery
+
+from app.capacity import plan_capacity
+from app.engine.pool import EnginePool
+from app.engine.queue import RemovalQueue
+from app.errors import InternalError
+from app.fetch.url_fetcher import UrlFetcher
+from app.jobs.celery_backend import CeleryBackend, open_files
+from app.jobs.errors import JobsUnavailable
+from app.jobs.redis_store import LOST_SECONDS, Claim, RedisJobStore
+from app.jobs.store import Task
+from app.jobs.work import NotNow, Outcome, Tools, complete, process
+from app.settings import Settings
+
+__all__ = ["SPARE_THREADS", "JobWorker", "worker_settings"]
+
+log = logging.getLogger("app.jobs")
+
+# Threads beyond the engines: a photo waits for an engine while another one's outputs are written.
+SPARE_THREADS = 1
+# Interval of reports that the worker lives: several may be missed before it counts as lost.
+REPORT_SECONDS = LOST_SECONDS / 4
+# Pause between two attempts to store an outcome.
+RETRY_SECONDS = 2.0
+# Number of workers that may be lost during the work on a photo; then it fails.
+MAX_LOSSES = 3
+
+
+def worker_settings(settings: Settings) -> Settings:
+    """Return the settings of a worker: all cores and memory of its container are for one pool."""
+    return settings.model_copy(update={"web_concurrency": 1, "max_concurrent_uploads": 2})
+
+
+class _NoObserver:
+    """JobObserver of a worker: web processes count what the state records."""
+
+    def job_accepted(self) -> None:
+        """Ignore it: workers accept no jobs."""
+
+    def job_photo_finished(self, outcome: str) -> None:
+        """Ignore it."""
+
+    def webhook_sent(self, outcome: str) -> None:
+        """Ignore it: workers send no webhooks."""
+
+
+class JobWorker:
+    """Engines of a worker process, and what its threads need."""
+
+    def __init__(self, settings: Settings, celery: Celery) -> None:
+        capacity = plan_capacity(worker_settings(settings))
+        self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._grace = settings.shutdown_grace
+        self._pool = EnginePool(capacity.config, capacity.engines, RemovalQueue(capacity.places, body_slots=1))
+        self._store = RedisJobStore(settings.redis_url.get_secret_value(), settings.jobs_ttl)
+        self._tools = Tools(open_files(settings.jobs_storage or ""), self._pool, UrlFetcher(settings), settings)
+        self._backend = CeleryBackend(self._store, celery)
+        self._observer = _NoObserver()
+        self._running = dict[int, tuple[str, int]]()
+        self._ending, self._stopped = threading.Event(), threading.Event()
+        self._reporter = threading.Thread(target=self._report, name="jobs-reporter", daemon=True)
+        self._drainer = threading.Thread(target=self._end_engines, name="jobs-drainer", daemon=True)
+
+    def start(self) -> None:
+        """Start the engines and the threads."""
+        self._pool.start()
+        self._backend.start()
+        self._reporter.start()
+
+    def drain(self) -> None:
+        """Take no more photos; those in work have SHUTDOWN_GRACE, then they are queued again. Return at once."""
+        if not self._ending.is_set():
+            self._ending.set()
+            self._drainer.start()
+
+    def stop(self) -> None:
+        """End the engines and the threads."""
+        self.drain()
+        self._drainer.join()
+        self._stopped.set()
+        self._backend.stop()
+        self._store.close()
+
+    def run_one(self) -> str:
+        """Work on the next photo; return its reference for the log, empty if none waits."""
+        try:
+            claim = None if self._ending.is_set() else self._store.claim()
+        except JobsUnavailable:  # the photo stays queued
+            return ""
+        if claim is None:
+            return ""
+        with self._reported(claim.task):
+            return self._work_on(claim)
+
+    def _work_on(self, claim: Claim) -> str:
+        job_id, number = claim.task.job.id, claim.task.item.number
+        try:
+            outcome = self._outcome(claim)
+        except NotNow as delay:
+            self._ending.wait(delay.pause)
+            self._insist(lambda: self._store.release(job_id, number))
+            return "queued again"
+        self._insist(lambda: complete(claim.task, outcome, self._store, self._tools.files, self._observer))
+        return "failed" if outcome.error else "done"
+
+    def _outcome(self, claim: Claim) -> Outcome:
+        if claim.losses >= MAX_LOSSES:
+            message = f"{claim.losses} workers were lost while they processed this photo."
+            return Outcome.failed(InternalError(message, solution="Send another photo, or save this one again."))
+        return process(claim.task, self._tools)
+
+    def _insist(self, change: Callable[[], None]) -> None:
+        """Repeat a change until the store accepts it; after a shutdown another worker takes the photo."""
+        while True:
+            try:
+                return change()
+            except JobsUnavailable:  # logged by the store
+                if self._ending.wait(RETRY_SECONDS):
+                    return None
+
+    @contextmanager
+    def _reported(self, task: Task) -> Iterator[None]:
+        """Report that a photo is in work during the block."""
+        thread = threading.get_ident()
+        self._running[thread] = task.job.id, task.item.number
+        try:
+            yield
+        finally:
+            del self._running[thread]
+
+    def _report(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._store.report(self._name, list(self._running.values()))
+            except JobsUnavailable:  # logged by the store
+                pass
+            self._stopped.wait(REPORT_SECONDS)
+
+    def _end_engines(self) -> None:
+        self._pool.stop(self._grace)

@@ -1,0 +1,128 @@
+"""Work of a worker on one photo for each task: a real Redis, a pretended engine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.errors import ModelUnavailable
+from app.jobs.celery_queue import build_celery
+from app.jobs.celery_worker import MAX_LOSSES, JobWorker
+from app.jobs.model import Counts, Job
+from app.jobs.redis_store import LOST_SECONDS, RedisJobStore
+from app.removal import RemovalRequest
+from app.settings import Settings
+from tests.support.job_doubles import PHOTO, FakeEngine
+from tests.support.jobs import new_job
+from tests.support.servers import RedisServer
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def store(redis: RedisServer) -> Iterator[RedisJobStore]:
+    redis.command("FLUSHALL")
+    store = RedisJobStore(redis.url, 60)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def worker(redis: RedisServer, store: RedisJobStore, engine: FakeEngine, tmp_path: Path) -> Iterator[JobWorker]:
+    """A worker that is not started, so that it reports nothing and sends no tasks."""
+    settings = Settings(jobs_backend="celery", jobs_storage=tmp_path.as_uri(), redis_url=redis.url)
+    worker = JobWorker(settings, build_celery(settings))
+    worker._tools = replace(worker._tools, submitter=engine)
+    yield worker
+    worker.stop()
+
+
+def submit(worker: JobWorker, store: RedisJobStore, photos: int = 1) -> Job:
+    job = new_job(photos=photos)
+    for item in job.items:
+        with worker._tools.files.create(item.key) as file:
+            file.write(PHOTO)
+    return store.add(job)
+
+
+def counts(store: RedisJobStore, job: Job) -> Counts:
+    found = store.job(job.id)
+    assert found is not None
+    return found.counts
+
+
+def store_ahead(redis: RedisServer, losses: int) -> RedisJobStore:
+    """Return the store of a time at which that many workers were lost, one after the other."""
+    return RedisJobStore(redis.url, 60, lambda: time.time() + losses * LOST_SECONDS)
+
+
+def test_each_task_is_one_photo(worker: JobWorker, store: RedisJobStore) -> None:
+    job = submit(worker, store, photos=2)
+    assert [worker.run_one() for _ in range(3)] == ["done", "done", ""]
+    assert counts(store, job) == Counts(done=2)
+    (output,) = store.items(job.id)[0].outputs
+    assert worker._tools.files.read(output.key) == PHOTO[::-1]
+
+
+def test_a_missing_photo_fails_alone(worker: JobWorker, store: RedisJobStore) -> None:
+    job = store.add(new_job(photos=1))
+    assert worker.run_one() == "failed"
+    assert counts(store, job) == Counts(failed=1)
+
+
+def test_a_photo_that_ends_workers_is_not_tried_for_ever(
+    worker: JobWorker, store: RedisJobStore, engine: FakeEngine, redis: RedisServer
+) -> None:
+    job = submit(worker, store)
+    for lost in range(MAX_LOSSES):
+        ahead = store_ahead(redis, lost)
+        claim = ahead.claim()
+        assert claim is not None and claim.losses == lost
+        ahead.close()
+    worker._store = store_ahead(redis, MAX_LOSSES)
+    assert worker.run_one() == "failed"
+    error = store.items(job.id)[0].error
+    assert error is not None and error.code == "INTERNAL" and "3 workers were lost" in error.message
+    assert engine.requests == []
+
+
+def test_a_photo_without_a_model_is_queued_again(worker: JobWorker, store: RedisJobStore, engine: FakeEngine) -> None:
+    def fail(_: RemovalRequest) -> None:
+        worker.drain()  # ends the pause before the next attempt
+        raise ModelUnavailable()
+
+    job, engine.before = submit(worker, store), fail
+    assert worker.run_one() == "queued again"
+    assert counts(store, job) == Counts(queued=1)
+    assert worker.run_one() == ""  # it is ending
+
+
+def test_an_outcome_is_stored_as_soon_as_redis_answers(
+    worker: JobWorker, store: RedisJobStore, engine: FakeEngine, redis: RedisServer
+) -> None:
+    frozen = threading.Event()
+
+    def freeze(_: RemovalRequest) -> None:
+        redis.freeze()
+        frozen.set()
+
+    job, engine.before = submit(worker, store), freeze
+    thread = threading.Thread(target=worker.run_one)
+    thread.start()
+    try:
+        assert frozen.wait(60)
+        wait_until(lambda: not worker._store.up())
+    finally:
+        redis.thaw()
+    thread.join(60)
+    wait_until(store.up)
+    assert counts(store, job) == Counts(done=1)
