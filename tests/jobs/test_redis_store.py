@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -210,15 +209,14 @@ def test_a_large_job_is_stored_and_read_whole(store: RedisJobStore) -> None:
 
 def test_without_redis_every_method_fails_soon(clock: Clock, stalled_names: list[str]) -> None:
     store = RedisJobStore("redis://redis.invalid/0", TTL, clock)
-    started = time.monotonic()
     for _ in range(20):
         with pytest.raises(JobsUnavailable):
             store.add(new_job(A))
         with pytest.raises(JobsUnavailable):
             store.queue_state(clock.now)
     assert not store.up()
-    assert time.monotonic() - started < 20  # far less than forty times the longest wait
-    assert len(stalled_names) <= 2
+    # Not at each of the forty calls.
+    assert stalled_names.count("redis.invalid") <= 2
     store.close()
 
 
