@@ -179,8 +179,9 @@ def _need(day: Day, inputs: Inputs, arguments: argparse.Namespace) -> Need:
 
 def _least(day: Day, inputs: Inputs, arguments: argparse.Namespace) -> Part:
     engines_load = day.photos / DAY * inputs.costs.engine / inputs.engines
-    few = max(1, math.ceil(engines_load)) - 1  # too few: below the mean load
     first = max(1, math.ceil(engines_load * day.peak))
+    # Too few: below the mean load; for interactive photos below that of the peak, where their queue only grows.
+    few = (first if day.interactive_share else max(1, math.ceil(engines_load))) - 1
     found, many = None, first
     while found is None or many - few > 1:
         machines = many if found is None else (few + many) // 2
