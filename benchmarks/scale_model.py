@@ -10,14 +10,14 @@ from random import Random
 
 import simpy
 
+from app.jobs.work import SPARE_THREADS
+
 __all__ = ["Cluster", "Costs", "Day", "Outcome", "percentile", "simulate", "simulate_backlog"]
 
 HOUR, DAY = 3600.0, 86_400.0
 # Hour of the most photos.
 PEAK_HOUR = 14.0
 INTERACTIVE, BATCH = 0, 1
-# Threads of a worker beyond its engines, as in app.jobs.celery_worker.
-SPARE_THREADS = 1
 
 Steps = Generator[simpy.Event, object, None]
 

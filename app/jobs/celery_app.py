@@ -12,7 +12,8 @@ from celery.concurrency import get_implementation
 from app import log_format
 from app.capacity import plan_capacity
 from app.jobs.celery_queue import TASK, build_celery
-from app.jobs.celery_worker import SPARE_THREADS, JobWorker, worker_settings
+from app.jobs.celery_worker import JobWorker, worker_settings
+from app.jobs.work import SPARE_THREADS
 from app.settings import Settings, SettingsError
 from app.startup import checked_settings
 

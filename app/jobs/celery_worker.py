@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from celery import Celery
@@ -15,27 +15,20 @@ from celery import Celery
 from app.capacity import plan_capacity
 from app.engine.pool import EnginePool
 from app.engine.queue import RemovalQueue
-from app.errors import InternalError
 from app.fetch.url_fetcher import UrlFetcher
 from app.jobs.celery_backend import CeleryBackend, open_files
 from app.jobs.errors import JobsUnavailable
 from app.jobs.redis_store import LOST_SECONDS, Claim, RedisJobStore
 from app.jobs.store import Task
-from app.jobs.work import NotNow, Outcome, Tools, complete, process
+from app.jobs.work import MAX_LOSSES, NotNow, Outcome, Tools, complete, insist, process
 from app.settings import Settings
 
-__all__ = ["SPARE_THREADS", "JobWorker", "worker_settings"]
+__all__ = ["JobWorker", "worker_settings"]
 
 log = logging.getLogger("app.jobs")
 
-# Threads beyond the engines: a photo waits for an engine while another one's outputs are written.
-SPARE_THREADS = 1
 # Interval of reports that the worker lives: several may be missed before it counts as lost.
 REPORT_SECONDS = LOST_SECONDS / 4
-# Pause between two attempts to store an outcome.
-RETRY_SECONDS = 2.0
-# Number of workers that may be lost during the work on a photo; then it fails.
-MAX_LOSSES = 3
 
 
 def worker_settings(settings: Settings) -> Settings:
@@ -110,25 +103,15 @@ class JobWorker:
             outcome = self._outcome(claim)
         except NotNow as delay:
             self._ending.wait(delay.pause)
-            self._insist(lambda: self._store.release(job_id, number))
+            insist(lambda: self._store.release(job_id, number), self._ending)
             return "queued again"
-        self._insist(lambda: complete(claim.task, outcome, self._store, self._tools.files, self._observer))
+        insist(lambda: complete(claim.task, outcome, self._store, self._tools.files, self._observer), self._ending)
         return "failed" if outcome.error else "done"
 
     def _outcome(self, claim: Claim) -> Outcome:
         if claim.losses >= MAX_LOSSES:
-            message = f"{claim.losses} workers were lost while they processed this photo."
-            return Outcome.failed(InternalError(message, solution="Send another photo, or save this one again."))
+            return Outcome.lost(f"{claim.losses} workers were lost while they processed this photo.")
         return process(claim.task, self._tools)
-
-    def _insist(self, change: Callable[[], None]) -> None:
-        """Repeat a change until the store accepts it; after a shutdown another worker takes the photo."""
-        while True:
-            try:
-                return change()
-            except JobsUnavailable:  # logged by the store
-                if self._ending.wait(RETRY_SECONDS):
-                    return None
 
     @contextmanager
     def _reported(self, task: Task) -> Iterator[None]:

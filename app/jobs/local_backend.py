@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from app.errors import InternalError
 from app.jobs.alarm import Alarm
 from app.jobs.errors import JobsUnavailable
 from app.jobs.folder_files import FolderFiles
@@ -17,7 +16,7 @@ from app.jobs.model import Job
 from app.jobs.processes import Processes
 from app.jobs.sqlite_store import SqliteStore
 from app.jobs.store import Task
-from app.jobs.work import JobObserver, NotNow, Outcome, Tools, complete, process
+from app.jobs.work import MAX_LOSSES, JobObserver, NotNow, Outcome, Tools, complete, insist, process
 
 __all__ = ["LocalBackend"]
 
@@ -26,10 +25,6 @@ T = TypeVar("T")
 
 # Interval of looking for work that another process has accepted, and of looking for ended processes.
 POLL_SECONDS, RECOVERY_SECONDS = 1.0, 5.0
-# Pause between two attempts to store an outcome.
-RETRY_SECONDS = 2.0
-# Number of processes that may end during the work on a photo; then it fails.
-MAX_DEATHS = 3
 
 
 class LocalBackend:
@@ -152,24 +147,14 @@ class LocalBackend:
             if delay.ending:
                 self._stopped.set()
             pause = delay.pause
-            self._insist(lambda: self._store.release(job_id, number, pause))
+            insist(lambda: self._store.release(job_id, number, pause), self._stopped)
         else:
-            self._insist(lambda: complete(task, outcome, self._store, self._files, self._observer))
+            insist(lambda: complete(task, outcome, self._store, self._files, self._observer), self._stopped)
 
     def _outcome(self, task: Task, deaths: int) -> Outcome:
-        if deaths >= MAX_DEATHS:
-            message = f"The service has ended {deaths} times while it processed this photo."
-            return Outcome.failed(InternalError(message, solution="Send another photo, or save this one again."))
+        if deaths >= MAX_LOSSES:
+            return Outcome.lost(f"The service has ended {deaths} times while it processed this photo.")
         return process(task, self._tools)
-
-    def _insist(self, change: Callable[[], None]) -> None:
-        """Repeat a change until the store accepts it; after `stop` the next process queues the photo again."""
-        while True:
-            try:
-                return change()
-            except JobsUnavailable:  # logged by the store
-                if self._stopped.wait(RETRY_SECONDS):
-                    return None
 
 
 def _guarded(action: Callable[[], T], alarm: Alarm) -> T | None:

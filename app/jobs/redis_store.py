@@ -24,7 +24,7 @@ from app.jobs.encoding import dump_error, dump_outputs, dump_variants, load_erro
 from app.jobs.errors import JobsUnavailable
 from app.jobs.model import Counts, Delivery, Item, ItemError, ItemState, Job, JobState, NewItem, NewJob, Output
 from app.jobs.redis_scripts import PREFIX
-from app.jobs.store import QueueState, Task
+from app.jobs.store import QueueState, Task, unfinished_seconds
 from app.redis_link import CLIENT_OPTIONS, PROBE_LIFE, Circuit, CircuitOpen
 
 __all__ = ["LOST_SECONDS", "Claim", "RedisJobStore", "plain_url"]
@@ -56,7 +56,7 @@ class RedisJobStore:
         options = CLIENT_OPTIONS | {"socket_timeout": SOCKET_SECONDS, "decode_responses": True}
         self._redis: Any = Redis.from_url(plain_url(url), **options)  # its types are those of bytes
         self._ttl = ttl
-        self._unfinished = max(7 * ttl, 7 * DAY)
+        self._unfinished = unfinished_seconds(ttl)
         self._live_ms = int((self._unfinished + ttl + DAY) * 1000)
         self._clock = clock
         self._memory = Alarm("memory of Redis")

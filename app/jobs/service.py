@@ -23,15 +23,13 @@ from app.jobs.sqlite_store import SqliteStore
 from app.jobs.store import JobBackend, JobFiles, JobStore, QueueState
 from app.jobs.sweeper import JobSweeper
 from app.jobs.webhooks import Webhooks
-from app.jobs.work import JobObserver, Tools
+from app.jobs.work import SPARE_THREADS, JobObserver, Tools
 from app.settings import Settings
 
 __all__ = ["DATABASE", "JobService", "open_jobs"]
 
 log = logging.getLogger("app.jobs")
 
-# Threads of a web worker beyond its engines: a photo waits for an engine while another one's outputs are written.
-SPARE_THREADS = 1
 # Maximum seconds for photos in work at a shutdown: SHUTDOWN_GRACE also covers the requests before.
 MAX_GRACE = 10.0
 DATABASE = "state.db"
@@ -183,13 +181,12 @@ class JobService:
 def open_jobs(
     settings: Settings, submitter: Submitter, url_fetcher: UrlFetcher, observer: JobObserver, engines: int
 ) -> JobService | None:
-    """Return the jobs for JOBS_BACKEND, None for `off`; opens nothing.."""
-    builders: dict[str, Callable[[], JobService]] = {
-        "local": lambda: _local(settings, submitter, url_fetcher, observer, engines),
-        "celery": lambda: _celery(settings, url_fetcher, observer),
-    }
-    build = builders.get(settings.jobs_backend)
-    return build() if build else None
+    """Return the jobs for JOBS_BACKEND, None for `off`; opens nothing."""
+    if settings.jobs_backend == "local":
+        return _local(settings, submitter, url_fetcher, observer, engines)
+    if settings.jobs_backend == "celery":
+        return _celery(settings, url_fetcher, observer)
+    return None
 
 
 def _local(

@@ -11,11 +11,10 @@ from app.jobs.alarm import Alarm
 from app.jobs.database import VERSION, Database, FileIdentity
 from app.jobs.encoding import dump_error, dump_outputs, dump_variants, load_error, load_outputs, load_variants
 from app.jobs.model import Counts, Delivery, Item, ItemError, ItemState, Job, JobState, NewItem, NewJob, Output
-from app.jobs.store import QueueState, Task
+from app.jobs.store import QueueState, Task, unfinished_seconds
 
-__all__ = ["SqliteStore", "unfinished_seconds"]
+__all__ = ["SqliteStore"]
 
-WEEK = 7 * 86_400.0
 # A pause or a webhook further ahead than this was stored before the clock was set back: it counts as due.
 MAX_AHEAD = 7200
 CLAIMABLE = f"queued > 0 AND (paused_until <= :now OR paused_until > :now + {MAX_AHEAD})"
@@ -29,11 +28,6 @@ NEW_ITEM = (
     "INSERT INTO items (job_id, number, name, base, key, url, size, state, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 UNFINISHED = {ItemState.QUEUED, ItemState.RUNNING}
-
-
-def unfinished_seconds(ttl: float) -> float:
-    """Return the seconds from the beginning of a job after which it is deleted even if it has not ended."""
-    return max(7 * ttl, WEEK)
 
 
 class SqliteStore:

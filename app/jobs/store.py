@@ -9,7 +9,15 @@ from typing import BinaryIO, Protocol
 
 from app.jobs.model import Delivery, Item, ItemError, Job, NewJob, Output
 
-__all__ = ["JobBackend", "JobFiles", "JobStore", "QueueState", "Task"]
+__all__ = ["JobBackend", "JobFiles", "JobStore", "QueueState", "Task", "unfinished_seconds"]
+
+
+WEEK = 7 * 86_400.0
+
+
+def unfinished_seconds(ttl: float) -> float:
+    """Return the seconds from the beginning of a job after which it is deleted even if it has not ended."""
+    return max(7 * ttl, WEEK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Event
 from typing import Protocol
 
 from app.engine.submission import ClientGone, Deadline, Submitter
@@ -15,6 +16,7 @@ from app.fetch.url_fetcher import UrlFetcher
 from app.file_names import EXTENSIONS
 from app.imaging.formats import check_image
 from app.jobs.description import reference
+from app.jobs.errors import JobsUnavailable
 from app.jobs.model import Item, ItemError, Job, Output, Variant
 from app.jobs.names import output_path
 from app.jobs.store import JobFiles, JobStore, Task
@@ -22,12 +24,28 @@ from app.options.parameters import parse_native
 from app.removal import RemovalOptions, RemovalRequest, RemovalResult
 from app.settings import Settings
 
-__all__ = ["JobObserver", "NotNow", "Outcome", "Tools", "complete", "process"]
+__all__ = [
+    "MAX_LOSSES",
+    "SPARE_THREADS",
+    "JobObserver",
+    "NotNow",
+    "Outcome",
+    "Tools",
+    "complete",
+    "insist",
+    "process",
+]
 
 log = logging.getLogger("app.jobs")
 
 # Seconds until the next attempt at a job whose photo could not be processed for a reason that is not in the photo.
 PAUSE_SECONDS = 10.0
+# Pause between two attempts to store an outcome.
+RETRY_SECONDS = 2.0
+# Number of processes that may end during the work on a photo; then it fails.
+MAX_LOSSES = 3
+# Threads of a process beyond its engines: a photo waits for an engine while another one's outputs are written.
+SPARE_THREADS = 1
 
 
 class NotNow(Exception):
@@ -57,7 +75,7 @@ class JobObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What the work on any photo needs; `stopped()` ends its wait for an engine."""
+    """Files, engines, fetcher and settings for the work on photos; `stopped()` ends the wait for an engine."""
 
     files: JobFiles
     submitter: Submitter
@@ -77,6 +95,11 @@ class Outcome:
     def failed(cls, error: ServiceError, outputs: Sequence[Output] = ()) -> Outcome:
         """Return the outcome of a photo that failed, with the outputs that were made."""
         return cls(tuple(outputs), ItemError.of(error))
+
+    @classmethod
+    def lost(cls, message: str) -> Outcome:
+        """Return the outcome of a photo during whose work MAX_LOSSES processes have ended."""
+        return cls.failed(InternalError(message, solution="Send another photo, or save this one again."))
 
 
 def process(task: Task, tools: Tools) -> Outcome:
@@ -109,6 +132,16 @@ def complete(task: Task, outcome: Outcome, store: JobStore, files: JobFiles, obs
             files.delete_job(task.job.id)
         except OSError as error:  # the sweeper tries again
             log.warning("jobs.not_deleted error=%.200r", error)
+
+
+def insist(change: Callable[[], None], ending: Event) -> None:
+    """Repeat a change until the store accepts it, or until this process ends: then another one takes the photo."""
+    while True:
+        try:
+            return change()
+        except JobsUnavailable:  # logged by the store
+            if ending.wait(RETRY_SECONDS):
+                return None
 
 
 def _outcome(task: Task, tools: Tools) -> Outcome:

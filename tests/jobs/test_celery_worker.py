@@ -12,9 +12,10 @@ import pytest
 
 from app.errors import ModelUnavailable
 from app.jobs.celery_queue import build_celery
-from app.jobs.celery_worker import MAX_LOSSES, JobWorker
+from app.jobs.celery_worker import JobWorker
 from app.jobs.model import Counts, Job
 from app.jobs.redis_store import LOST_SECONDS, RedisJobStore
+from app.jobs.work import MAX_LOSSES
 from app.removal import RemovalRequest
 from app.settings import Settings
 from tests.support.job_doubles import PHOTO, FakeEngine

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from app.errors import CorruptImage, ModelUnavailable, NotFound, ShuttingDown
-from app.jobs import local_backend
+from app.jobs import local_backend, work
 from app.jobs.errors import IdempotencyConflict, JobsUnavailable
-from app.jobs.local_backend import MAX_DEATHS
 from app.jobs.model import Counts, Item, Job, JobState
 from app.jobs.processes import Processes
 from app.jobs.service import DATABASE, JobService, open_jobs
 from app.jobs.sqlite_store import SqliteStore
+from app.jobs.work import MAX_LOSSES
 from app.removal import RemovalRequest
 from app.settings import Settings
 from tests.support.job_doubles import PHOTO, FakeEngine, Observed, local_jobs, upload
@@ -53,7 +53,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look for work and for ended processes all the time."""
     monkeypatch.setattr(local_backend, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(local_backend, "RECOVERY_SECONDS", 0.1)
-    monkeypatch.setattr(local_backend, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(work, "RETRY_SECONDS", 0.05)
 
 
 def submitted(service: JobService, job_id: str = A, photos: int = 3, **fields: Any) -> Job:
@@ -302,7 +302,7 @@ def test_a_photo_that_ends_processes_fails(make: Make, tmp_path: Path, engine: F
     service = make()
     submitted(service, photos=1)
     store = SqliteStore(tmp_path / DATABASE, 100)
-    for number in range(MAX_DEATHS):
+    for number in range(MAX_LOSSES):
         assert store.claim(f"dead-{number}") is not None
         assert store.give_back(f"dead-{number}", died=True) == 1
     store.close()

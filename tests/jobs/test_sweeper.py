@@ -9,7 +9,8 @@ import pytest
 
 from app.jobs.errors import JobsUnavailable
 from app.jobs.folder_files import FolderFiles
-from app.jobs.sqlite_store import SqliteStore, unfinished_seconds
+from app.jobs.sqlite_store import SqliteStore
+from app.jobs.store import unfinished_seconds
 from app.jobs.sweeper import ORPHAN_SECONDS, JobSweeper
 from tests.support.job_stores import TTL, Clock
 from tests.support.jobs import new_job
