@@ -19,7 +19,7 @@ from app.engine import models
 from app.engine.container import MEGABYTE, memory_limit
 from app.engine.providers import CPU, parse_providers
 from app.setting_problems import ENV_ENCODING, SettingProblem, SettingsError, check_env_file, problem_of
-from app.urls import parse_host_rule, parse_origin
+from app.urls import parse_host_rule, parse_origin, plain_redis_url
 
 __all__ = ["SettingProblem", "Settings", "SettingsError", "load_settings"]
 
@@ -285,8 +285,7 @@ class Settings(BaseSettings):
     @classmethod
     def _known_redis(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
         if info.data.get("rate_limit_storage") == "redis":
-            # Flask-Limiter's storage calls it redis+unix.
-            _check_redis_url(url.get_secret_value().replace("redis+unix://", "unix://", 1), REDIS_FORMS)
+            _check_redis_url(plain_redis_url(url.get_secret_value()), REDIS_FORMS)
         return url
 
     @field_validator("jobs_storage")
@@ -308,7 +307,7 @@ class Settings(BaseSettings):
         if self.jobs_backend == "celery":
             if not self.jobs_storage:
                 raise ValueError("JOBS_BACKEND=celery needs JOBS_STORAGE, which all machines can reach")
-            _check_redis_url(self.redis_url.get_secret_value().replace("redis+unix://", "unix://", 1), REDIS_FORMS)
+            _check_redis_url(plain_redis_url(self.redis_url.get_secret_value()), REDIS_FORMS)
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Parser of URLs to fetch, rules of allowed hosts and ports, and origins of web pages.
+"""Parser of URLs to fetch, rules of allowed hosts and ports, origins of web pages, and forms of REDIS_URL.
 
 A URL is parsed only here, and the connection is made from the result: no second parser can read it differently.
 """
@@ -13,7 +13,16 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from app.errors import UrlRefused
 
-__all__ = ["HostRule", "Target", "is_allowed", "parse_host_rule", "parse_origin", "parse_url", "redirected"]
+__all__ = [
+    "HostRule",
+    "Target",
+    "is_allowed",
+    "parse_host_rule",
+    "parse_origin",
+    "parse_url",
+    "plain_redis_url",
+    "redirected",
+]
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_URL_LENGTH = 8192
@@ -157,3 +166,8 @@ def _ascii(host: str) -> str:
 
 def _is_default_port(target: Target) -> bool:
     return target.port in DEFAULT_PORTS.values()
+
+
+def plain_redis_url(url: str) -> str:
+    """Return a REDIS_URL for the client of Redis; Flask-Limiter's storage has another scheme for Unix sockets."""
+    return url.replace("redis+unix://", "unix://", 1)

@@ -11,8 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
 
-from app.jobs.redis_store import LOST_SECONDS, plain_url
+from app.jobs.redis_store import LOST_SECONDS
 from app.settings import Settings
+from app.urls import plain_redis_url
 
 __all__ = ["KEY_PREFIX", "QUEUE", "TASK", "broker_url", "build_celery", "visibility_seconds"]
 
@@ -37,7 +38,7 @@ def visibility_seconds(settings: Settings) -> float:
 
 def broker_url(redis_url: str) -> str:
     """Return REDIS_URL as Celery writes it."""
-    url = plain_url(redis_url)
+    url = plain_redis_url(redis_url)
     if not url.startswith("unix://"):
         return url
     parts = urlsplit(url)

@@ -26,8 +26,9 @@ from app.jobs.model import Counts, Delivery, Item, ItemError, ItemState, Job, Jo
 from app.jobs.redis_scripts import PREFIX
 from app.jobs.store import QueueState, Task, unfinished_seconds
 from app.redis_link import CLIENT_OPTIONS, PROBE_LIFE, Circuit, CircuitOpen
+from app.urls import plain_redis_url
 
-__all__ = ["LOST_SECONDS", "Claim", "RedisJobStore", "plain_url"]
+__all__ = ["LOST_SECONDS", "Claim", "RedisJobStore"]
 
 T = TypeVar("T")
 DAY = 86_400.0
@@ -54,7 +55,7 @@ class RedisJobStore:
 
     def __init__(self, url: str, ttl: float, clock: Callable[[], float] = time.time) -> None:
         options = CLIENT_OPTIONS | {"socket_timeout": SOCKET_SECONDS, "decode_responses": True}
-        self._redis: Any = Redis.from_url(plain_url(url), **options)  # its types are those of bytes
+        self._redis: Any = Redis.from_url(plain_redis_url(url), **options)  # its types are those of bytes
         self._ttl = ttl
         self._unfinished = unfinished_seconds(ttl)
         self._live_ms = int((self._unfinished + ttl + DAY) * 1000)
@@ -255,11 +256,6 @@ class RedisJobStore:
     def _probe(self) -> None:
         """Write, since a Redis that is full, or a replica, still answers a ping; raise RedisError."""
         self._redis.set(f"{PREFIX}probe", 1, ex=PROBE_LIFE)
-
-
-def plain_url(url: str) -> str:
-    """Return REDIS_URL as the client of Redis writes it; Flask-Limiter's storage has another name for Unix sockets."""
-    return url.replace("redis+unix://", "unix://", 1)
 
 
 def _hash(client: str, key: str) -> str:

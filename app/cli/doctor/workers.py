@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from app.cli.doctor.findings import Finding, Level
 from app.jobs.errors import JobsUnavailable
 from app.settings import Settings
+from app.urls import plain_redis_url
 
 __all__ = ["check_workers"]
 
@@ -40,9 +41,7 @@ def check_workers(settings: Settings) -> Finding:
 
 def _volatility(url: str) -> str:
     """Return why this Redis may lose jobs, empty for no known reason."""
-    from app.jobs.redis_store import plain_url
-
-    client = Redis.from_url(plain_url(url), decode_responses=True)
+    client = Redis.from_url(plain_redis_url(url), decode_responses=True)
     try:
         found = client.config_get("appendonly", "maxmemory-policy")
     except RedisError:  # a managed Redis may hide it
