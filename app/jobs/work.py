@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import Protocol
@@ -17,11 +17,11 @@ from app.file_names import EXTENSIONS
 from app.imaging.formats import check_image
 from app.jobs.description import reference
 from app.jobs.errors import JobsUnavailable
-from app.jobs.model import Item, ItemError, Job, Output, Variant
+from app.jobs.model import Item, ItemError, Job, Output
 from app.jobs.names import output_path
 from app.jobs.store import JobFiles, JobStore, Task
-from app.options.parameters import parse_native
-from app.removal import RemovalOptions, RemovalRequest, RemovalResult
+from app.options.parameters import NativeRequest, parse_native
+from app.removal import RemovalRequest, RemovalResult
 from app.settings import Settings
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Tools",
     "complete",
     "insist",
+    "parse_variant",
     "process",
 ]
 
@@ -149,7 +150,7 @@ def _outcome(task: Task, tools: Tools) -> Outcome:
     job, item = task.job, task.item
     photo = _photo(item, tools)
     background = _stored(job.background, tools) if job.background else b""
-    options = [_options(variant, tools.settings) for variant in job.variants]
+    options = [parse_variant(variant.fields, tools.settings).options for variant in job.variants]
     request = RemovalRequest(photo, options[0], background, reference(job.id, item.number), tuple(options[1:]))
     deadline = Deadline.from_start(tools.settings.request_timeout, tools.stopped)
     results = tools.submitter.submit_all(request, deadline)
@@ -183,13 +184,11 @@ def _stored(key: str, tools: Tools) -> bytes:
         raise InternalError("The stored file of the photo is missing.", solution="Send the photo again.") from None
 
 
-def _options(variant: Variant, settings: Settings) -> RemovalOptions:
+def parse_variant(fields: Mapping[str, str], settings: Settings) -> NativeRequest:
+    """Parse the native parameters of one output of each photo; raise InvalidParameter."""
     return parse_native(
-        variant.fields,
-        models=settings.allowed_models,
-        longest_side=settings.max_dimension,
-        accepted_format="PNG",
-    ).options
+        fields, models=settings.allowed_models, longest_side=settings.max_dimension, accepted_format="PNG"
+    )
 
 
 def _written(job: Job, item: Item, number: int, result: RemovalResult, files: JobFiles) -> Output:

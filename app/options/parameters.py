@@ -19,6 +19,7 @@ from app.removal import Blur, Canvas, Gradient, RemovalOptions
 
 __all__ = [
     "PARAMETERS",
+    "WEB_OPTIONS",
     "Fields",
     "NativeRequest",
     "Parameter",
@@ -183,8 +184,9 @@ PARAMETERS = by_name(
     ),
 )
 
-# Parameters that the web process handles; all others are options of the engine.
-_WEB_OPTIONS = {field.name for field in fields(NativeRequest)} & set(PARAMETERS)
+# Parameters that the web process handles for a single photo, so that they have no effect in batches; all others are
+# options of the engine.
+WEB_OPTIONS = frozenset(field.name for field in fields(NativeRequest)) & PARAMETERS.keys()
 
 
 def parse_native(
@@ -200,7 +202,7 @@ def parse_native(
         parsed["format"] = accepted_format
     if parsed.setdefault("model", models[0]) not in models:
         raise model_not_allowed(parsed["model"], models)
-    web_options = {name: parsed.pop(name) for name in _WEB_OPTIONS & set(parsed)}
+    web_options = {name: parsed.pop(name) for name in WEB_OPTIONS & set(parsed)}
     if preview:
         ignored |= {"full_size"} if parsed.pop("full_size", False) else set()
     elif "canvas" in parsed or max(parsed.get("max_width", 0), parsed.get("max_height", 0)) > longest_side:

@@ -24,14 +24,12 @@ from app.engine.pool import EnginePool
 from app.engine.queue import RemovalQueue
 from app.errors import InvalidParameter, ServiceError
 from app.options import values
-from app.options.parameters import PARAMETERS
+from app.options.parameters import PARAMETERS, WEB_OPTIONS
 from app.settings import Settings, SettingsError, load_settings
 from app.storage import write_problem
 
-__all__ = ["NOT_OPTIONS", "make_pool", "remove"]
+__all__ = ["make_pool", "remove"]
 
-# Parameters of the API without a meaning here: a failure leaves the photo where it is, and every result is stored.
-NOT_OPTIONS = {"on_error", "save"}
 FAILED = 1
 
 
@@ -45,7 +43,7 @@ def make_pool(settings: Settings) -> tuple[EnginePool, int]:
 def _parameters(command: Callable[..., None]) -> Callable[..., None]:
     """Add an option for each parameter of the API, under its name with hyphens."""
     for name, parameter in reversed(PARAMETERS.items()):
-        if name in NOT_OPTIONS:
+        if name in WEB_OPTIONS:
             continue
         option = f"--{name.replace('_', '-')}"
         if parameter.kind is values.boolean:

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 
 from app.errors import InvalidParameter
 from app.jobs.model import Variant
-from app.options.parameters import PARAMETERS, NativeRequest, parse_native
+from app.jobs.work import parse_variant
+from app.options.parameters import PARAMETERS, WEB_OPTIONS
 from app.options.presets import Preset, apply_preset
 from app.settings import Settings
 from app.urls import parse_url
 
 __all__ = ["JobOptions", "parse_options"]
 
-# Parameters of single photos that have no effect in a job.
-WITHOUT_EFFECT = frozenset({"on_error", "save"})
 OWN = ("preset", "presets", "webhook_url")
 
 
@@ -34,8 +33,8 @@ def parse_options(texts: Mapping[str, str], settings: Settings, presets: Mapping
     variants, ignored = list[Variant](), set[str]()
     for name in _preset_names(texts) or [""]:
         own = apply_preset(fields | ({"preset": name} if name else {}), presets)
-        ignored |= _parsed(own, settings).ignored | (WITHOUT_EFFECT & own.keys())
-        known = {key: text for key, text in own.items() if key in PARAMETERS and key not in WITHOUT_EFFECT}
+        ignored |= parse_variant(own, settings).ignored | (WEB_OPTIONS & own.keys())
+        known = {key: text for key, text in own.items() if key in PARAMETERS and key not in WEB_OPTIONS}
         variants.append(Variant(name, known))
     return JobOptions(tuple(variants), _webhook_url(texts, settings), frozenset(ignored))
 
@@ -46,12 +45,6 @@ def _preset_names(texts: Mapping[str, str]) -> list[str]:
         raise InvalidParameter("Send either 'preset' or 'presets'.", parameter="presets")
     names: Iterator[str] = (name.strip().lower() for name in texts.get("presets", texts.get("preset", "")).split(","))
     return list(dict.fromkeys(filter(None, names)))
-
-
-def _parsed(fields: Mapping[str, str], settings: Settings) -> NativeRequest:
-    return parse_native(
-        fields, models=settings.allowed_models, longest_side=settings.max_dimension, accepted_format="PNG"
-    )
 
 
 def _webhook_url(texts: Mapping[str, str], settings: Settings) -> str:

@@ -9,7 +9,6 @@ from app.errors import ServiceError
 from app.http.answers import IMAGE_TYPES
 from app.http.headers import CONTENT_DISPOSITION, ETAG, IGNORED_PARAMS, LOCATION, RATE_LIMIT
 from app.http.jobs.answers import JobAnswer, JobList
-from app.http.jobs.options import WITHOUT_EFFECT
 from app.http.openapi.native import ANYWHERE, BASE64, WORK, native_fields
 from app.http.openapi.operations import (
     BINARY,
@@ -25,6 +24,7 @@ from app.http.openapi.operations import (
 )
 from app.http.openapi.schemas import model_schemas
 from app.jobs.errors import IdempotencyConflict, JobsNotListed, JobsUnavailable, ResultNotReady, TooManyPhotos
+from app.options.parameters import WEB_OPTIONS
 
 __all__ = ["dialect"]
 
@@ -105,7 +105,7 @@ IF_NONE_MATCH = _header("If-None-Match", {"type": "string"}, "ETag of the result
 def dialect(models: Sequence[str], presets: Iterable[str]) -> Dialect:
     """Return the operations of a service with these models and presets."""
     names = list(presets)
-    fields = {name: each for name, each in native_fields(models, names).items() if name not in WITHOUT_EFFECT}
+    fields = {name: each for name, each in native_fields(models, names).items() if name not in WEB_OPTIONS}
     fields["presets"] = {"type": "string", "description": f"{PRESETS} Names: {', '.join(names)}."}
     fields["webhook_url"] = {"type": "string", "description": "URL for a POST of the job when it has ended."}
     operations = (
