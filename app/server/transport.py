@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
@@ -32,7 +33,7 @@ class ClientGone(Exception):
     """The client has closed the connection or is too slow for an answer."""
 
 
-class Transport:
+class Transport(ABC):
     """Receiving, sending and waiting; every method runs in the event loop and may raise TimeoutError and OSError."""
 
     def __init__(self, worker: TransportHost, connected: socket.socket) -> None:
@@ -44,9 +45,9 @@ class Transport:
         self.received = bytearray()
         self._paused: asyncio.Future[bool] | None = None  # its result: whether the client has hung up
 
+    @abstractmethod
     def close(self) -> None:
         """Close at once."""
-        raise NotImplementedError
 
     async def receive(self, seconds: float, size: int = PIECE) -> int:
         """Receive up to `size` bytes within `seconds`; return their number, 0 at the end of the connection."""

@@ -1,4 +1,4 @@
-"""What the local backend needs of its store: turns, claims, recovery, and damaged files."""
+"""Store of the local backend: turns, claims, recovery, and damaged files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every store of jobs does; `tests/support/job_stores.py` lists the stores."""
+"""Contract of all stores of jobs; `tests/support/job_stores.py` lists the stores."""
 
 from __future__ import annotations
 

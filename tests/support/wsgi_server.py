@@ -26,7 +26,7 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class WsgiServer:
-    """What `Connection` needs of a worker, with a loop in a thread; bodies of POST to PATH are streamed."""
+    """Worker for `Connection`, with a loop in a thread; bodies of POST to PATH are streamed."""
 
     def __init__(self, application: Application, uploads: int, threads: int) -> None:
         self.wsgi: Any = application
