@@ -116,17 +116,20 @@ def load_session(
     _check_used(providers, inference.get_providers())
     inference_alone = inference_exact = None
     if model.lean and cap_mb >= model.exact_mb:
-        exact = weights.require(model)
-        weights.check(model, exact)
-        inference_exact = cache(
-            lambda: ort.InferenceSession(str(exact), options, providers=_with_options(providers, threads))
-        )
+        inference_exact = cache(lambda: _exact_session(model, options, _with_options(providers, threads)))
     if model.light and threads_alone > threads and tuple(providers) == (CPU,):
         inference_alone = cache(
             lambda: ort.InferenceSession(str(path), _session_options(threads_alone), providers=[CPU])
         )
     names = inference.get_inputs()[0].name, inference.get_outputs()[0].name
     return Session(model, inference, *names, inference_alone, inference_exact)
+
+
+def _exact_session(model: ModelSpec, options: ort.SessionOptions, providers: Sequence[Any]) -> ort.InferenceSession:
+    """Load the graph of a model as exported; raise ModelUnavailable if it is missing or damaged."""
+    path = weights.require(model)
+    weights.check(model, path)  # not at the start: most engines never need this graph
+    return ort.InferenceSession(str(path), options, providers=providers)
 
 
 def _prepare(providers: Sequence[str]) -> None:

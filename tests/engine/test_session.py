@@ -84,6 +84,19 @@ def test_the_embedded_model_returns_probabilities() -> None:
     assert 0 <= raw.min() < 0.1 and 0.9 < raw.max() <= 1
 
 
+def test_a_damaged_exact_graph_is_refused_at_its_first_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in weights.files(REGISTRY["u2netp"]):
+        shutil.copy(path, tmp_path)
+        shutil.copy(path.with_name(f"{path.name}.sha256"), tmp_path)
+    (tmp_path / "u2netp.onnx").write_bytes((tmp_path / "u2netp.onnx").read_bytes() + b"\0")
+    monkeypatch.setattr(weights, "EMBEDDED", tmp_path)
+    session = load_session(REGISTRY["u2netp"], threads=1)
+    image = photo("astronaut").resize((320, 320))
+    assert session.predict(image).shape == (320, 320)
+    with pytest.raises(ModelUnavailable, match="damaged"):
+        session.predict(image, exact=True)
+
+
 def threads_of(inference: Any) -> int:
     return int(inference.get_session_options().intra_op_num_threads)
 
