@@ -17,7 +17,7 @@ from app.engine.container import MEGABYTE
 from app.observability.metrics import METRICS, PREFIX
 from app.settings import Settings
 from tests.support.configuration import ROOT
-from tests.support.deploy_files import documents, in_mb, redis_configuration, run, yaml_of
+from tests.support.deploy_files import check_hardened, documents, in_mb, redis_configuration, run, yaml_of
 from tests.support.dockerfile import stages
 from tests.support.servers import binary
 
@@ -148,15 +148,7 @@ def test_the_autoscaler_s_metric_exists_and_is_served() -> None:
 
 @pytest.mark.parametrize("name", ["background-remover", "redis"])
 def test_a_pod_is_hardened_and_has_limits(name: str) -> None:
-    assert pod(name)["securityContext"]["runAsNonRoot"] is True
-    assert pod(name)["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert pod(name)["automountServiceAccountToken"] is False
-    assert container(name)["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-    assert set(container(name)["resources"]["limits"]) == {"cpu", "memory"}
+    check_hardened(pod(name))
     assert set(container(name)["resources"]["requests"]) == {"cpu", "memory"}
 
 

@@ -15,7 +15,7 @@ from app.engine.container import MEGABYTE
 from app.jobs.celery_queue import KEY_PREFIX, QUEUE
 from app.settings import Settings
 from tests.support.configuration import ROOT
-from tests.support.deploy_files import documents, in_mb, redis_configuration, run
+from tests.support.deploy_files import check_hardened, documents, in_mb, redis_configuration, run
 from tests.support.dockerfile import stages
 from tests.support.servers import binary
 
@@ -126,15 +126,7 @@ def test_selectors_match_their_pods() -> None:
 
 @pytest.mark.parametrize("name", ["worker", "redis-jobs"])
 def test_a_pod_is_hardened_and_has_limits(name: str) -> None:
-    assert pod(name)["securityContext"]["runAsNonRoot"] is True
-    assert pod(name)["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert pod(name)["automountServiceAccountToken"] is False
-    assert container(name)["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-    assert set(container(name)["resources"]["limits"]) == {"cpu", "memory"}
+    check_hardened(pod(name))
 
 
 def test_the_user_of_a_worker_is_that_of_the_image() -> None:

@@ -18,7 +18,16 @@ from tests.support.servers import binary
 from tests.support.service import free_port
 from tests.support.waiting import wait_until
 
-__all__ = ["documents", "in_mb", "in_seconds", "redis_configuration", "run", "venv_program", "yaml_of"]
+__all__ = [
+    "check_hardened",
+    "documents",
+    "in_mb",
+    "in_seconds",
+    "redis_configuration",
+    "run",
+    "venv_program",
+    "yaml_of",
+]
 
 MEGABYTES = {"m": 1, "Mi": 1, "g": 1024, "Gi": 1024}
 
@@ -32,6 +41,20 @@ def yaml_of(path: str) -> Any:
     """Return the only document of a YAML file of the project."""
     (document,) = documents((ROOT / path).read_text(encoding="utf-8"))
     return document
+
+
+def check_hardened(pod: Any) -> None:
+    """Fail unless a Kubernetes pod of one container runs without privileges, and within limits."""
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert set(container["resources"]["limits"]) == {"cpu", "memory"}
 
 
 def in_mb(text: str) -> int:
