@@ -14,6 +14,7 @@ from flask import Flask, Response, g, has_request_context, request
 from app import log_format
 from app.http import request_ids
 from app.http.client_address import client_network
+from app.jobs.description import short_id
 from app.settings import SettingProblem, Settings, SettingsError
 
 __all__ = ["add_fields", "client_hash", "configure", "init_app"]
@@ -85,9 +86,10 @@ def _fields(response: Response) -> dict[str, Any]:
 
 
 def _path() -> str:
-    """Return the path with the beginning of a job's id: without API keys the id is a secret."""
+    """Return the path with the beginning of a job's id."""
     job_id = str((request.view_args or {}).get("job_id", ""))
-    return request.path.replace(job_id, f"{job_id[:8]}...", 1) if len(job_id) > 8 else request.path
+    short = short_id(job_id)
+    return request.path if short == job_id else request.path.replace(job_id, f"{short}...", 1)
 
 
 def _client() -> str:

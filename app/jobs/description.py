@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from app.jobs.model import Item, ItemError, Job, Output
 
-__all__ = ["describe", "describe_item", "reference"]
+__all__ = ["describe", "describe_item", "reference", "short_id"]
 
 
 def describe(job: Job, items: Sequence[Item] | None = None, now: float | None = None) -> dict[str, Any]:
@@ -49,9 +49,14 @@ def describe_item(job: Job, item: Item) -> dict[str, Any]:
     }
 
 
+def short_id(job_id: str) -> str:
+    """Return the beginning of a job's id, for logs and file names: without API keys the id is a secret."""
+    return job_id[:8]
+
+
 def reference(job_id: str, number: int) -> str:
-    """Return the request id of an item, for the log: it does not reveal the job's id, which may be a secret."""
-    return f"job-{job_id[:8]}-{number}"
+    """Return the request id of an item, for the log."""
+    return f"job-{short_id(job_id)}-{number}"
 
 
 def _result(job: Job, item: Item, output: Output) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from app.engine.submission import Submitter
 from app.errors import NotFound
 from app.fetch.url_fetcher import UrlFetcher
 from app.jobs.alarm import Alarm
+from app.jobs.description import short_id
 from app.jobs.errors import IdempotencyConflict, JobsUnavailable
 from app.jobs.folder_files import FolderFiles
 from app.jobs.local_backend import LocalBackend
@@ -88,7 +89,7 @@ class JobService:
                 raise IdempotencyConflict()
             return stored
         self._process(stored)
-        log.info("job.accepted job=%s photos=%d outputs=%d", job.id[:8], len(job.items), len(job.variants))
+        log.info("job.accepted job=%s photos=%d outputs=%d", short_id(job.id), len(job.items), len(job.variants))
         self._observer.job_accepted()
         return stored
 

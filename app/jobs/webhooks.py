@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from app.errors import UrlRefused
 from app.fetch.url_fetcher import UrlFetcher
-from app.jobs.description import describe
+from app.jobs.description import describe, short_id
 from app.jobs.errors import JobsUnavailable
 from app.jobs.model import Delivery
 from app.jobs.signatures import sign
@@ -107,9 +107,9 @@ class Webhooks:
         self._store.end_delivery(job.id, next_at)
         self._observer.webhook_sent(outcome)
         if problem:
-            log.warning("webhook.not_delivered job=%s attempt=%d %s", job.id[:8], delivery.attempts + 1, problem)
+            log.warning("webhook.not_delivered job=%s attempt=%d %s", short_id(job.id), delivery.attempts + 1, problem)
         else:
-            log.info("webhook.delivered job=%s attempt=%d", job.id[:8], delivery.attempts + 1)
+            log.info("webhook.delivered job=%s attempt=%d", short_id(job.id), delivery.attempts + 1)
 
     def _post(self, url: str, body: bytes) -> str:
         """Send a body; return why this was not successful, empty for success."""

@@ -18,7 +18,7 @@ from app.http.jobs.submission import submit
 from app.http.limits import limited_by, limiter
 from app.http.responses import NO_STORE, name_ignored
 from app.http.services import services
-from app.jobs.description import describe, describe_item
+from app.jobs.description import describe, describe_item, short_id
 from app.jobs.errors import JobsNotListed, JobsUnavailable, ResultNotReady
 from app.jobs.model import Item, Job, Output
 from app.jobs.service import JobService
@@ -96,7 +96,7 @@ def read_results(job_id: str) -> Response:
     zipped = archive(job, _jobs().items(job), _jobs().files)
     response = Response(iter(zipped), mimetype="application/zip", headers=NO_STORE)
     response.content_length = len(zipped)
-    _attach(response, f"results-{job.id[:8]}.zip")
+    _attach(response, f"results-{short_id(job.id)}.zip")
     return response
 
 
