@@ -161,11 +161,12 @@ class Pipeline:
     def _photo(self, request: RemovalRequest, plan: Plan, shared: SharedWork | None) -> Photo:
         """Return the photo, or its part, for the model; it is decoded unless `shared` has it in this size."""
         photo = shared.photo(plan) if shared is not None else None
+        held = shared.held_bytes if shared is not None else 0
         if photo is None:
-            photo = self._decode(request.image, request.options, plan.side, min_side=plan.min_side)
+            photo = self._decode(request.image, request.options, plan.side, held, plan.min_side)
         else:
             header = drafted(measure(request.image, self._limits), plan.min_side)
-            self._memory.admit(header, _growth(header, request.image, request.options, plan.side, 0))
+            self._memory.admit(header, _growth(header, request.image, request.options, plan.side, held))
         if photo.alpha is not None and not is_visible(photo.alpha):
             raise TransparentImage()
         part = plan.part(photo)
