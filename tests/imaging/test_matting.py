@@ -158,7 +158,7 @@ from app.engine.session import SessionCache
 from PIL import Image
 from tests.support.photos import encoded, photo
 from tests.support.peak_memory import peak_bytes, reset_peak
-large = encoded(photo("coffee").resize((2000, 1330)), "JPEG")
+large = encoded(photo("cat").resize((2000, 1330)), "JPEG")
 sessions = SessionCache(1)
 sessions.get("lite").predict(Image.new("RGB", (320, 320)))
 memory = MemoryGuard(cap=int(sys.argv[1]) << 20, warn=1 << 40)
