@@ -33,6 +33,9 @@ ENVIRONMENT = {
     "ORT_DISABLE_TELEMETRY": "1",
 }
 
+# Seconds between the end of an engine's connection and its exit status, at most; more than a busy machine needs.
+EXIT_SECONDS = 10.0
+
 
 class EngineDied(Exception):
     """The engine ended or sent an invalid message, and must be replaced.
@@ -175,8 +178,9 @@ class EngineProcess:
             raise self._died(EngineDied, error) from error
 
     def _died(self, kind: type[EngineDied], error: Exception) -> EngineDied:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(1)  # end-of-file arrives a moment before the exit status
+        if isinstance(error, (EOFError, OSError)):  # the end of the connection, a moment before the exit status
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(EXIT_SECONDS)
         return kind(f"engine {self.pid}: {self.death} ({error})", self._process.returncode)
 
     def hang_up(self) -> None:

@@ -145,7 +145,7 @@ class Setup:
     def submit(self, *answers: RemovalResult | Exception | str) -> RemovalResult:
         """Submit a request, which engines answer as given."""
         self.script.answers += answers
-        return self.queue.process(REQUEST, Deadline.after(30))
+        return self.queue.process(REQUEST, Deadline.after(300))
 
     def start(self) -> None:
         self.keeper.start()
@@ -358,15 +358,21 @@ def test_a_successful_start_resets_the_wait(idle: Setup) -> None:
 
 def test_photos_fail_at_once_while_no_engine_can_be_started(idle: Setup) -> None:
     idle.script.warm_ups += [died(1)] * MAX_FAILED_STARTS
-    idle.backoffs.wait = lambda timeout=None: threading.Event().wait(0.2)  # type: ignore[method-assign]
+    refused = threading.Event()
+
+    def wait(timeout: float | None = None) -> bool:
+        return len(idle.script.engines) == MAX_FAILED_STARTS and refused.wait(120)
+
+    idle.backoffs.wait = wait  # type: ignore[method-assign]
     with ThreadPoolExecutor(1) as threads:
         queued = threads.submit(idle.submit)
         wait_until(lambda: idle.queue.depth == 1)
         idle.keeper.start()
-        assert isinstance(queued.exception(30), ModelUnavailable)
+        assert isinstance(queued.exception(120), ModelUnavailable)
         assert len(idle.script.engines) == MAX_FAILED_STARTS
         with pytest.raises(ModelUnavailable, match="can't be started"):
             idle.submit()
+    refused.set()
     wait_until(lambda: idle.keeper.ready)
     assert idle.keeper.start_problem is None and idle.submit(RESULT).model == "lite"
 
@@ -433,7 +439,7 @@ def test_end_kills_an_engine_that_hangs_and_its_caller_learns_of_the_shutdown(st
         wait_until(lambda: started.keeper.state is EngineState.BUSY)
         started.queue.close()
         started.keeper.end()
-        assert isinstance(submitted.exception(30), ShuttingDown)
+        assert isinstance(submitted.exception(120), ShuttingDown)
     assert not started.script.engines[0].alive and not started.keeper._thread.is_alive()
     assert started.observer.reasons == []
 
@@ -449,7 +455,7 @@ def test_an_engine_learns_whether_the_queue_is_under_load(
     started.submit(RESULT)
     with ExitStack() as admitted:
         for caller in range(4):
-            admitted.enter_context(started.queue.admit(caller, Deadline.after(30)))
+            admitted.enter_context(started.queue.admit(caller, Deadline.after(300)))
         started.submit(RESULT)
     assert started.script.fast == expected
 
@@ -457,14 +463,14 @@ def test_an_engine_learns_whether_the_queue_is_under_load(
 def test_a_batch_is_never_answered_by_less_because_of_load(started: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RemovalQueue, "under_load", True)
     for priority in Priority:
-        started.queue.process(REQUEST, Deadline.after(30), priority)
+        started.queue.process(REQUEST, Deadline.after(300), priority)
     assert started.script.fast == [True, False]
 
 
 def test_the_time_of_a_batch_does_not_count_for_retry_after(started: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds: list[float] = []
     monkeypatch.setattr(started.queue, "record_service", seconds.append)
-    started.queue.process(REQUEST, Deadline.after(30), Priority.BATCH)
+    started.queue.process(REQUEST, Deadline.after(300), Priority.BATCH)
     assert seconds == []
     started.submit(RESULT)
     wait_until(lambda: len(seconds) == 1)
@@ -489,7 +495,7 @@ class Several:
         """Submit the request for three results; return the models or codes of errors."""
         self.script.answers += answers
         self.script.requests.clear()
-        outcomes = self.pool.submit_all(SEVERAL, Deadline.from_start(30))
+        outcomes = self.pool.submit_all(SEVERAL, Deadline.from_start(300))
         return [outcome.model if isinstance(outcome, RemovalResult) else outcome.code for outcome in outcomes]
 
     @property

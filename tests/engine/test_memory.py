@@ -192,11 +192,11 @@ def test_saved_pictures_have_the_requested_mode(tmp_path: Path) -> None:
 
 def test_kept_memory_is_given_back_for_a_photo_that_needs_it() -> None:
     given: list[bool] = []
-    guard = MemoryGuard(cap=resident_bytes() + 50 * MEGABYTE, warn=1, armed=True, give_back=lambda: given.append(True))
+    guard = MemoryGuard(cap=resident_bytes() + 200 * MEGABYTE, warn=1, armed=True, give_back=lambda: given.append(True))
     guard.limit_growth = lambda: None  # type: ignore[method-assign]  # of the test's own process
-    guard.admit(PNG, 40 * MEGABYTE)
+    guard.admit(PNG, 100 * MEGABYTE)
     assert not given
-    guard.admit(PNG, 60 * MEGABYTE)
+    guard.admit(PNG, 250 * MEGABYTE)
     assert given == [True]
 
 
