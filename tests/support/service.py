@@ -144,7 +144,7 @@ def end(service: Service) -> None:
         for process in tree:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-    service.process.wait(60)
+    service.process.wait(5)
 
 
 def crash(service: Service) -> None:
