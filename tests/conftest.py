@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,11 @@ from tests.support.doubles import FakePool
 from tests.support.servers import RedisServer
 from tests.support.service import Service, end, free_port, gunicorn
 from tests.support.waiting import wait_until
+
+if find_spec("hypothesis"):  # the environment of training lacks it
+    from hypothesis import settings
+
+    settings.load_profile("ci")  # the same examples in every run, and no limits of time
 
 
 @pytest.fixture(autouse=True, scope="session")

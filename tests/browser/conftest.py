@@ -8,14 +8,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
-from tests.support.browser import Console, launch
+from tests.support.browser import PATIENCE_MS, Console, launch
 from tests.support.require_integration import pytest_runtest_makereport
 from tests.support.service import Service
 
 __all__ = ["pytest_runtest_makereport"]
 
-# Machines may be busy: no test waits for this long unless it fails.
-PATIENCE_MS = 300_000
 VIEW: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
 expect.set_options(timeout=PATIENCE_MS)
 

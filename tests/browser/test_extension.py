@@ -16,10 +16,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import BrowserContext, FilePayload, Page, Playwright, Worker, expect
 
-from tests.support.browser import Console, launch_with_extension, violations
+from tests.support.browser import PATIENCE_MS, Console, launch_with_extension, violations
 from tests.support.gallery import gallery
 from tests.support.photos import jpeg
 from tests.support.service import Service, free_port
+from tests.support.waiting import wait_until
 from tools.pack_extension import pack
 
 pytestmark = pytest.mark.integration
@@ -40,7 +41,7 @@ class Extension:
 
     def wait_for_options(self) -> None:
         """Wait for the options page, which opens after the installation."""
-        for _ in range(600):
+        for _ in range(PATIENCE_MS // 100):
             if any(page.url.endswith("/options.html") for page in self.context.pages):
                 return
             self.context.pages[0].wait_for_timeout(100)
@@ -76,7 +77,6 @@ def extension(playwright: Playwright, tmp_path: Path) -> Iterator[Extension]:
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"host_permissions": GRANTED}))
     context = launch_with_extension(playwright, folder, tmp_path / "profile")
-    context.set_default_timeout(120_000)
     consoles: list[tuple[Page, Console]] = []
     context.on("page", lambda page: consoles.append((page, Console(page))))
     extension = Extension(context)
@@ -139,7 +139,7 @@ def test_a_reload_keeps_the_result_and_closing_deletes_it(extension: Extension, 
     assert "POST" not in requests
     popup, url = extension.open("popup"), page.url
     page.close()
-    popup.wait_for_function(GONE, arg=url.partition("#")[2])
+    wait_until(lambda: popup.evaluate(GONE, url.partition("#")[2]))
     popup.goto(url)
     expect(popup.locator("#title")).to_have_text("The picture is gone")
 
@@ -152,16 +152,17 @@ KEEP = """([id, bytes]) => import('/handover.js').then(({ keep }) =>
 def test_the_result_tab_shows_the_progress(extension: Extension, service: Service) -> None:
     extension.use(server=address(service))
     page = extension.open("popup")
-    page.evaluate(KEEP, ["slow", list(PHOTO["buffer"])])
+    page.evaluate(KEEP, ["slow", list(PHOTO["buffer"] + bytes(500_000))])
     network = extension.context.new_cdp_session(page)
     network.send("Network.enable")
-    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 30_000}
-    network.send("Network.emulateNetworkConditions", slow)
+    conditions = {"offline": False, "latency": 0, "downloadThroughput": -1}
+    network.send("Network.emulateNetworkConditions", conditions | {"uploadThroughput": 10_000})
 
     page.goto(f"{extension.origin}/result.html#slow")
 
     expect(page.locator("#title")).to_have_text("Uploading…")
     expect(page.locator("#progress")).to_have_attribute("value", re.compile(r"0\.\d+"))
+    network.send("Network.emulateNetworkConditions", conditions | {"uploadThroughput": -1})
     expect(page.locator("#studio")).to_be_visible()
 
 

@@ -6,7 +6,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,33 @@ from playwright.sync_api import FilePayload, Page, Request, Route, expect
 
 from tests.support.browser import violations
 from tests.support.photos import jpeg
-from tests.support.service import Service, end, gunicorn
+from tests.support.service import Service, crash, end, gunicorn
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
 PHOTO = jpeg("coffee")
 SETTINGS: dict[str, Any] = {"MODEL_NAME": "lite", "ENGINE_PROCESSES": 1}
+HELD_APP = "tests.support.held_app:create_held_app()"
+
+
+@pytest.fixture(scope="module")
+def hold(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that holds back photos of jobs while it exists."""
+    return tmp_path_factory.mktemp("hold") / "hold"
+
+
+@pytest.fixture(scope="module")
+def service(start: Callable[..., Service], tmp_path_factory: pytest.TempPathFactory, hold: Path) -> Service:
+    return start(HELD_APP, **SETTINGS | {"JOBS_DIR": tmp_path_factory.mktemp("jobs"), "HOLD": hold})
+
+
+@pytest.fixture
+def held(hold: Path) -> Iterator[Path]:
+    """Hold back all photos of jobs except the first ones, until the test deletes this file."""
+    hold.touch()
+    yield hold
+    hold.unlink(missing_ok=True)
 
 
 @pytest.fixture
@@ -76,15 +96,13 @@ def zip_names(page: Page) -> list[str]:
     return names
 
 
-def test_many_photos_are_one_job_with_its_zip(
-    jobs_service: Callable[..., Service], open_page: Callable[..., Page]
-) -> None:
-    page = open_page(jobs_service())
+def test_many_photos_are_one_job_with_its_zip(page: Page, held: Path) -> None:
     sent = posts(page)
 
     choose(page, photos(24, damaged=PHOTO[:3000]))
     expect(page.locator(".job")).to_be_visible()
     assert violations(page) == []
+    held.unlink()
     cards(page, "done", 24)
 
     assert sent == ["/jobs?files=25"]
@@ -101,8 +119,7 @@ def test_many_photos_are_one_job_with_its_zip(
     assert sent[1:] == ["/remove-background"]
 
 
-def test_fewer_photos_are_sent_one_by_one(jobs_service: Callable[..., Service], open_page: Callable[..., Page]) -> None:
-    page = open_page(jobs_service())
+def test_fewer_photos_are_sent_one_by_one(page: Page) -> None:
     sent = posts(page)
 
     choose(page, photos(20))
@@ -111,10 +128,7 @@ def test_fewer_photos_are_sent_one_by_one(jobs_service: Callable[..., Service], 
     assert sent == ["/remove-background"] * 20
 
 
-def test_choices_of_the_panel_are_in_the_zip(
-    jobs_service: Callable[..., Service], open_page: Callable[..., Page]
-) -> None:
-    page = open_page(jobs_service())
+def test_choices_of_the_panel_are_in_the_zip(page: Page) -> None:
     choose(page, photos(21))
     cards(page, "done", 21)
 
@@ -129,12 +143,12 @@ def test_choices_of_the_panel_are_in_the_zip(
     assert picture.getpixel((2, 2))[2] > 200  # type: ignore[index]
 
 
-def test_a_reload_loses_nothing(jobs_service: Callable[..., Service], open_page: Callable[..., Page]) -> None:
-    page = open_page(jobs_service())
+def test_a_reload_loses_nothing(page: Page, held: Path) -> None:
     choose(page, photos(30))
     some_done(page)
 
     page.reload()
+    held.unlink()
 
     cards(page, "done", 30)
     expect(page.locator(".card").nth(6)).to_contain_text("photo-7.jpg")
@@ -143,30 +157,28 @@ def test_a_reload_loses_nothing(jobs_service: Callable[..., Service], open_page:
     expect(page.locator("#weight")).to_contain_text("600 × 400 px")
 
 
-def test_cancel_keeps_what_is_done(jobs_service: Callable[..., Service], open_page: Callable[..., Page]) -> None:
-    service = jobs_service()
-    page = open_page(service)
+def test_cancel_keeps_what_is_done(page: Page, service: Service, held: Path) -> None:
     sent = posts(page)
-    choose(page, photos(60))
+    choose(page, photos(24))
     some_done(page)
 
     with page.expect_response(lambda response: response.request.method == "DELETE") as deleted:
         page.get_by_role("button", name="Cancel", exact=True).click()
 
+    held.unlink()
     assert deleted.value.status == 204
     assert service.request(deleted.value.url.partition(str(service.port))[2]).status == 404
     expect(page.locator(".job")).to_have_count(0)
     done = page.locator(".card[data-state=done]").count()
-    cards(page, "cancelled", 60 - done)
-    expect(page.locator("#summary")).to_have_text(f"{done} of 60 done, {60 - done} cancelled")
+    cards(page, "cancelled", 24 - done)
+    expect(page.locator("#summary")).to_have_text(f"{done} of 24 done, {24 - done} cancelled")
     assert len(zip_names(page)) == done
     page.locator(".card[data-state=cancelled]").first.get_by_role("button", name="Try again").click()
     cards(page, "done", done + 1)
     assert sent[1:] == ["/remove-background"]
 
 
-def test_removing_all_deletes_the_job(jobs_service: Callable[..., Service], open_page: Callable[..., Page]) -> None:
-    page = open_page(jobs_service())
+def test_removing_all_deletes_the_job(page: Page) -> None:
     choose(page, photos(21))
     cards(page, "done", 21)
     page.once("dialog", lambda dialog: dialog.dismiss())
@@ -191,7 +203,7 @@ def test_a_cancelled_upload_stores_nothing(
     page = open_page(jobs_service())
     network = page.context.new_cdp_session(page)
     network.send("Network.enable")
-    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 100_000}
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 30_000}
     network.send("Network.emulateNetworkConditions", slow)
     choose(page, photos(40))
     expect(page.locator(".job")).to_contain_text("Uploading 40 pictures")
@@ -264,14 +276,14 @@ def test_a_job_needs_the_key_for_everything(
 
 
 def test_a_job_goes_on_after_a_crash_of_the_server(
-    start: Callable[..., Service], open_page: Callable[..., Page], tmp_path: Path
+    start: Callable[..., Service], open_page: Callable[..., Page], tmp_path: Path, held: Path
 ) -> None:
     settings = {name: str(value) for name, value in (SETTINGS | {"JOBS_DIR": tmp_path / "jobs"}).items()}
-    service = start(**settings)
+    service = start(HELD_APP, HOLD=held, **settings)
     page = open_page(service)
-    choose(page, photos(40))
+    choose(page, photos(24))
     some_done(page)
-    end(service)
+    crash(service)
     expect(page.locator(".job")).to_contain_text("The server doesn't answer")
 
     log = tmp_path / "log"
@@ -279,16 +291,14 @@ def test_a_job_goes_on_after_a_crash_of_the_server(
     again = Service(service.port, log, gunicorn(environment, log, "app:create_app()"))
     try:
         wait_until(again.ready)
-        cards(page, "done", 40)
-        assert len(zip_names(page)) == 41
+        cards(page, "done", 24)
+        assert len(zip_names(page)) == 25
     finally:
         end(again)
 
 
-def test_a_deleted_job_is_explained(jobs_service: Callable[..., Service], open_page: Callable[..., Page]) -> None:
-    service = jobs_service()
-    page = open_page(service)
-    choose(page, photos(40))
+def test_a_deleted_job_is_explained(page: Page, held: Path) -> None:
+    choose(page, photos(24))
     some_done(page)
     job = page.evaluate("JSON.parse(sessionStorage['background-remover-jobs'])[0]")
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Download, FilePayload, Page, expect
+from playwright.sync_api import Download, FilePayload, Page, Route, expect
 
 from tests.support.browser import violations
 from tests.support.photos import encoded, jpeg
-from tests.support.service import Service, end, gunicorn
+from tests.support.service import Service, crash, end, gunicorn
 from tests.support.synthetic_images import noise
 from tests.support.waiting import wait_until
 
@@ -134,7 +134,7 @@ def test_colour_crop_and_format_need_no_second_upload(page: Page) -> None:
     page.get_by_text("Blue", exact=True).dispatch_event("click")
     page.check("#crop")
     page.select_option("#format", "jpeg")
-    prepared(page, re.compile(r"(?!600 × 400)\d+ × \d+ px"))
+    prepared(page, re.compile(r"^(?!600 × 400)\d+ × \d+ px"))
     download = downloaded(page)
     result = picture(download)
 
@@ -253,7 +253,7 @@ def test_pictures_wait_while_the_server_is_away(
     settings = {"ENGINE_PROCESSES": "1", "RATE_LIMIT_REMOVE_BG_PER_HOUR": "0"}
     service = start(**settings)
     page = open_page(service)
-    end(service)
+    crash(service)
 
     choose(page, PHOTO)
     expect(page.locator(".card")).to_contain_text("The server doesn't answer")
@@ -269,7 +269,12 @@ def test_pictures_wait_while_the_server_is_away(
 
 
 def test_double_clicks_do_everything_once(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/sample.jpg", lambda route: held.append(route))  # Playwright marks a function
     page.dblclick("#sample")
+    wait_until(lambda: page.evaluate("true") and len(held) == 2)
+    for route in held:
+        route.continue_()
     finished(page, 2)
     choose(page, PHOTO)
     finished(page, 3)
@@ -311,6 +316,7 @@ def test_axe_finds_nothing_in_any_state(
 def test_everything_works_by_keyboard(page: Page) -> None:
     choose(page, PHOTO)
     finished(page)
+    prepared(page, re.compile("600 × 400"))
     reached: set[str] = set()
 
     for _ in range(40):

@@ -21,6 +21,7 @@ from app.http.files import CHUNK_BYTES
 from app.imaging.formats import sniff
 from app.settings import Settings
 from tests.support.photos import encoded, jpeg, opened, photo
+from tests.support.waiting import wait_until
 
 URL = "/read-file"
 SECRET = b"\x89PNG\r\n\x1a\n the secret of another folder"
@@ -165,8 +166,8 @@ def test_a_hostile_path_is_refused(client: FlaskClient, folders: Path, path: str
     assert outcome(response) == (403, "FORBIDDEN_PATH")
     assert response.get_json()["details"] == response.get_json()["message"]
     assert b"secret of another" not in base64.b64decode(response.get_json().get("image", ""))
-    assert time.monotonic() - started < 2
-    assert open_descriptors() == before
+    assert time.monotonic() - started < 60  # no wait for a writer of the fifo, no read of the endless device
+    wait_until(lambda: open_descriptors() <= before)  # other threads open and close files meanwhile
 
 
 def open_descriptors() -> int:

@@ -12,11 +12,13 @@ from flask.testing import FlaskClient
 from limits.errors import StorageError
 from limits.storage import MemoryStorage, RedisStorage
 
+from app import redis_link
 from app.errors import EngineCrashed
-from app.http import limits
+from app.http import limit_storage, limits
 from app.redis_link import CircuitOpen
 from tests.support.doubles import FakePool, failing
 from tests.support.rate_limits import ask, fail_after, left, statuses
+from tests.support.waiting import wait_until
 
 MakeClient = Callable[..., FlaskClient]
 
@@ -76,6 +78,7 @@ class FakeRedis:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.gone, self._counts = False, MemoryStorage()
+        patch.setattr(limit_storage, "MAX_WAIT", 60.0)  # its commands run in threads, which may have to wait
         for name in ("incr", "get", "get_expiry"):
             patch.setattr(RedisStorage, name, self._answer(getattr(self._counts, name)))
 
@@ -99,7 +102,7 @@ def test_workers_share_the_whole_limit_in_redis(redis: FakeRedis, make_shared: M
     assert left(ask(workers[1])) == ("3", "3")
     fake_pool.failure = None
     assert [left(ask(workers[number % 2]))[1] for number in range(4)] == ["2", "1", "0", "0"]
-    assert limits.storage_up() is True
+    wait_until(limits.storage_up)
 
 
 def test_a_count_is_not_given_back_after_redis_fails(
@@ -122,6 +125,7 @@ def test_all_commands_of_a_request_share_one_maximum_wait(
         waits.append(max_wait)
         return command()
 
+    monkeypatch.setattr(limit_storage, "MAX_WAIT", redis_link.MAX_WAIT)
     monkeypatch.setattr("app.redis_link.Circuit.call", call)
     ask(make_shared(rate_limit_remove_bg_per_hour=3))
     assert waits[0] == 0.5 and waits == sorted(set(waits), reverse=True)

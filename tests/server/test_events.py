@@ -18,6 +18,7 @@ from tests.support.waiting import wait_until
 from tests.support.wsgi_server import received, served
 
 EVENTS, OTHER = (f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in ("/events", "/other"))
+LAST = b"\r\nConnection: close\r\n\r\n"
 HOUR = 3600.0
 
 
@@ -84,12 +85,9 @@ def test_an_event_is_sent_before_the_next_one_is_asked_for() -> None:
 
 def test_events_are_chunks_and_the_last_one_ends_the_answer() -> None:
     with served(few(Flush(b"one", 0.01), Flush(b"", 0.01), Flush(b"two"), b"three", b"four")) as server:
-        with server.connect(EVENTS) as client:
+        with server.connect(EVENTS.replace(b"\r\n\r\n", LAST)) as client:
             wanted = b"3\r\none\r\n3\r\ntwo\r\n5\r\nthree\r\n4\r\nfour\r\n0\r\n\r\n"
-            answer = b""
-            while not answer.endswith(b"0\r\n\r\n"):
-                answer += client.recv(1000)
-            assert chunked(answer) == wanted
+            assert chunked(received(client)) == wanted
 
 
 def test_events_for_http_1_0_end_with_the_connection() -> None:
@@ -119,9 +117,11 @@ def test_a_hang_up_ends_the_pause_and_closes_the_generator() -> None:
 
 
 def test_a_request_behind_an_answer_in_events_is_answered_after_it() -> None:
-    with served(few(*[Flush(b"x", 0.05)] * 3)) as server, server.connect(EVENTS + OTHER) as client:
-        assert answer_of(client).read() == b"xxx"
-        assert b"other" in client.recv(1000)
+    requests = EVENTS + OTHER.replace(b"\r\n\r\n", LAST)
+    with served(few(*[Flush(b"x", 0.05)] * 3)) as server, server.connect(requests) as client:
+        events, _, other = received(client).partition(b"0\r\n\r\n")
+        assert chunked(events) == b"1\r\nx\r\n" * 3
+        assert other.endswith(b"\r\n\r\nother")
 
 
 def test_a_hang_up_behind_another_request_is_found_at_the_next_event() -> None:

@@ -15,28 +15,33 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, P
 from tests.support.configuration import ROOT
 from tests.support.servers import binary
 
-__all__ = ["Console", "launch", "launch_with_extension", "violations"]
+__all__ = ["PATIENCE_MS", "Console", "launch", "launch_with_extension", "violations"]
 
+# Machines may be busy: no test waits for this long unless it fails.
+PATIENCE_MS = 300_000
 # Without these Chromium asks its maker's servers for updates; containers lack what its sandbox needs.
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
 def launch(playwright: Playwright) -> Browser:
     """Start Debian's Chromium; skip without it."""
-    return playwright.chromium.launch(executable_path=binary("chromium"), args=OPTIONS)
+    return playwright.chromium.launch(executable_path=binary("chromium"), args=OPTIONS, timeout=PATIENCE_MS)
 
 
 def launch_with_extension(playwright: Playwright, extension: Path, profile: Path) -> BrowserContext:
     """Start Chromium with an unpacked extension and a new profile; skip without it."""
     loading = [f"--disable-extensions-except={extension}", f"--load-extension={extension}"]
-    return playwright.chromium.launch_persistent_context(
+    context = playwright.chromium.launch_persistent_context(
         profile,
+        timeout=PATIENCE_MS,
         executable_path=binary("chromium"),
         args=[*OPTIONS, *loading, "--disable-features=DisableLoadExtensionCommandLineSwitch"],
         ignore_default_args=["--disable-extensions"],
         accept_downloads=True,
         viewport={"width": 1280, "height": 900},
     )
+    context.set_default_timeout(PATIENCE_MS)
+    return context
 
 
 class Console:
@@ -52,8 +57,15 @@ class Console:
             self.problems.append(message.text)
 
 
+# Colours have too little contrast in the middle of a transition; animations without end are part of a state.
+SETTLED = """() => Promise.allSettled(document.getAnimations()
+    .filter((animation) => animation.effect?.getComputedTiming().endTime !== Infinity)
+    .map(({ finished }) => finished))"""
+
+
 def violations(page: Page) -> list[str]:
-    """Return the accessibility problems that axe-core finds, with the elements."""
+    """Return the accessibility problems that axe-core finds after all transitions, with the elements."""
+    page.evaluate(SETTLED)
     page.evaluate(_axe())
     found: list[dict[str, Any]] = page.evaluate("axe.run().then((results) => results.violations)")
     return [f"{each['id']}: {json.dumps([node['target'] for node in each['nodes']])}" for each in found]

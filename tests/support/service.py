@@ -23,7 +23,7 @@ import psutil
 
 from tests.support.configuration import NO_LIMITS, ROOT
 
-__all__ = ["Answer", "Post", "Service", "end", "ended", "free_port", "gone", "gunicorn"]
+__all__ = ["Answer", "Post", "Service", "crash", "end", "ended", "free_port", "gone", "gunicorn"]
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,15 @@ def end(service: Service) -> None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
     service.process.wait(5)
+
+
+def crash(service: Service) -> None:
+    """End all processes of a service at once."""
+    tree = [psutil.Process(service.process.pid), *service.tree()]
+    for process in tree:
+        process.kill()
+    service.process.wait(60)
+    assert gone(tree, 60)
 
 
 def ended(process: psutil.Process) -> bool:

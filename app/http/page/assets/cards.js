@@ -120,7 +120,7 @@ export class Cards extends EventTarget {
 		const progress = document.createElement("progress");
 		progress.setAttribute("aria-label", `Progress of ${picture.name}`);
 		const retry = button("button small card-retry", "Try now", () => this.#tell("retry", picture));
-		const close = button("card-close", "×", () => this.#close(picture));
+		const close = button("card-close", "×", (event) => this.#close(picture, event.timeStamp));
 		close.setAttribute("aria-label", `Remove ${picture.name} from the list`);
 		item.append(open, progress, retry, close);
 		this.items.set(picture, item);
@@ -133,10 +133,11 @@ export class Cards extends EventTarget {
 	/**
 	 * Ask to remove a picture; the second click of a double click would hit the next one.
 	 * @param {Picture} picture
+	 * @param {number} clickedAt ms
 	 */
-	#close(picture) {
-		if (performance.now() - this.closedAt < DOUBLE_CLICK_MS) return;
-		this.closedAt = performance.now();
+	#close(picture, clickedAt) {
+		if (clickedAt - this.closedAt < DOUBLE_CLICK_MS) return;
+		this.closedAt = clickedAt;
 		this.#tell("close", picture);
 	}
 
@@ -176,7 +177,7 @@ export function text(name, content) {
 /**
  * @param {string} name
  * @param {string} content
- * @param {() => void} onClick
+ * @param {(event: MouseEvent) => void} onClick
  */
 export function button(name, content, onClick) {
 	const made = document.createElement("button");
