@@ -107,7 +107,10 @@ def dialect(models: Sequence[str], presets: Iterable[str]) -> Dialect:
     names = list(presets)
     fields = {name: each for name, each in native_fields(models, names).items() if name not in WEB_OPTIONS}
     fields["presets"] = {"type": "string", "description": f"{PRESETS} Names: {', '.join(names)}."}
-    fields["webhook_url"] = {"type": "string", "description": "URL for a POST of the job when it has ended."}
+    fields["webhook_url"] = {
+        "type": "string",
+        "description": "URL for a POST of the job, without `items`, when it has ended.",
+    }
     operations = (
         _submission(query_parameters({"files": FILES} | fields)),
         _list(),
