@@ -23,7 +23,14 @@ from app.http.openapi.operations import (
     ref,
 )
 from app.http.openapi.schemas import model_schemas
-from app.jobs.errors import IdempotencyConflict, JobsNotListed, JobsUnavailable, ResultNotReady, TooManyPhotos
+from app.jobs.errors import (
+    IdempotencyConflict,
+    JobsNotListed,
+    JobsUnavailable,
+    PhotoUnreadable,
+    ResultNotReady,
+    TooManyPhotos,
+)
 from app.options.parameters import WEB_OPTIONS
 
 __all__ = ["dialect"]
@@ -233,7 +240,7 @@ def _item() -> Operation:
             200: Answer("The result.", dict.fromkeys(IMAGE_TYPES, BINARY), (CONTENT_DISPOSITION, ETAG)),
             304: Answer("The client has this result.", {}, (ETAG,)),
         }
-        | _failures(*OF_PHOTO, ResultNotReady),
+        | _failures(*OF_PHOTO, PhotoUnreadable, ResultNotReady),
     )
 
 
