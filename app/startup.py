@@ -60,6 +60,8 @@ def announcement(settings: Settings) -> list[str]:
         "/remove-background-preview": settings.rate_limit_preview_per_hour,
         "/remove-background-base64": settings.rate_limit_base64_per_hour,
     }
+    if settings.jobs_backend != "off":
+        limits["/jobs (photos)"] = settings.rate_limit_jobs_per_hour
     per_hour = ", ".join(f"{path} {amount or 'no limit'}" for path, amount in limits.items())
     exempt = ", ".join(map(str, settings.rate_limit_exempt)) or "none"
     return [

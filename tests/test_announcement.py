@@ -31,6 +31,16 @@ def test_the_limits() -> None:
     assert limits.endswith("without limits: 127.0.0.0/8, ::1/128")
 
 
+@pytest.mark.parametrize(("amount", "text"), [(70, "70"), (0, "no limit")])
+def test_the_limit_of_jobs(amount: int, text: str) -> None:
+    limits = announcement(Settings(rate_limit_jobs_per_hour=amount))[1]
+    assert f"/remove-background-base64 30, /jobs (photos) {text}; without" in limits
+
+
+def test_the_limit_of_jobs_is_not_named_without_jobs() -> None:
+    assert "/jobs" not in announcement(Settings(jobs_backend="off"))[1]
+
+
 @pytest.mark.parametrize(("networks", "text"), [((), "none"), ((IPv4Network("10.0.0.0/8"),), "10.0.0.0/8")])
 def test_the_networks_without_limits(networks: tuple[IPv4Network, ...], text: str) -> None:
     assert announcement(Settings(rate_limit_exempt=networks))[1].endswith(f"without limits: {text}")

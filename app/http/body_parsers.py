@@ -257,6 +257,14 @@ def _is_utf8(body: bytes) -> bool:
     return True
 
 
+class _MultipartDecoder(MultipartDecoder):
+    """Decoder of forms whose part headers may be invalid UTF-8, such as a file name in Latin-1."""
+
+    def _parse_headers(self, data: bytes | bytearray) -> Headers:
+        """Return the headers of a part, with U+FFFD in place of bytes that are not UTF-8."""
+        return super()._parse_headers(data.decode("utf-8", "replace").encode())
+
+
 def multipart_events(stream: IO[bytes], boundary: str) -> Iterator[Event]:
     """Yield the events of a multipart form, then read the rest of the body.
 
@@ -264,7 +272,7 @@ def multipart_events(stream: IO[bytes], boundary: str) -> Iterator[Event]:
     """
     if not boundary:
         raise ValueError("no boundary")
-    decoder = MultipartDecoder(boundary.encode("ascii"))
+    decoder = _MultipartDecoder(boundary.encode("ascii"))
     while decoder.state is not State.EPILOGUE:
         piece = stream.read(PIECE)
         if piece.endswith(b"-"):  # of "--" behind the last boundary: werkzeug would leave "\r" in the part before it

@@ -3,9 +3,16 @@
 
 from __future__ import annotations
 
-from app.errors import Forbidden, PayloadTooLarge, ServiceError, Unavailable
+from app.errors import Forbidden, InternalError, PayloadTooLarge, ServiceError, Unavailable
 
-__all__ = ["IdempotencyConflict", "JobsNotListed", "JobsUnavailable", "ResultNotReady", "TooManyPhotos"]
+__all__ = [
+    "IdempotencyConflict",
+    "JobsNotListed",
+    "JobsUnavailable",
+    "PhotoUnreadable",
+    "ResultNotReady",
+    "TooManyPhotos",
+]
 
 
 class JobsUnavailable(Unavailable):
@@ -29,6 +36,13 @@ class JobsNotListed(Forbidden):
     title = "Jobs are not listed"
     default_message = "This server needs no API key, so it cannot tell whose jobs to list."
     solution = "Keep the Location of each job, or set API_KEYS on the server."
+
+
+class PhotoUnreadable(InternalError):
+    code = "PHOTO_UNREADABLE"
+    title = "Photo unreadable"
+    default_message = "A stored file of this photo cannot be read, though the storage of jobs works."
+    solution = "Send the photo again, in another job."
 
 
 class ResultNotReady(ServiceError):

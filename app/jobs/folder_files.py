@@ -114,13 +114,15 @@ class FolderFiles:
         return [name for name in names if _last_change(self._folder / name) < older_than]
 
     def check(self) -> None:
-        """Write a file and delete it; raise OSError."""
+        """Write a file, read it and delete it; raise OSError."""
         with self._watched():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             probe = self._folder / f".{uuid.uuid4().hex}.probe"
             try:
-                with open(probe, "xb", opener=_private) as file:
+                with open(probe, "x+b", opener=_private) as file:
                     file.write(bytes(PROBE_BYTES))
+                    file.seek(0)
+                    file.read(1)
             finally:
                 with suppress(OSError):
                     probe.unlink()

@@ -23,7 +23,7 @@ CHUNK_BYTES = 1 << 20
 CLIENT = {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 1}}
 # Seconds for which a successful check counts: every job begins with one.
 CHECK_SECONDS = 10.0
-PROBE = "probe"
+PROBE, PROBE_CONTENT = "probe", b"probe"
 # What is not an OSError: no connection, no credentials; a connection lost in an answer.
 FAILURES = (BotoCoreError, ClientError)
 
@@ -60,9 +60,13 @@ class FsspecFiles:
         """Do nothing: an object that appears is durable."""
 
     def read(self, key: str) -> bytes:
-        """Return a file's content."""
-        with _os_errors():
-            return cast("bytes", self._system.cat_file(self._path(key)))
+        """Return a file's content; after a failure an earlier check does not count any more."""
+        try:
+            with _os_errors():
+                return cast("bytes", self._system.cat_file(self._path(key)))
+        except OSError:
+            self._checked = -CHECK_SECONDS
+            raise
 
     def chunks(self, key: str) -> Iterator[bytes]:
         """Return an iterator over a file's content in pieces of at most 1 MB; the file is opened before the first."""
@@ -87,11 +91,12 @@ class FsspecFiles:
         return [job_id for job_id, written in newest.items() if written < older_than]
 
     def check(self) -> None:
-        """Raise OSError if files cannot be written now."""
+        """Raise OSError if files cannot be written and read now."""
         if time.monotonic() - self._checked < CHECK_SECONDS:
             return
         with _os_errors():
-            self._system.pipe_file(self._path(PROBE), b"")
+            self._system.pipe_file(self._path(PROBE), PROBE_CONTENT)
+            self._system.cat_file(self._path(PROBE))
         self._checked = time.monotonic()
 
     def _path(self, key: str) -> str:

@@ -115,7 +115,7 @@ class JobFiles(Protocol):
         """Return the ids of jobs with files that were all written before a time."""
 
     def check(self) -> None:
-        """Raise OSError if files cannot be written now."""
+        """Raise OSError if files cannot be written and read now; a success before a failed read does not count."""
 
 
 class JobBackend(Protocol):

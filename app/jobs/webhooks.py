@@ -1,5 +1,6 @@
 """Webhooks: signed POST requests when jobs end, each repeated until it is answered with success, for an hour.
 
+The body is the job without its items, so that its size does not depend on their number.
 A receiver may get a webhook twice: its first answer may be lost, or this process may end before it has stored it.
 """
 
@@ -96,7 +97,7 @@ class Webhooks:
         job = self._store.job(delivery.job_id)
         if job is None:  # deleted since
             return
-        content = describe(job, self._store.items(job.id)) | {"timestamp": int(self._clock())}
+        content = describe(job) | {"timestamp": int(self._clock())}
         problem = self._post(delivery.url, json.dumps(content).encode())
         if not problem:
             outcome, next_at = "delivered", None

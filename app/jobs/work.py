@@ -15,8 +15,8 @@ from app.errors import InternalError, ModelUnavailable, ServiceError, ShuttingDo
 from app.fetch.url_fetcher import UrlFetcher
 from app.file_names import EXTENSIONS
 from app.imaging.formats import check_image
-from app.jobs.description import reference
-from app.jobs.errors import JobsUnavailable
+from app.jobs.description import reference, short_id
+from app.jobs.errors import JobsUnavailable, PhotoUnreadable
 from app.jobs.model import Item, ItemError, Job, Output
 from app.jobs.names import output_path
 from app.jobs.store import JobFiles, JobStore, Task
@@ -43,6 +43,8 @@ log = logging.getLogger("app.jobs")
 PAUSE_SECONDS = 10.0
 # Pause between two attempts to store an outcome.
 RETRY_SECONDS = 2.0
+# Attempts to read a stored file while the storage works, and seconds between them.
+MAX_READS, READ_PAUSE_SECONDS = 3, 1.0
 # Number of processes that may end during the work on a photo; then it fails.
 MAX_LOSSES = 3
 # Threads of a process beyond its engines: a photo waits for an engine while another one's outputs are written.
@@ -178,10 +180,22 @@ def _photo(item: Item, tools: Tools) -> bytes:
 
 
 def _stored(key: str, tools: Tools) -> bytes:
-    try:
-        return tools.files.read(key)
-    except FileNotFoundError:
-        raise InternalError("The stored file of the photo is missing.", solution="Send the photo again.") from None
+    """Return a stored file; raise PhotoUnreadable for an error of this file, OSError if the storage cannot be used.
+
+    The error is of the file if the storage passes its check after each attempt to read the file.
+    """
+    for attempt in range(1, MAX_READS + 1):
+        try:
+            return tools.files.read(key)
+        except FileNotFoundError:
+            raise InternalError("The stored file of the photo is missing.", solution="Send the photo again.") from None
+        except OSError as error:
+            tools.files.check()
+            name = f"{short_id(key)}/{key.rpartition('/')[2]}"
+            log.warning("job.photo_unreadable file=%s attempt=%d error=%.200r", name, attempt, error)
+        if attempt < MAX_READS:
+            time.sleep(READ_PAUSE_SECONDS)
+    raise PhotoUnreadable()
 
 
 def parse_variant(fields: Mapping[str, str], settings: Settings) -> NativeRequest:

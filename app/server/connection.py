@@ -28,6 +28,7 @@ from app.server.bodies import (
     body_error,
 )
 from app.server.environ import ARRIVAL, CONTINUE, ERROR
+from app.server.flush import AnswerCut
 from app.server.heads import MAX_HEAD, body_of, head_size, parse_head, refusal, unreadable
 from app.server.pace import Pace
 from app.server.reply import Reply
@@ -230,6 +231,8 @@ class Connection(Transport):
                 step = self.worker.loop.run_in_executor(self.worker.pool, reply.step)
                 await asyncio.wait([step], timeout=START_SECONDS)
             return await step
+        except AnswerCut:
+            raise ClientGone from None
         except Exception:
             self.worker.log.exception("the application failed")
             raise ClientGone from None

@@ -1,8 +1,15 @@
-"""Pieces of an answer to send at once, such as server-sent events."""
+"""Pieces of an answer to send at once, such as server-sent events, and the early end of an answer."""
 
 from __future__ import annotations
 
-__all__ = ["Flush"]
+__all__ = ["AnswerCut", "Flush"]
+
+
+class AnswerCut(Exception):
+    """An answer that has begun cannot be continued; its application has logged why.
+
+    The server closes the connection, so that the client receives fewer bytes than announced.
+    """
 
 
 class Flush(bytes):

@@ -9,6 +9,7 @@ from itertools import count
 
 import pytest
 
+from app.jobs import fsspec_files
 from app.jobs.celery_backend import open_files
 from app.jobs.folder_files import FolderFiles
 from app.jobs.fsspec_files import PART_BYTES, FsspecFiles
@@ -94,6 +95,21 @@ def test_jobs_with_old_files_alone_are_listed(files: FsspecFiles) -> None:
 
 def test_a_store_that_can_be_written_passes_the_check(files: FsspecFiles) -> None:
     files.check()
+
+
+def test_a_check_before_a_failed_read_does_not_count(files: FsspecFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: str) -> bytes:
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(fsspec_files, "CHECK_SECONDS", 1e9)
+    files._checked = -1e9
+    files.check()
+    monkeypatch.setattr(files._system, "cat_file", refused)
+    files.check()  # so soon after the first one without a request
+    with pytest.raises(PermissionError):
+        files.read("job/in-1")
+    with pytest.raises(PermissionError):
+        files.check()
 
 
 def test_a_missing_bucket_fails_the_check(files: FsspecFiles) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from app.errors import CorruptImage
 from app.fetch.url_fetcher import UrlFetcher
 from app.jobs import webhooks
 from app.jobs.description import describe
+from app.jobs.model import ItemError, NewItem
 from app.jobs.signatures import sign
 from app.jobs.sqlite_store import SqliteStore
 from app.jobs.webhooks import LEASE_SECONDS, MAX_CONCURRENT, PAUSES, Webhooks
@@ -76,10 +78,21 @@ def test_the_end_of_a_job_is_sent_with_a_valid_signature(sender: Sender, hooks: 
     assert headers["X-Signature"] == f"sha256={hmac.digest(HMAC_KEY.encode(), body, 'sha256').hex()}"
     job = sender.store.job(A)
     assert job is not None
-    assert json.loads(body) == describe(job, sender.store.items(A)) | {"timestamp": int(sender.clock.now)}
+    assert json.loads(body) == describe(job) | {"timestamp": int(sender.clock.now)}
     sender.clock.now += 7000
     sender.webhooks.send_due()
     assert sender.observer.events == ["delivered"]
+
+
+def test_the_body_does_not_grow_with_the_number_of_photos(sender: Sender, hooks: Receiver) -> None:
+    failed = NewItem("photo.jpg", error=ItemError.of(CorruptImage()))
+    sender.store.add(new_job(A, items=(failed,) * 1000, webhook_url=hooks.url()))
+    assert sender.send() == "delivered"
+    ((_, _, body),) = hooks.requests
+    content = json.loads(body)
+    assert len(body) < 1024
+    assert "items" not in content
+    assert (content["counts"]["failed"], content["links"]["self"]) == (1000, f"/jobs/{A}")
 
 
 @pytest.mark.parametrize("status", [500, 404, 302, 199])

@@ -16,6 +16,7 @@ from app.engine.queue import RemovalQueue
 from app.engine.submission import Priority
 from app.errors import CorruptImage, ModelUnavailable, OutOfMemory, ServiceError, ShuttingDown
 from app.fetch.url_fetcher import UrlFetcher
+from app.jobs import work
 from app.jobs.folder_files import FolderFiles
 from app.jobs.model import ItemState, Variant
 from app.jobs.sqlite_store import SqliteStore
@@ -119,6 +120,57 @@ def test_a_file_that_is_not_an_image_fails(files: FolderFiles, data: bytes, code
 def test_a_missing_file_fails(files: FolderFiles) -> None:
     files.delete_job(JOB)
     assert code_of(process(task(), tools(files))) == "INTERNAL"
+
+
+class DamagedFiles(FolderFiles):
+    """Files of which one cannot be read `failures` times; without `works` the whole storage fails its check."""
+
+    def __init__(self, folder: Path, failures: int, *, works: bool = True) -> None:
+        super().__init__(folder)
+        self.failures, self.works = failures, works
+        self.reads = 0
+
+    def read(self, key: str) -> bytes:
+        self.reads += 1
+        if key == KEY and self.failures:
+            self.failures -= 1
+            raise OSError(errno.EIO, "Input/output error")
+        return super().read(key)
+
+    def check(self) -> None:
+        if not self.works:
+            raise OSError(errno.EIO, "Input/output error")
+        super().check()
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "READ_PAUSE_SECONDS", 0)
+
+
+@pytest.mark.usefixtures("files", "no_pause")
+def test_a_file_that_cannot_be_read_fails_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    damaged = DamagedFiles(tmp_path / "files", 1000)
+    outcome = process(task(), tools(damaged))
+    assert (code_of(outcome), damaged.reads) == ("PHOTO_UNREADABLE", work.MAX_READS)
+    assert "job.photo_unreadable file=00000000/in-1 attempt=3 error=OSError(5, 'Input/output error')" in caplog.text
+    with damaged.create(f"{JOB}/in-2") as file:
+        file.write(PHOTO)
+    assert process(task(key=f"{JOB}/in-2"), tools(damaged)).error is None
+
+
+@pytest.mark.usefixtures("files", "no_pause")
+def test_a_file_that_can_be_read_later_is_processed(tmp_path: Path) -> None:
+    damaged = DamagedFiles(tmp_path / "files", work.MAX_READS - 1)
+    assert process(task(), tools(damaged)).error is None
+
+
+@pytest.mark.usefixtures("files", "no_pause")
+def test_a_storage_that_is_away_fails_no_photo(tmp_path: Path) -> None:
+    away = DamagedFiles(tmp_path / "files", 1000, works=False)
+    with pytest.raises(NotNow, match="storage cannot be used"):
+        process(task(), tools(away))
+    assert away.reads == 1
 
 
 def test_a_url_is_fetched_by_the_rules_of_all_requests(files: FolderFiles) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from app.server import pace
-from app.server.flush import Flush
+from app.server.flush import AnswerCut, Flush
 from tests.support.waiting import wait_until
 from tests.support.wsgi_server import received, served
 
@@ -94,6 +94,18 @@ def test_events_for_http_1_0_end_with_the_connection() -> None:
     with served(few(Flush(b"one", 0.01), Flush(b"two"))) as server:
         with server.connect(EVENTS.replace(b"1.1", b"1.0")) as client:
             assert received(client).endswith(b"\r\n\r\nonetwo")
+
+
+def test_an_answer_that_is_cut_has_no_end_and_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield Flush(b"one")
+        raise AnswerCut
+
+    application = Stream(pieces)
+    with served(application) as server, server.connect(EVENTS) as client:
+        assert chunked(received(client)) == b"3\r\none\r\n"
+        assert application.closed.wait(60)
+    assert "the application failed" not in caplog.text
 
 
 def test_no_thread_is_held_during_a_pause() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from zipstream import ZipStream
 
+from app.http.jobs.transfer import or_cut
 from app.jobs.description import describe, describe_item
 from app.jobs.model import Item, Job, Output
 from app.jobs.store import JobFiles
@@ -24,19 +25,25 @@ MANIFEST = "manifest.json"
 class _Content:
     """Content of an output, opened when the ZIP comes to it: a job may have more results than a process open files."""
 
-    def __init__(self, files: JobFiles, output: Output) -> None:
-        self._files, self._output = files, output
+    def __init__(self, job_id: str, files: JobFiles, output: Output) -> None:
+        self._job_id, self._files, self._output = job_id, files, output
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._files.chunks(self._output.key))
+        return or_cut(self._job_id, self._chunks())
+
+    def _chunks(self) -> Iterator[bytes]:
+        yield from self._files.chunks(self._output.key)
 
 
 def archive(job: Job, items: Sequence[Item], files: JobFiles) -> ZipStream:
-    """Return the ZIP of the outputs so far; its `len` is the number of its bytes."""
+    """Return the ZIP of the outputs so far; its `len` is the number of its bytes.
+
+    Its iterator raises AnswerCut if an output cannot be read any more.
+    """
     zipped = ZipStream(sized=True)
     for item in items:
         for output in item.outputs:
-            zipped.add(_Content(files, output), output.path, size=output.size)
+            zipped.add(_Content(job.id, files, output), output.path, size=output.size)
     zipped.add(json.dumps(_manifest(job, items), ensure_ascii=False, indent=1), MANIFEST)
     return zipped
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 
@@ -15,6 +16,7 @@ from app.http.jobs.answers import answer
 from app.http.jobs.archive import archive
 from app.http.jobs.events import EventStream, has_ended
 from app.http.jobs.submission import submit
+from app.http.jobs.transfer import or_cut
 from app.http.limits import limited_by, limiter
 from app.http.responses import NO_STORE, name_ignored
 from app.http.services import services
@@ -82,7 +84,7 @@ def read_item(job_id: str, number: int) -> Response:
     item = _jobs().item(job, number)
     output = _chosen(job, item)
     if output is not None:
-        return _result(output)
+        return _result(job, output)
     if item.error is not None:
         return answer(describe_item(job, item)["error"], item.error.status)
     raise ResultNotReady(details=f"The photo is {item.state}.")
@@ -148,19 +150,19 @@ def _chosen(job: Job, item: Item) -> Output | None:
     return next((output for output in item.outputs if output.variant == preset), None)
 
 
-def _result(output: Output) -> Response:
+def _result(job: Job, output: Output) -> Response:
     headers = {"Cache-Control": "private, no-cache"}
     if request.if_none_match.contains_weak(output.sha256):
         response = Response(status=304, headers=headers)
     else:
-        response = Response(_chunks(output), mimetype=output.mimetype, headers=headers)
+        response = Response(_chunks(job, output), mimetype=output.mimetype, headers=headers)
         response.content_length = output.size
         _attach(response, output.path)
     response.set_etag(output.sha256)
     return response
 
 
-def _chunks(output: Output) -> Iterator[bytes]:
+def _chunks(job: Job, output: Output) -> Iterator[bytes]:
     """Return the content of a result, whose first piece has been read; raise NotFound or JobsUnavailable."""
     try:
         chunks = iter(_jobs().files.chunks(output.key))
@@ -169,12 +171,7 @@ def _chunks(output: Output) -> Iterator[bytes]:
         raise NotFound() from None
     except OSError as error:
         raise JobsUnavailable() from error
-    return _continued(first, chunks)
-
-
-def _continued(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
+    return itertools.chain([first], or_cut(job.id, chunks))
 
 
 def _attach(response: Response, name: str) -> None:

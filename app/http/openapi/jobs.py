@@ -23,7 +23,14 @@ from app.http.openapi.operations import (
     ref,
 )
 from app.http.openapi.schemas import model_schemas
-from app.jobs.errors import IdempotencyConflict, JobsNotListed, JobsUnavailable, ResultNotReady, TooManyPhotos
+from app.jobs.errors import (
+    IdempotencyConflict,
+    JobsNotListed,
+    JobsUnavailable,
+    PhotoUnreadable,
+    ResultNotReady,
+    TooManyPhotos,
+)
 from app.options.parameters import WEB_OPTIONS
 
 __all__ = ["dialect"]
@@ -107,7 +114,10 @@ def dialect(models: Sequence[str], presets: Iterable[str]) -> Dialect:
     names = list(presets)
     fields = {name: each for name, each in native_fields(models, names).items() if name not in WEB_OPTIONS}
     fields["presets"] = {"type": "string", "description": f"{PRESETS} Names: {', '.join(names)}."}
-    fields["webhook_url"] = {"type": "string", "description": "URL for a POST of the job when it has ended."}
+    fields["webhook_url"] = {
+        "type": "string",
+        "description": "URL for a POST of the job, without `items`, when it has ended.",
+    }
     operations = (
         _submission(query_parameters({"files": FILES} | fields)),
         _list(),
@@ -230,7 +240,7 @@ def _item() -> Operation:
             200: Answer("The result.", dict.fromkeys(IMAGE_TYPES, BINARY), (CONTENT_DISPOSITION, ETAG)),
             304: Answer("The client has this result.", {}, (ETAG,)),
         }
-        | _failures(*OF_PHOTO, ResultNotReady),
+        | _failures(*OF_PHOTO, PhotoUnreadable, ResultNotReady),
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from app.errors import EngineCrashed
 from app.http.jobs import views
 from app.http.jobs.answers import JobAnswer, JobList
 from app.jobs.description import describe
+from app.jobs.folder_files import FolderFiles
 from app.jobs.model import ItemError, ItemState
+from app.server.flush import AnswerCut
 from tests.support.api_keys import sha
 from tests.support.doubles import FakePool, failing
 from tests.support.job_clients import form, photos, post, small_photo, stored_files, work
@@ -223,15 +226,38 @@ def test_the_zip_of_an_unfinished_job_has_what_is_done(client: FlaskClient) -> N
     assert manifest["items"][1]["error"]["code"] == "UNSUPPORTED_FORMAT"
 
 
-def test_the_zip_is_made_while_it_is_sent(client: FlaskClient, folder: Path) -> None:
+def test_the_zip_of_a_job_deleted_meanwhile_is_cut(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
     path = finished(client, 3)
     answer = client.get(f"{path}/results.zip", buffered=False)
     pieces = iter(answer.response)
     next(pieces)
     client.delete(path)
-    with pytest.raises(OSError, match="No such file"):
+    with caplog.at_level("INFO"), pytest.raises(AnswerCut, match="deleted"):
         list(pieces)
     answer.close()
+    assert cut_lines(caplog) == [("INFO", f"job.transfer_cut job={path[6:14]} the job was deleted")]
+
+
+def cut_lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    lines = [(record.levelname, record.getMessage()) for record in caplog.records]
+    return [line for line in lines if line[1].startswith("job.transfer_cut")]
+
+
+def test_a_result_that_cannot_be_read_to_its_end_is_cut(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing_chunks(_: FolderFiles, key: str) -> Iterator[bytes]:
+        yield PICTURE[:1]
+        raise OSError(errno.EIO, "Input/output error")
+
+    link = f"{finished(client, 1)}/items/1"
+    monkeypatch.setattr(FolderFiles, "chunks", failing_chunks)
+    answer = client.get(link, buffered=False)
+    with pytest.raises(AnswerCut, match="Input/output error"):
+        list(answer.response)
+    ((level, line),) = cut_lines(caplog)
+    assert level == "WARNING"
+    assert "Input/output error" in line
 
 
 # Deletion and owners

@@ -69,6 +69,15 @@ def test_a_part_without_a_name_is_a_photo_if_it_is_an_image(client: FlaskClient)
     assert names(answer) == ["photo-1", "photo-2"]
 
 
+def test_a_name_that_is_not_utf8_is_shown_with_replacement_characters(client: FlaskClient) -> None:
+    body = b""
+    for name in (b"caf\xe9.jpg", b"\xff\xfe", "café.jpg".encode()):
+        body += b'--b\r\nContent-Disposition: form-data; name="file"; filename="%s"\r\n\r\n%s\r\n' % (name, jpeg())
+    answer = client.post("/jobs", data=body + b"--b--", content_type="multipart/form-data; boundary=b")
+    assert (answer.status_code, errors(answer)) == (202, ["", "", ""])
+    assert names(answer) == ["caf\ufffd.jpg", "\ufffd\ufffd", "café.jpg"]
+
+
 def test_an_empty_file_input_of_a_browser_is_no_photo(client: FlaskClient) -> None:
     answer = client.post("/jobs", data=form([("", b""), *photos(1)]))
     assert names(answer) == ["photo-1.jpg"]
