@@ -318,3 +318,18 @@ def test_everything_works_by_keyboard(page: Page) -> None:
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
 
     assert reached >= {"files", "wipe", "zoom-in", "zoom-fit", "card-open", "zip", "format", "crop", "download", "copy"}
+
+
+def test_a_file_that_was_deleted_fails_alone(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "shoe.jpg"
+    path.write_bytes(jpeg("coffee"))
+    page.context.set_offline(True)
+    page.set_input_files("#files", path)
+    expect(page.locator(".card")).to_contain_text("You are offline")
+
+    path.unlink()
+    page.context.set_offline(False)
+
+    expect(page.locator(".card[data-state=failed]")).to_contain_text("The file can't be read")
+    choose(page, PHOTO)
+    finished(page)

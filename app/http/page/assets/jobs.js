@@ -228,6 +228,7 @@ export class Jobs extends EventTarget {
 		else if (job.id || isKey(failure)) return false;
 		else if (WITHOUT_JOBS.includes(code)) this.#giveBack(job);
 		else if (code === "RATE_LIMITED" && remaining > 0 && remaining < job.pictures.length) this.#split(job, remaining);
+		else if (failure.files.length) this.#leaveOut(job, failure);
 		else if (retryAfter === null) this.#fail(job, failure);
 		else return false;
 		return true;
@@ -242,6 +243,22 @@ export class Jobs extends EventTarget {
 		const rest = new Job(job.pictures.splice(size));
 		this.jobs.splice(this.jobs.indexOf(job) + 1, 0, rest);
 		this.#changed(rest);
+	}
+
+	/**
+	 * Send a job without the files that the browser can't read.
+	 * @param {Job} job
+	 * @param {Failure} failure
+	 */
+	#leaveOut(job, failure) {
+		const unreadable = job.pictures.filter(({ source }) => failure.files.includes(/** @type {File} */ (source)));
+		job.pictures = job.pictures.filter((picture) => !unreadable.includes(picture));
+		for (const picture of unreadable) {
+			picture.job = null;
+			picture.failure = failure;
+			this.#set(picture, "failed");
+		}
+		if (!job.pictures.length) this.#end(job);
 	}
 
 	/** @param {Job} job that the server no longer has */
