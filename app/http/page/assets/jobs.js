@@ -1,4 +1,5 @@
 /** Jobs of this tab, processed by the server also while the page is closed. */
+import { storage } from "./dom.js";
 import { Job } from "./job.js";
 import { Picture } from "./pictures.js";
 import { Failure } from "./service.js";
@@ -339,7 +340,7 @@ export class Jobs extends EventTarget {
 
 	#store() {
 		const ids = this.jobs.map(({ id }) => id).filter(Boolean);
-		sessionStorage.setItem(STORED, JSON.stringify(ids));
+		storage("sessionStorage")?.setItem(STORED, JSON.stringify(ids));
 	}
 
 	/** @param {Job} job */
@@ -350,7 +351,7 @@ export class Jobs extends EventTarget {
 
 /** @returns {string[]} */
 function stored() {
-	return JSON.parse(sessionStorage.getItem(STORED) ?? "[]");
+	return JSON.parse(storage("sessionStorage")?.getItem(STORED) ?? "[]");
 }
 
 /** @param {Picture} picture of a file */
