@@ -216,6 +216,7 @@ def test_a_cancelled_upload_stores_nothing(
 
 def test_what_exceeds_the_limit_waits(jobs_service: Callable[..., Service], open_page: Callable[..., Page]) -> None:
     page = open_page(jobs_service(RATE_LIMIT_JOBS_PER_HOUR=25))
+    sent = posts(page)
 
     choose(page, photos(30))
     cards(page, "done", 25)
@@ -227,6 +228,22 @@ def test_what_exceeds_the_limit_waits(jobs_service: Callable[..., Service], open
     )
     expect(page.locator(".job progress")).to_have_js_property("value", 0)
     assert violations(page) == []
+    assert sent == ["/jobs?files=30", "/jobs?files=25"]  # the rest is not uploaded in vain
+
+
+def test_a_deleted_file_is_left_out_of_its_job(page: Page, tmp_path: Path) -> None:
+    paths = [tmp_path / f"photo-{number}.jpg" for number in range(22)]
+    for path in paths:
+        path.write_bytes(PHOTO)
+    page.context.set_offline(True)
+    page.set_input_files("#files", paths)
+    expect(page.locator(".job")).to_contain_text("You are offline")
+
+    paths[3].unlink()
+    page.context.set_offline(False)
+
+    cards(page, "done", 21)
+    expect(page.locator(".card[data-state=failed]")).to_contain_text("The file can't be read")
 
 
 @pytest.mark.parametrize("status", [404, 503])

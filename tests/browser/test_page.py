@@ -324,3 +324,75 @@ def test_everything_works_by_keyboard(page: Page) -> None:
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
 
     assert reached >= {"files", "wipe", "zoom-in", "zoom-fit", "card-open", "zip", "format", "crop", "download", "copy"}
+
+
+def test_a_file_that_was_deleted_fails_alone(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "shoe.jpg"
+    path.write_bytes(jpeg("coffee"))
+    page.context.set_offline(True)
+    page.set_input_files("#files", path)
+    expect(page.locator(".card")).to_contain_text("You are offline")
+
+    path.unlink()
+    page.context.set_offline(False)
+
+    expect(page.locator(".card[data-state=failed]")).to_contain_text("The file can't be read")
+    choose(page, PHOTO)
+    finished(page)
+
+
+def test_a_picture_behind_is_taken_away_again(page: Page) -> None:
+    choose(page, PHOTO)
+    finished(page)
+    blue: FilePayload = {"name": "blue.png", "mimeType": "image/png", "buffer": encoded(Image.new("RGB", (8, 8), BLUE))}
+    page.set_input_files("#backdrop", [blue])
+    expect(page.locator("#swatches input:checked")).to_have_count(0)
+    assert picture(downloaded(page)).getpixel((2, 2)) == (*BLUE, 255)
+
+    page.get_by_text("Transparent", exact=True).dispatch_event("click")
+
+    assert picture(downloaded(page)).getpixel((2, 2))[3] == 0  # type: ignore[index]
+
+
+def test_the_picture_is_moved_and_painted_by_keyboard(page: Page) -> None:
+    choose(page, PHOTO)
+    finished(page)
+    page.locator("#view").focus()
+    before = page.locator("#zoom-level").text_content()
+    page.keyboard.press("+")
+    expect(page.locator("#zoom-level")).not_to_have_text(str(before))
+    page.click("#zoom-fit")
+    choose_tool(page, "Erase")
+
+    page.locator("#view").focus()
+    page.keyboard.press("Space")
+    assert picture(downloaded(page)).getpixel((300, 200))[3] == 0  # type: ignore[index]
+
+    page.keyboard.press("Control+z")
+    assert picture(downloaded(page)).getpixel((300, 200))[3] == 255  # type: ignore[index]
+
+
+def test_nothing_can_be_restored_without_an_original(page: Page) -> None:
+    original = page.get_by_role("radio", name="Restore")
+    choose(page, PHOTO)
+    finished(page)
+    expect(original).to_be_enabled()
+
+    heic: FilePayload = {"name": "phone.heic", "mimeType": "image/heic", "buffer": encoded(noise((64, 48)), "HEIF")}
+    choose(page, heic)
+    finished(page, 2)
+    page.get_by_role("button", name=re.compile("^phone.heic")).click()
+
+    expect(original).to_be_disabled()
+
+
+def test_a_browser_without_storage_can_use_the_page(page: Page) -> None:
+    page.add_init_script(
+        """for (const kind of ["localStorage", "sessionStorage"])
+            Object.defineProperty(window, kind, { get() { throw new DOMException("denied", "SecurityError"); } });"""
+    )
+    page.reload()
+
+    choose(page, PHOTO)
+
+    finished(page)

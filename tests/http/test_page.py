@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from app.engine.models import REGISTRY
+from app.http.page.views import MODEL_LABELS
 from app.jobs.model import ItemState, JobState
 from tests.support.configuration import ROOT
 
@@ -100,6 +102,11 @@ def test_the_page_knows_models_presets_keys_and_fetching(
     assert config["key"] is True
     assert config["urls"] is True
     assert "secret" not in client.get("/").text
+
+
+def test_every_model_has_a_word() -> None:
+    assert set(MODEL_LABELS) == set(REGISTRY)
+    assert all(label != name for name, label in MODEL_LABELS.items())
 
 
 @pytest.mark.parametrize(

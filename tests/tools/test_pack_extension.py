@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from app.options.presets import BUILT_IN
+from tests.support.configuration import ROOT
 from tools.pack_extension import BROWSERS, files, manifest, pack
 
 
@@ -57,3 +59,10 @@ def test_the_manifest_names_the_icons() -> None:
     packed = files("chrome")
     icons = json.loads(packed["manifest.json"])["icons"]
     assert set(icons.values()) == {name for name in packed if name.startswith("icons/")}
+
+
+def test_the_options_name_every_preset() -> None:
+    options = (ROOT / "extension" / "options.html").read_text()
+    (named,) = re.findall(r'<datalist id="presets">(.*?)</datalist>', options, re.DOTALL)
+
+    assert set(re.findall(r'value="([^"]+)"', named)) == set(BUILT_IN)

@@ -27,11 +27,23 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-# Words for the models that people know least; others are listed by name.
 MODEL_LABELS = {
-    "auto": "Automatic",
+    "auto": "Automatic (recommended)",
     "lite": "Fast (lite)",
     "u2netp": "Thorough (u2netp)",
+    "u2net": "Thorough, slower (u2net)",
+    "u2net_human_seg": "People (u2net_human_seg)",
+    "silueta": "Simple subjects (silueta)",
+    "isnet-general-use": "Better, slow (isnet-general-use)",
+    "isnet-anime": "Drawn figures (isnet-anime)",
+    "birefnet-general": "Best, very slow (birefnet-general)",
+    "birefnet-general-lite": "Better, slow (birefnet-general-lite)",
+    "birefnet-portrait": "People, very slow (birefnet-portrait)",
+    "birefnet-dis": "Fine structures, very slow (birefnet-dis)",
+    "birefnet-hrsod": "Large photos, very slow (birefnet-hrsod)",
+    "birefnet-cod": "Camouflaged subjects, very slow (birefnet-cod)",
+    "birefnet-massive": "All kinds, very slow (birefnet-massive)",
+    "bria-rmbg": "Best, very slow (bria-rmbg)",
 }
 
 
@@ -59,7 +71,7 @@ def init_app(app: Flask, settings: Settings, presets: Mapping[str, Mapping[str, 
 def page_config(settings: Settings, presets: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """Return what the page must know of this server: models, presets, access, limits of jobs."""
     return {
-        "models": [{"name": name, "label": MODEL_LABELS.get(name, name)} for name in settings.allowed_models],
+        "models": [{"name": name, "label": MODEL_LABELS[name]} for name in settings.allowed_models],
         "model": settings.model_name,
         "presets": {name: dict(fields) for name, fields in presets.items()},
         "urls": settings.allow_url_fetch,

@@ -1,5 +1,5 @@
 /** API key and rate limit of this visitor. */
-import { block, button, element, input } from "./dom.js";
+import { block, button, element, input, storage } from "./dom.js";
 
 const KEY_NAME = "background-remover-key";
 
@@ -11,7 +11,7 @@ const KEY_NAME = "background-remover-key";
  */
 export function initAccess(service, queue, needsKey) {
 	const dialog = element("key-dialog", HTMLDialogElement);
-	service.key = localStorage.getItem(KEY_NAME) ?? "";
+	service.key = storage("localStorage")?.getItem(KEY_NAME) ?? "";
 	button("key-button").hidden = !needsKey;
 
 	service.addEventListener("allowance", () => {
@@ -37,8 +37,8 @@ export function initAccess(service, queue, needsKey) {
 	dialog.addEventListener("close", () => {
 		if (dialog.returnValue !== "save") return;
 		service.key = input("key-field").value.trim();
-		if (input("key-keep").checked) localStorage.setItem(KEY_NAME, service.key);
-		else localStorage.removeItem(KEY_NAME);
+		if (input("key-keep").checked) storage("localStorage")?.setItem(KEY_NAME, service.key);
+		else storage("localStorage")?.removeItem(KEY_NAME);
 		input("key-field").value = "";
 		queue.resume();
 	});

@@ -1,5 +1,5 @@
 /** Choices of the panel: what is behind the subject, and how the picture is downloaded. */
-import { input, radios, select } from "./dom.js";
+import { block, input, radios, select } from "./dom.js";
 
 /** Parameters of the API, as text. @typedef {Record<string, string>} Preset */
 
@@ -26,15 +26,26 @@ export function output() {
 /** @returns {import("./canvas.js").Backdrop} */
 export function backdrop() {
 	const chosen = [...radios("background")].find((radio) => radio.checked);
-	return { colour: chosen ? chosen.value : input("colour").value, picture: ownBackdrop };
+	if (ownBackdrop) return { colour: "", picture: ownBackdrop };
+	return { colour: chosen ? chosen.value : input("colour").value, picture: null };
 }
 
-/** @param {ImageBitmap | null} picture */
+/**
+ * Put a picture, or for null the chosen colour, behind the subject.
+ * @param {ImageBitmap | null} picture
+ */
 export function usePicture(picture) {
 	ownBackdrop = picture;
+	block("swatches").toggleAttribute("data-picture", picture !== null);
+	if (picture) uncheckSwatches();
 }
 
-export function uncheckSwatches() {
+export function useOwnColour() {
+	usePicture(null);
+	uncheckSwatches();
+}
+
+function uncheckSwatches() {
 	for (const radio of radios("background")) radio.checked = false;
 }
 
@@ -55,7 +66,7 @@ function setBackground(colour) {
 	if (!probe) return;
 	probe.fillStyle = colour;
 	const hex = String(probe.fillStyle);
-	uncheckSwatches();
+	useOwnColour();
 	const swatch = [...radios("background")].find((radio) => radio.value === hex);
 	if (swatch) swatch.checked = true;
 	else input("colour").value = hex;

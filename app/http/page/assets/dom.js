@@ -21,6 +21,18 @@ export const select = (id) => element(id, HTMLSelectElement);
 export const block = (id) => element(id, HTMLElement);
 
 /**
+ * Return a storage of the browser; null where its user forbids it.
+ * @param {"localStorage" | "sessionStorage"} kind
+ */
+export function storage(kind) {
+	try {
+		return window[kind];
+	} catch {
+		return null;
+	}
+}
+
+/**
  * @param {string} name
  * @returns {NodeListOf<HTMLInputElement>}
  */

@@ -7,7 +7,7 @@ import { explain, weight } from "./words.js";
 import { distinct, zipped } from "./zip.js";
 
 /** @typedef {import("./pictures.js").Picture} Picture */
-/** @typedef {{service: import("./service.js").Service, queue: import("./pictures.js").Queue, viewer: import("./viewer.js").Viewer, current: () => Picture | null, cutOf: (picture: Picture) => Promise<HTMLCanvasElement>, notify: (message: string) => void, summarise: () => void}} Page */
+/** @typedef {{service: import("./service.js").Service, queue: import("./pictures.js").Queue, viewer: import("./viewer.js").Viewer, current: () => Picture | null, cutOf: (picture: Picture) => Promise<HTMLCanvasElement>, notify: (message: string, passing?: boolean) => void, summarise: () => void}} Page */
 
 /** Time that a canvas from another picture is awaited before its size is computed, ms. */
 const SETTLE_MS = 250;
@@ -79,9 +79,9 @@ export function initDownload({ service, queue, viewer, current, cutOf, notify, s
 		try {
 			const blob = cutOf(picture).then((cut) => encoded(composed(cut, backdrop(), png), png));
 			await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
-			notify("Copied.");
+			notify("Copied.", true);
 		} catch {
-			notify("The browser did not allow copying. Download the picture instead.");
+			notify("The browser did not allow copying. Download the picture instead.", true);
 		}
 	});
 
@@ -93,7 +93,7 @@ export function initDownload({ service, queue, viewer, current, cutOf, notify, s
 			notify("");
 		} catch (error) {
 			const { title, advice } = explain(error instanceof Failure ? error : new Failure("INTERNAL"));
-			notify(`${title}. ${advice}`);
+			notify(`${title}. ${advice}`, true);
 		}
 		download.packing = false;
 		summarise();

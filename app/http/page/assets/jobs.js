@@ -1,4 +1,5 @@
 /** Jobs of this tab, processed by the server also while the page is closed. */
+import { storage } from "./dom.js";
 import { Job } from "./job.js";
 import { Picture } from "./pictures.js";
 import { Failure } from "./service.js";
@@ -228,6 +229,7 @@ export class Jobs extends EventTarget {
 		else if (job.id || isKey(failure)) return false;
 		else if (WITHOUT_JOBS.includes(code)) this.#giveBack(job);
 		else if (code === "RATE_LIMITED" && remaining > 0 && remaining < job.pictures.length) this.#split(job, remaining);
+		else if (failure.files.length) this.#leaveOut(job, failure);
 		else if (retryAfter === null) this.#fail(job, failure);
 		else return false;
 		return true;
@@ -242,6 +244,22 @@ export class Jobs extends EventTarget {
 		const rest = new Job(job.pictures.splice(size));
 		this.jobs.splice(this.jobs.indexOf(job) + 1, 0, rest);
 		this.#changed(rest);
+	}
+
+	/**
+	 * Send a job without the files that the browser can't read.
+	 * @param {Job} job
+	 * @param {Failure} failure
+	 */
+	#leaveOut(job, failure) {
+		const unreadable = job.pictures.filter(({ source }) => failure.files.includes(/** @type {File} */ (source)));
+		job.pictures = job.pictures.filter((picture) => !unreadable.includes(picture));
+		for (const picture of unreadable) {
+			picture.job = null;
+			picture.failure = failure;
+			this.#set(picture, "failed");
+		}
+		if (!job.pictures.length) this.#end(job);
 	}
 
 	/** @param {Job} job that the server no longer has */
@@ -322,7 +340,7 @@ export class Jobs extends EventTarget {
 
 	#store() {
 		const ids = this.jobs.map(({ id }) => id).filter(Boolean);
-		sessionStorage.setItem(STORED, JSON.stringify(ids));
+		storage("sessionStorage")?.setItem(STORED, JSON.stringify(ids));
 	}
 
 	/** @param {Job} job */
@@ -333,7 +351,7 @@ export class Jobs extends EventTarget {
 
 /** @returns {string[]} */
 function stored() {
-	return JSON.parse(sessionStorage.getItem(STORED) ?? "[]");
+	return JSON.parse(storage("sessionStorage")?.getItem(STORED) ?? "[]");
 }
 
 /** @param {Picture} picture of a file */

@@ -2,7 +2,7 @@
 import { initAccess } from "./access.js";
 import { canvasFrom, drawn, writesWebp } from "./canvas.js";
 import { Cards } from "./cards.js";
-import { applyPreset, uncheckSwatches, usePicture } from "./choices.js";
+import { applyPreset, useOwnColour, usePicture } from "./choices.js";
 import { block, button, element, input, radios, select } from "./dom.js";
 import { initDownload } from "./download.js";
 import { initIntake } from "./intake.js";
@@ -27,6 +27,8 @@ const viewer = new Viewer(block("stage"), element("view", HTMLCanvasElement), bl
 /** @type {Picture | null} */
 let current = null;
 let summaryFrame = 0;
+let noticeTimer = 0;
+const NOTICE_MS = 8000;
 /** @type {File | string | null} */
 let previewed = null;
 const download = initDownload({ service, queue, viewer, current: () => current, cutOf, notify, summarise });
@@ -111,7 +113,7 @@ if (jobs) {
 		const { state, counts } = /** @type {CustomEvent<import("./job.js").Job>} */ (event).detail;
 		if (state === "done" || state === "cancelled") block("announcer").textContent = progress(counts);
 	});
-	jobs.addEventListener("gone", () => notify("The server has deleted the results of your last visit."));
+	jobs.addEventListener("gone", () => notify("The server has deleted the results of your last visit.", true));
 	jobs.restore();
 }
 
@@ -243,6 +245,8 @@ function showBrush() {
 	block("brush").hidden = viewer.tool === "compare";
 	const touchUp = viewer.shown?.touchUp;
 	if (!touchUp) return;
+	const restore = /** @type {HTMLInputElement} */ ([...radios("tool")].at(-1));
+	restore.disabled = !touchUp.original; // of an address, or in a format that the browser can't read
 	touchUp.size = Number(input("brush-size").value) * Math.max(1, touchUp.cut.width / 1000);
 	touchUp.softness = Number(input("brush-softness").value) / 100;
 	button("undo").disabled = touchUp.done.length === 0;
@@ -288,27 +292,36 @@ block("panel").addEventListener("submit", (event) => event.preventDefault());
 block("panel").addEventListener("input", (event) => {
 	const changed = /** @type {HTMLElement} */ (event.target);
 	if (changed.id === "backdrop" || changed.id === "model" || changed.id === "refine") return;
-	if (changed.id === "colour") uncheckSwatches();
+	if (changed.id === "colour") useOwnColour();
 	if (changed.id === "preset") applyPreset(config.presets[select("preset").value] ?? {});
-	if (/** @type {HTMLInputElement} */ (changed).name === "background" || changed.id === "colour") usePicture(null);
+	if (/** @type {HTMLInputElement} */ (changed).name === "background") usePicture(null);
 	element("quality-value", HTMLOutputElement).value = input("quality").value;
+	download.recompose();
+});
+input("colour").addEventListener("click", () => {
+	useOwnColour(); // also where the colour is not changed then
 	download.recompose();
 });
 input("backdrop").addEventListener("change", async () => {
 	const file = input("backdrop").files?.[0];
 	input("backdrop").value = "";
 	const bitmap = file && (await createImageBitmap(file).catch(() => null));
-	if (!bitmap) return notify("The browser can't read that picture.");
+	if (!bitmap) return notify("The browser can't read that picture.", true);
 	usePicture(bitmap);
 	download.recompose();
 });
 
 // ---- notices ----
 
-/** @param {string} message */
-function notify(message) {
+/**
+ * @param {string} message
+ * @param {boolean} [passing] it is taken away after some seconds
+ */
+function notify(message, passing = false) {
 	block("notice").hidden = !message;
 	block("notice").textContent = message;
+	clearTimeout(noticeTimer);
+	if (passing) noticeTimer = setTimeout(() => notify(""), NOTICE_MS);
 }
 
 addEventListener("offline", () => notify("You are offline. Pictures are sent when the connection is back."));

@@ -8,11 +8,11 @@
 /** @typedef {{id: string, state: "queued" | "running" | "done" | "cancelled", seconds_left: number | null, links: {results: string}, items: Item[]}} JobAnswer */
 /** @typedef {{headers?: Record<string, string>, signal?: AbortSignal, onUpload?: (share: number) => void}} Sending */
 
-/** Failed request, with the service's error code or one of this page's own: OFFLINE, UNREACHABLE. */
+/** Failed request, with the service's error code or one of this page's own: OFFLINE, UNREACHABLE, UNREADABLE_FILE. */
 export class Failure extends Error {
 	/**
 	 * @param {string} code
-	 * @param {{message?: string, solution?: string, retryAfter?: number | null, remaining?: number}} [more]
+	 * @param {{message?: string, solution?: string, retryAfter?: number | null, remaining?: number, files?: File[]}} [more]
 	 */
 	constructor(code, more = {}) {
 		super(more.message ?? "");
@@ -22,6 +22,8 @@ export class Failure extends Error {
 		this.retryAfter = more.retryAfter ?? null;
 		/** Pictures that the rate limit allows now. */
 		this.remaining = more.remaining ?? 0;
+		/** Files that the browser can't read. */
+		this.files = more.files ?? [];
 	}
 }
 
@@ -42,6 +44,8 @@ export class Service extends EventTarget {
 		this.key = "";
 		/** @type {Allowance | null} */
 		this.allowance = null;
+		/** What the last answer to a job said of its limit, for a key. @type {Allowance & {key: string} | null} */
+		this.jobAllowance = null;
 	}
 
 	/**
@@ -56,7 +60,7 @@ export class Service extends EventTarget {
 		const form = isAddress ? formOf({ image_url: source, size: "full", format: "png" }) : formOf(cutFields(options));
 		if (!isAddress) form.append("file", source, source.name || "picture");
 		const path = isAddress ? "/v1.0/removebg" : "/remove-background";
-		const request = await this.#send(path, form, { onUpload, signal });
+		const request = await this.#send(path, form, { onUpload, signal }, isAddress ? [] : [source]);
 		return /** @type {Blob} */ (request.response);
 	}
 
@@ -70,11 +74,25 @@ export class Service extends EventTarget {
 	 * @returns {Promise<JobAnswer>}
 	 */
 	async createJob(files, options, key, onUpload, signal) {
+		this.#checkJobAllowance(files.length);
 		const form = formOf(cutFields(options));
 		for (const file of files) form.append("file", file, file.name || "picture");
 		const headers = { "Idempotency-Key": key };
-		const request = await this.#send(`/jobs?files=${files.length}`, form, { headers, onUpload, signal });
+		const request = await this.#send(`/jobs?files=${files.length}`, form, { headers, onUpload, signal }, files);
 		return JSON.parse(await request.response.text());
+	}
+
+	/**
+	 * Refuse a job that exceeds what was left of the limit: browsers show a refusal only after the upload. The next try
+	 * asks the server.
+	 * @param {number} pictures
+	 */
+	#checkJobAllowance(pictures) {
+		const known = this.jobAllowance;
+		this.jobAllowance = null;
+		if (known?.key !== this.key || known.remaining >= pictures) return;
+		const retryAfter = Math.ceil(known.reset - Date.now() / 1000);
+		if (retryAfter > 0) throw new Failure("RATE_LIMITED", { retryAfter, remaining: known.remaining });
 	}
 
 	/**
@@ -120,13 +138,20 @@ export class Service extends EventTarget {
 	 * @param {string} path
 	 * @param {FormData} form
 	 * @param {Sending} sending
+	 * @param {File[]} files in the form
 	 */
-	async #send(path, form, sending) {
-		const request = await post(path, form, { ...sending, headers: { ...this.#headers(), ...sending.headers } });
+	async #send(path, form, sending, files) {
+		const headers = { ...this.#headers(), ...sending.headers };
+		const request = await post(path, form, { ...sending, headers }).catch(async (error) => {
+			const unreadable = await unreadableOf(files);
+			throw unreadable.length ? new Failure("UNREADABLE_FILE", { files: unreadable }) : error;
+		});
 		const limit = numberIn(request, "X-RateLimit-Limit");
 		const remaining = numberIn(request, "X-RateLimit-Remaining");
-		if (limit && !path.startsWith("/jobs")) {
-			this.allowance = { limit, remaining, reset: numberIn(request, "X-RateLimit-Reset") };
+		const allowance = { limit, remaining, reset: numberIn(request, "X-RateLimit-Reset") };
+		if (limit && path.startsWith("/jobs")) this.jobAllowance = { ...allowance, key: this.key };
+		else if (limit) {
+			this.allowance = allowance;
 			this.dispatchEvent(new Event("allowance"));
 		}
 		if (request.status >= 300) throw await failureOf(request, remaining);
@@ -154,6 +179,15 @@ export function post(url, body, { headers = {}, signal, onUpload }) {
 		signal?.addEventListener("abort", () => request.abort(), { once: true });
 		request.send(body);
 	});
+}
+
+/**
+ * Return the files that the browser can't read: folders, and files that were moved or changed since they were chosen.
+ * @param {File[]} files
+ */
+async function unreadableOf(files) {
+	const reads = await Promise.allSettled(files.map((file) => file.slice(0, 1).arrayBuffer()));
+	return files.filter((_, index) => reads[index].status === "rejected");
 }
 
 /** Return the failure of a request without an answer. */

@@ -8,6 +8,10 @@ import { cover } from "./canvas.js";
 
 const MAX_ZOOM = 16;
 const CHECK = 10;
+/** Pixels of the stage by which an arrow key moves the picture or the brush. */
+const KEY_STEP = 16;
+/** @type {Record<string, [number, number] | undefined>} */
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /** Dispatches "edit" after each stroke, "zoom" after each change of scale. */
 export class Viewer extends EventTarget {
@@ -253,6 +257,7 @@ export class Viewer extends EventTarget {
 			this.draw();
 		});
 		canvas.addEventListener("dblclick", () => this.tool === "compare" && this.fit());
+		canvas.addEventListener("keydown", (event) => this.#key(event));
 		stage.addEventListener(
 			"wheel",
 			(event) => {
@@ -341,6 +346,37 @@ export class Viewer extends EventTarget {
 			this.dispatchEvent(new Event("edit"));
 		}
 		this.draw();
+	}
+
+	/**
+	 * Zoom and move the picture, or move the brush; with the space bar or Shift it paints.
+	 * @param {KeyboardEvent} event
+	 */
+	#key(event) {
+		if (!this.shown || event.ctrlKey || event.metaKey || event.altKey) return;
+		const arrow = ARROWS[event.key];
+		const brush = this.tool !== "compare";
+		if (event.key === "+" || event.key === "-") this.zoom(event.key === "+" ? 1.25 : 0.8);
+		else if (brush && (arrow || event.key === " ")) this.#brush(arrow ?? [0, 0], event.shiftKey || !arrow);
+		else if (arrow) this.#pan(-arrow[0] * KEY_STEP, -arrow[1] * KEY_STEP);
+		else return;
+		event.preventDefault();
+		this.draw();
+	}
+
+	/**
+	 * @param {[number, number]} direction
+	 * @param {boolean} paints
+	 */
+	#brush([x, y], paints) {
+		const from = this.cursor ?? { x: this.stage.clientWidth / 2, y: this.stage.clientHeight / 2 };
+		this.cursor = { x: from.x + x * KEY_STEP, y: from.y + y * KEY_STEP };
+		const touchUp = this.shown?.touchUp;
+		if (!paints || !touchUp || this.pointers.size) return;
+		touchUp.begin(this.#inPicture(from), this.tool === "restore");
+		touchUp.move(this.#inPicture(this.cursor));
+		touchUp.end();
+		this.dispatchEvent(new Event("edit"));
 	}
 
 	/**

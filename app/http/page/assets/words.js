@@ -15,6 +15,10 @@ const TEXTS = {
 	CORRUPT_IMAGE: ["The file is damaged", "Open it in another program, save it again, and try that copy."],
 	UNSUPPORTED_FORMAT: ["This is not a picture that can be read", "Use a JPEG, PNG, WebP, HEIC, AVIF or TIFF file."],
 	EMPTY_FILE: ["The file is empty", "Choose another file."],
+	UNREADABLE_FILE: [
+		"The file can't be read",
+		"It may be a folder, or it was moved or changed. Choose the picture again.",
+	],
 	FILE_TOO_LARGE: ["The file is too large", "Save it smaller, and try again."],
 	TOO_MANY_PIXELS: ["The picture has too many pixels", "Save it smaller, and try again."],
 	OUT_OF_MEMORY: ["The picture is too large for this server", "Save it smaller, and try again."],
