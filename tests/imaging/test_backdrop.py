@@ -60,6 +60,25 @@ def test_the_subject_does_not_shine_into_a_blurred_background(strength: int) -> 
     assert image.getpixel((190, 200)) == pytest.approx((0, 0, 255), abs=6)
 
 
+@pytest.mark.parametrize("strength", [1, 20, 100])
+@pytest.mark.parametrize("box", [(200, 100, 400, 300), (0, 0, 560, 400), (100, 40, 600, 400)])
+def test_the_place_of_the_subject_has_the_colours_of_the_background(
+    strength: int, box: tuple[int, int, int, int]
+) -> None:
+    photo, alpha = Image.new("RGB", (600, 400), "blue"), Image.new("L", (600, 400))
+    photo.paste("red", box)
+    alpha.paste(255, box)
+    image = np.asarray(blurred(photo, alpha, strength))
+    assert image[..., 0].max() <= 6
+    assert image[..., 2].min() >= 249
+
+
+def test_a_photo_without_background_keeps_its_colours() -> None:
+    photo = Image.new("RGB", (600, 400), (10, 20, 30))
+    image = blurred(photo, Image.new("L", photo.size, 255), 20)
+    assert image.getextrema() == ((10, 10), (20, 20), (30, 30))
+
+
 def test_a_stronger_blur_is_smoother() -> None:
     photo, alpha = noise((640, 480)), Image.new("L", (640, 480))
     contrasts = [np.asarray(blurred(photo, alpha, strength)).std() for strength in (1, 5, 50)]
