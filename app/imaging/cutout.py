@@ -62,9 +62,7 @@ def cut_out(
     subject = visible_box(alpha, raw_box(probabilities), grid)
     if portrait:
         subject = portrait_box(alpha >= VISIBLE, subject)
-    cleared = cv2.bitwise_and(colours, colours, mask=alpha)
-    rgba = cv2.merge([cleared, alpha])
-    return Cutout(Image.fromarray(np.asarray(rgba, np.uint8), "RGBA"), subject)
+    return Cutout(Image.fromarray(_joined(colours, alpha), "RGBA"), subject)
 
 
 def finish(cutout: Cutout, options: RemovalOptions, background_image: Image.Image | None = None) -> Picture:
@@ -124,6 +122,14 @@ def _extended(rgba: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
     near = (opaque == 0) & (counts > 0.5)
     colours[near] = np.rint(sums[near] / counts[near, None])
     return colours
+
+
+def _joined(colours: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return RGBA, all 0 where alpha is 0."""
+    rgba = np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2RGBA), np.uint8)
+    cv2.insertChannel(alpha, rgba, 3)
+    rgba.view(np.uint32)[..., 0] *= alpha > 0  # a pixel at a time
+    return rgba
 
 
 def _part(image: Image.Image, box: Box) -> Image.Image:

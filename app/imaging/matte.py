@@ -205,10 +205,11 @@ def _band(alpha: Plane) -> Bytes:
 
 def _blur(planes: Plane, radius: int) -> Plane:
     """Return the mean over a square window of 2 * radius + 1 cells, for one plane or a stack of them."""
-    if planes.ndim == 3:
-        return np.stack([_blur(plane, radius) for plane in planes])
-    side = 2 * radius + 1
-    return np.asarray(cv2.blur(planes, (side, side), borderType=cv2.BORDER_REFLECT), np.float32)
+    means, side = np.empty(planes.shape, np.float32), 2 * radius + 1
+    sources, targets = (planes, means) if planes.ndim == 3 else (planes[None], means[None])
+    for source, target in zip(sources, targets, strict=True):
+        cv2.blur(source, (side, side), dst=target, borderType=cv2.BORDER_REFLECT)
+    return means
 
 
 def guided_coefficients(photo: Plane, mask: Plane, radius: int) -> tuple[Plane, Plane]:

@@ -25,8 +25,11 @@ def confidence_of(probabilities: NDArray[np.float32]) -> float:
     Under 0.5 means that there is no subject.
     """
     flat = probabilities.ravel()
-    count = max(int((flat >= SUBJECT).sum()), round(flat.size * MIN_SHARE), 1)
-    return float(np.partition(flat, flat.size - count)[-count:].mean())
+    subject = flat[flat >= SUBJECT]
+    least = max(round(flat.size * MIN_SHARE), 1)
+    if subject.size >= least:
+        return float(subject.mean())
+    return float(np.partition(flat, flat.size - least)[-least:].mean())
 
 
 def raw_box(probabilities: NDArray[np.float32]) -> Box:
