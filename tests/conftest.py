@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from app.engine.pool import EnginePool
 from app.engine.queue import RemovalQueue
 from app.http.factory import build_app
+from app.redis_link import CLIENT_OPTIONS
 from app.settings import Settings
 from tests.support.api_keys import sha
 from tests.support.configuration import ENGINE, NO_LIMITS
@@ -128,6 +129,14 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server = RedisServer(free_port(), tmp_path_factory.mktemp("redis")).start()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def patient_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have jobs wait for Redis for longer than a busy machine pauses it."""
+    for name in ("MAX_WAIT", "SOCKET_SECONDS"):
+        monkeypatch.setattr(f"app.jobs.redis_store.{name}", 300.0)
+    monkeypatch.setattr("app.jobs.redis_store.CLIENT_OPTIONS", CLIENT_OPTIONS | {"socket_connect_timeout": 300.0})
 
 
 @pytest.fixture

@@ -206,10 +206,11 @@ def test_an_unusable_response_fails_with_a_clear_error(script: bytes) -> None:
 
 
 def test_an_unreachable_server_fails_with_a_clear_error() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    with pytest.raises(DownloadFailed):
-        fetcher(port).fetch(f"http://img.example:{port}/", soon())
+    with socket.socket() as silent_port:  # held, so that no other process listens there
+        silent_port.bind(("127.0.0.1", 0))
+        port = silent_port.getsockname()[1]
+        with pytest.raises(DownloadFailed):
+            fetcher(port).fetch(f"http://img.example:{port}/", soon())
 
 
 # Any input gives a service error

@@ -89,7 +89,8 @@ def server(body: bytes) -> Iterator[int]:
         (b"[]", FAIL, "in use by another program"),
     ],
 )
-def test_a_port_in_use(body: bytes, level: Level, found: str) -> None:
+def test_a_port_in_use(body: bytes, level: Level, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "HEALTH_SECONDS", 300.0)
     with server(body) as port:
         finding = runtime.check_port(Settings(host="127.0.0.1", port=port))
     assert finding.level is level and found in finding.found

@@ -15,7 +15,7 @@ from tests.support.service import free_port
 
 
 @pytest.fixture
-def settings(redis: RedisServer, tmp_path: Path) -> Settings:
+def settings(redis: RedisServer, tmp_path: Path, patient_jobs: None) -> Settings:
     redis.command("FLUSHALL")
     redis.command("CONFIG SET appendonly yes")
     return Settings(jobs_backend="celery", jobs_storage=tmp_path.as_uri(), redis_url=redis.url)
