@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import hypothesis
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -23,6 +24,9 @@ from tests.support.doubles import FakePool
 from tests.support.servers import RedisServer
 from tests.support.service import Service, end, free_port, gunicorn
 from tests.support.waiting import wait_until
+
+# The same examples in every run, without a time limit for each: no property fails by chance or on a busy machine.
+hypothesis.settings.load_profile("ci")
 
 
 @pytest.fixture(autouse=True, scope="session")
