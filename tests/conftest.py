@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 from app.engine.pool import EnginePool
 from app.engine.queue import RemovalQueue
 from app.http.factory import build_app
+from app.redis_link import CLIENT_OPTIONS
 from app.settings import Settings
 from tests.support.api_keys import sha
 from tests.support.configuration import ENGINE, NO_LIMITS
@@ -27,7 +28,7 @@ from tests.support.waiting import wait_until
 if find_spec("hypothesis"):  # the environment of training lacks it
     from hypothesis import settings
 
-    settings.load_profile("ci")  # the same examples in every run, and no limits of time
+    settings.load_profile("ci")  # the same examples in every run, without a time limit for each
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -134,6 +135,14 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server = RedisServer(free_port(), tmp_path_factory.mktemp("redis")).start()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def patient_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have jobs wait for Redis for longer than a busy machine pauses it."""
+    for name in ("MAX_WAIT", "SOCKET_SECONDS"):
+        monkeypatch.setattr(f"app.jobs.redis_store.{name}", 300.0)
+    monkeypatch.setattr("app.jobs.redis_store.CLIENT_OPTIONS", CLIENT_OPTIONS | {"socket_connect_timeout": 300.0})
 
 
 @pytest.fixture

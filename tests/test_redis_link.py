@@ -58,24 +58,26 @@ def circuit(server: Server, client: Mock, recovered: Mock) -> Iterator[Circuit]:
 def open_circuit(circuit: Circuit, server: Server) -> None:
     server.available = False
     with pytest.raises(CircuitOpen):
-        circuit.call(server.answer, max_wait=20)
+        circuit.call(server.answer, max_wait=300)
 
 
 def test_a_command_returns_its_result(circuit: Circuit, server: Server) -> None:
-    assert circuit.call(server.answer, max_wait=20) == "answer"
+    assert circuit.call(server.answer, max_wait=300) == "answer"
     wait_until(circuit.up)
 
 
 def test_no_probe_is_sent_before_the_first_command(circuit: Circuit, server: Server) -> None:
     assert server.calls == 0
-    circuit.call(lambda: None, max_wait=20)
+    circuit.call(lambda: None, max_wait=300)
     wait_until(lambda: server.calls > 0)
 
 
 def test_a_failure_opens_the_circuit_and_drops_idle_connections(circuit: Circuit, server: Server, client: Mock) -> None:
     open_circuit(circuit, server)
     assert not circuit.up()
-    client.connection_pool.disconnect.assert_called_with(inuse_connections=False)
+    disconnect = client.connection_pool.disconnect
+    wait_until(lambda: disconnect.called)  # by this thread, or by that of the probes
+    disconnect.assert_called_with(inuse_connections=False)
 
 
 def test_an_open_circuit_sends_no_command(circuit: Circuit, server: Server) -> None:
@@ -95,7 +97,7 @@ def test_a_command_without_an_answer_opens_the_circuit(circuit: Circuit) -> None
 
 def test_an_error_of_the_caller_does_not_open_the_circuit(circuit: Circuit) -> None:
     with pytest.raises(ZeroDivisionError):
-        circuit.call(lambda: 1 // 0, max_wait=20)
+        circuit.call(lambda: 1 // 0, max_wait=300)
     wait_until(circuit.up)
 
 
@@ -106,7 +108,8 @@ def test_a_successful_probe_closes_the_circuit(
     open_circuit(circuit, server)
     server.available = True
     wait_until(circuit.up)
-    assert circuit.call(server.answer, max_wait=20) == "answer"
+    assert circuit.call(server.answer, max_wait=300) == "answer"
+    wait_until(lambda: len(caplog.messages) == 2)  # the circuit is closed a moment before
     recovered.assert_called_once_with()
     assert [message.split()[0] for message in caplog.messages] == ["test.storage_down", "test.storage_up"]
 

@@ -26,6 +26,7 @@ from tests.support.fetching import (
     soon,
 )
 from tests.support.scripted_server import Script, answer, serving
+from tests.support.service import closed_port
 
 # Limit of bytes
 
@@ -206,9 +207,7 @@ def test_an_unusable_response_fails_with_a_clear_error(script: bytes) -> None:
 
 
 def test_an_unreachable_server_fails_with_a_clear_error() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    with pytest.raises(DownloadFailed):
+    with closed_port() as port, pytest.raises(DownloadFailed):
         fetcher(port).fetch(f"http://img.example:{port}/", soon())
 
 

@@ -19,7 +19,7 @@ THIS, OTHER = ip_address("127.0.0.1"), ip_address("127.0.0.2")
 
 
 def soon() -> float:
-    return time.monotonic() + 20
+    return time.monotonic() + 300
 
 
 def no_tls() -> ssl.SSLContext:
@@ -34,7 +34,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def test_seconds_left_are_those_until_the_deadline() -> None:
-    assert 10 < seconds_left(soon(), 60) <= 20
+    assert 0 < seconds_left(soon(), 1000) <= 300
 
 
 def test_seconds_left_are_limited() -> None:

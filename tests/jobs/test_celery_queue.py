@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from tests.support.loaded_modules import modules_after
 from tests.support.servers import RedisServer, binary
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.usefixtures("patient_jobs")
+
 CELERY = {"jobs_backend": "celery", "jobs_storage": "s3://bucket/prefix"}
 
 
@@ -26,13 +29,19 @@ def settings(**changes: object) -> Settings:
     return Settings(**CELERY | changes)  # type: ignore[arg-type]
 
 
+def listens(path: Path) -> bool:
+    """Return whether a server accepts connections at a Unix socket; it exists a moment before."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(str(path)) == 0
+
+
 @pytest.fixture
-def socket(tmp_path: Path) -> Iterator[Path]:
+def unix_socket(tmp_path: Path) -> Iterator[Path]:
     """A Redis that listens on a Unix socket only."""
     path = tmp_path / "redis.sock"
     options = ["--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)]
     process = subprocess.Popen([binary("redis-server"), *options], stdout=subprocess.DEVNULL)
-    wait_until(path.exists)
+    wait_until(lambda: listens(path))
     yield path
     process.kill()
     process.wait()
@@ -107,8 +116,8 @@ def test_one_task_is_sent_for_each_photo(redis: RedisServer) -> None:
     store.close()
 
 
-def test_redis_may_be_on_a_unix_socket(socket: Path) -> None:
-    url = f"unix://{socket}?db=1"
+def test_redis_may_be_on_a_unix_socket(unix_socket: Path) -> None:
+    url = f"unix://{unix_socket}?db=1"
     store = RedisJobStore(url, 60)
     sent(store, settings(redis_url=url))
     store.close()

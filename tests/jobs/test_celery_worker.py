@@ -21,11 +21,11 @@ from app.settings import Settings
 from tests.support.job_doubles import PHOTO, FakeEngine
 from tests.support.jobs import new_job
 from tests.support.servers import RedisServer
-from tests.support.waiting import wait_until
+from tests.support.waiting import in_thread, wait_until
 
 
 @pytest.fixture
-def store(redis: RedisServer) -> Iterator[RedisJobStore]:
+def store(redis: RedisServer, patient_jobs: None) -> Iterator[RedisJobStore]:
     redis.command("FLUSHALL")
     store = RedisJobStore(redis.url, 60)
     yield store
@@ -108,22 +108,27 @@ def test_a_photo_without_a_model_is_queued_again(worker: JobWorker, store: Redis
 
 
 def test_an_outcome_is_stored_as_soon_as_redis_answers(
-    worker: JobWorker, store: RedisJobStore, engine: FakeEngine, redis: RedisServer
+    worker: JobWorker,
+    store: RedisJobStore,
+    engine: FakeEngine,
+    redis: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     frozen = threading.Event()
 
     def freeze(_: RemovalRequest) -> None:
         redis.freeze()
+        monkeypatch.setattr("app.jobs.redis_store.MAX_WAIT", 0.5)
         frozen.set()
 
     job, engine.before = submit(worker, store), freeze
-    thread = threading.Thread(target=worker.run_one)
-    thread.start()
+    working = in_thread(worker.run_one)
     try:
-        assert frozen.wait(60)
+        assert frozen.wait(300)
         wait_until(lambda: not worker._store.up())
     finally:
         redis.thaw()
-    thread.join(60)
+        monkeypatch.setattr("app.jobs.redis_store.MAX_WAIT", 300.0)
+    assert working.result(300) == "done"
     wait_until(store.up)
     assert counts(store, job) == Counts(done=1)

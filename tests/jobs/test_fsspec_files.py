@@ -14,7 +14,7 @@ from app.jobs.celery_backend import open_files
 from app.jobs.folder_files import FolderFiles
 from app.jobs.fsspec_files import PART_BYTES, FsspecFiles
 from tests.support.servers import S3Server
-from tests.support.service import free_port
+from tests.support.service import closed_port, free_port
 
 LARGE = os.urandom(2 * PART_BYTES + 12_345)
 
@@ -118,11 +118,12 @@ def test_a_missing_bucket_fails_the_check(files: FsspecFiles) -> None:
 
 
 def test_a_store_that_is_away_is_an_os_error(files: FsspecFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
-    away = FsspecFiles("s3://bucket/another-prefix")
-    for attempt in (away.check, lambda: away.read("job/in-1"), lambda: write(away, "job/in-1", b"a")):
-        with pytest.raises(OSError):
-            attempt()
+    with closed_port() as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        away = FsspecFiles("s3://bucket/another-prefix")
+        for attempt in (away.check, lambda: away.read("job/in-1"), lambda: write(away, "job/in-1", b"a")):
+            with pytest.raises(OSError):
+                attempt()
 
 
 def test_a_folder_needs_no_fsspec(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -29,7 +29,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(redis: RedisServer, clock: Clock) -> Iterator[RedisJobStore]:
+def store(redis: RedisServer, clock: Clock, patient_jobs: None) -> Iterator[RedisJobStore]:
     redis.command("FLUSHALL")
     store = RedisJobStore(redis.url, TTL, clock)
     yield store

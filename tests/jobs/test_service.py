@@ -23,7 +23,7 @@ from app.removal import RemovalRequest
 from app.settings import Settings
 from tests.support.job_doubles import PHOTO, FakeEngine, Observed, local_jobs, upload
 from tests.support.jobs import new_job
-from tests.support.waiting import wait_until
+from tests.support.waiting import in_thread, wait_until
 
 A, B = "a" * 32, "b" * 32
 Make = Callable[..., JobService]
@@ -78,7 +78,7 @@ class Gate:
 
     def __call__(self, _: RemovalRequest) -> None:
         self.reached.release()
-        assert self.opened.wait(60)
+        assert self.opened.wait(300)
 
 
 def test_a_job_is_processed(make: Make, engine: FakeEngine) -> None:
@@ -88,6 +88,7 @@ def test_a_job_is_processed(make: Make, engine: FakeEngine) -> None:
     job = submitted(service)
     assert (job.state, job.counts.total) == (JobState.QUEUED, 3)
     assert ended(service).counts == Counts(done=3)
+    wait_until(lambda: len(observer.events) == 4)  # the outcome is stored before it is counted
     items = service.items(job)
     assert [item.outputs[0].path for item in items] == ["photo-1.png", "photo-2.png", "photo-3.png"]
     assert [service.files.read(item.outputs[0].key) for item in items] == [
@@ -227,14 +228,14 @@ def test_a_shutdown_of_the_engines_ends_the_threads_and_keeps_the_photos(make: M
 
 def test_stop_waits_for_the_photo_in_work(make: Make, engine: FakeEngine) -> None:
     engine.before = gate = Gate()
-    service = make(threads=1)
+    service = make(threads=1, grace=300)
     service.start()
     submitted(service)
     gate.reached.acquire()
-    stopping = threading.Thread(target=service.stop)
-    stopping.start()
+    stopping = in_thread(service.stop)
+    wait_until(engine.deadlines[0].client_gone)  # no other photo is claimed any more
     gate.opened.set()
-    stopping.join()
+    stopping.result(300)
     assert service.find(A, "").counts == Counts(queued=2, done=1)
 
 

@@ -39,7 +39,7 @@ def place(kind: StoreKind, tmp_path: Path, request: pytest.FixtureRequest) -> Pl
 
 
 @pytest.fixture
-def store(kind: StoreKind, place: Place, clock: Clock) -> Iterator[JobStore]:
+def store(kind: StoreKind, place: Place, clock: Clock, patient_jobs: None) -> Iterator[JobStore]:
     made = kind.make(place, clock)
     yield made
     made.close()

@@ -57,6 +57,14 @@ def hooks() -> Iterator[Receiver]:
         yield found
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each attempt more time than a busy machine needs."""
+    monkeypatch.setattr(webhooks, "ATTEMPT_SECONDS", 300.0)
+    for name in ("pinned_connection.CONNECT_SECONDS", "pinned_connection.READ_SECONDS", "url_fetcher.LOOKUP_SECONDS"):
+        monkeypatch.setattr(f"app.fetch.{name}", 300.0)
+
+
 @pytest.fixture
 def sender(tmp_path: Path, hooks: Receiver) -> Iterator[Sender]:
     made = Sender(tmp_path, hooks.port)

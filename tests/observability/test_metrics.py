@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -145,15 +146,24 @@ def test_an_error_in_a_metric_fails_no_request(
 def test_a_pool_reports_why_an_engine_is_replaced() -> None:
     recorder = Recorder()
     pool = EnginePool(replace(ENGINE, max_tasks=1), 1, RemovalQueue(capacity=2, body_slots=2), recorder)
+    used = [0]
+
+    def next_engine() -> int:
+        """Return the process id of a ready engine; the reason of its replacement is reported before it ends."""
+        wait_until(lambda: (status := pool.status()).ready and not {*used} & {*status.pids})
+        used.extend(pool.status().pids)
+        return used[-1]
+
     try:
-        pool.submit(RemovalRequest(jpeg("coffee"), RemovalOptions("lite", 300)), Deadline.after(30))
-        wait_until(lambda: recorder.reasons == [RestartReason.TASKS] and pool.status().ready)
-        os.kill(pool.status().pids[0], 9)
-        wait_until(lambda: recorder.reasons == [RestartReason.TASKS, RestartReason.KILLED])
-        wait_until(lambda: pool.status().ready)
-        os.kill(pool.status().pids[0], 11)
-        wait_until(lambda: recorder.reasons[2:] == [RestartReason.CRASHED])
+        pool.start()
+        next_engine()
+        pool.submit(RemovalRequest(jpeg("coffee"), RemovalOptions("lite", 300)), Deadline.after(300))
+        os.kill(next_engine(), signal.SIGKILL)
+        os.kill(next_engine(), signal.SIGSEGV)
+        wait_until(lambda: len(recorder.reasons) == 3)
     finally:
         pool.stop()
-    assert len(recorder.reasons) == 3  # an engine that ends with its pool is not replaced
-    assert max(recorder.megabytes) > 20 and recorder.megabytes[-1] == 0
+    wait_until(lambda: recorder.megabytes[-1] == 0)
+    # An engine that ends with its pool is not replaced.
+    assert recorder.reasons == [RestartReason.TASKS, RestartReason.KILLED, RestartReason.CRASHED]
+    assert max(recorder.megabytes) > 20

@@ -65,13 +65,13 @@ def fetcher(*ports: int, names: Callable[[str], Sequence[str]] | None = None, **
     )
 
 
-def fetch(script: Script | bytes, path: str = "/a.png", within: float = 20, **options: Any) -> bytes:
+def fetch(script: Script | bytes, path: str = "/a.png", within: float = 300, **options: Any) -> bytes:
     with serving(script) as (port, _):
         return fetcher(port, **options).fetch(f"http://img.example:{port}{path}", time.monotonic() + within)
 
 
 def soon() -> float:
-    return time.monotonic() + 20
+    return time.monotonic() + 300
 
 
 def silent(connection: socket.socket) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ import psutil
 
 from tests.support.configuration import NO_LIMITS, ROOT
 
-__all__ = ["Answer", "Post", "Service", "crash", "end", "ended", "free_port", "gone", "gunicorn"]
+__all__ = ["Answer", "Post", "Service", "closed_port", "crash", "end", "ended", "free_port", "gone", "gunicorn"]
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,20 @@ class Post(threading.Thread):
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port below those that the kernel gives to other sockets, so that none of them takes it meanwhile."""
+    while True:
+        port = 15_000 + secrets.randbelow(32_768 - 15_000)  # ip(7): net.ipv4.ip_local_port_range
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+@contextlib.contextmanager
+def closed_port() -> Iterator[int]:
+    """Yield a port that refuses connections; it is held, so that no other process listens there."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])
 
 
 def gunicorn(
@@ -144,7 +156,7 @@ def end(service: Service) -> None:
         for process in tree:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-    service.process.wait(5)
+    service.process.wait(60)
 
 
 def crash(service: Service) -> None:
@@ -164,7 +176,7 @@ def ended(process: psutil.Process) -> bool:
         return True
 
 
-def gone(processes: list[psutil.Process], seconds: float = 10) -> bool:
+def gone(processes: list[psutil.Process], seconds: float = 60) -> bool:
     """Return whether all of these end within some seconds."""
     deadline = time.monotonic() + seconds
     while not all(map(ended, processes)):

@@ -23,7 +23,7 @@ from app.observability.disk import DiskSpace
 from app.settings import Settings
 from tests.support.configuration import ENGINE
 from tests.support.photos import opened
-from tests.support.service import free_port
+from tests.support.service import closed_port, free_port
 
 OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
 
@@ -89,7 +89,8 @@ def server(body: bytes) -> Iterator[int]:
         (b"[]", FAIL, "in use by another program"),
     ],
 )
-def test_a_port_in_use(body: bytes, level: Level, found: str) -> None:
+def test_a_port_in_use(body: bytes, level: Level, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "HEALTH_SECONDS", 300.0)
     with server(body) as port:
         finding = runtime.check_port(Settings(host="127.0.0.1", port=port))
     assert finding.level is level and found in finding.found
@@ -109,8 +110,9 @@ def test_a_free_port_and_a_foreign_address() -> None:
     ],
 )
 def test_an_absent_redis(settings: dict[str, str], found: str) -> None:
-    chosen: dict[str, Any] = {name: value.format(port=free_port()) for name, value in settings.items()}
-    finding = runtime.check_redis(Settings(**chosen))
+    with closed_port() as port:
+        chosen: dict[str, Any] = {name: value.format(port=port) for name, value in settings.items()}
+        finding = runtime.check_redis(Settings(**chosen))
     assert finding.level is FAIL and finding.found.startswith(found) and "sesame" not in finding.found
 
 

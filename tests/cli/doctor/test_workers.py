@@ -11,11 +11,11 @@ from app.cli.doctor.runtime import check_jobs
 from app.jobs.redis_store import RedisJobStore
 from app.settings import Settings
 from tests.support.servers import RedisServer
-from tests.support.service import free_port
+from tests.support.service import closed_port
 
 
 @pytest.fixture
-def settings(redis: RedisServer, tmp_path: Path) -> Settings:
+def settings(redis: RedisServer, tmp_path: Path, patient_jobs: None) -> Settings:
     redis.command("FLUSHALL")
     redis.command("CONFIG SET appendonly yes")
     return Settings(jobs_backend="celery", jobs_storage=tmp_path.as_uri(), redis_url=redis.url)
@@ -56,7 +56,7 @@ def test_a_storage_that_cannot_be_written(settings: Settings, tmp_path: Path) ->
 
 
 def test_no_redis(tmp_path: Path) -> None:
-    url = f"redis://:sesame@127.0.0.1:{free_port()}/0"
-    settings = Settings(jobs_backend="celery", jobs_storage=tmp_path.as_uri(), redis_url=url)
-    finding = check_jobs(settings)
+    with closed_port() as port:
+        url = f"redis://:sesame@127.0.0.1:{port}/0"
+        finding = check_jobs(Settings(jobs_backend="celery", jobs_storage=tmp_path.as_uri(), redis_url=url))
     assert finding.level is Level.FAIL and "REDIS_URL" in finding.advice and "sesame" not in str(finding)

@@ -211,6 +211,7 @@ def test_the_engines_are_planned_for_the_used_models_alone() -> None:
 def test_progress_without_a_terminal_is_a_line_every_few_seconds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("app.cli.remove.progress.SECONDS_BETWEEN_LINES", 300.0)
     lines, outcome = Lines(), Outcome.failed(Path("a.jpg"), Failure("READ_FAILED", "No."))
     lines.update(outcome, Tally(4, done=1, failed=1))
     assert capsys.readouterr().err == ""
