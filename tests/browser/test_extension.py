@@ -260,17 +260,20 @@ def test_another_server(extension: Extension) -> None:
     assert (kind, "not a Background Remover" in text) == ("address", True)
 
 
-def test_wrong_and_missing_keys(extension: Extension, start: Callable[..., Service]) -> None:
-    service = start(ENGINE_PROCESSES=1, API_KEYS="right")
-
-    assert finding_of(extension, address(service), "wrong") == ("key", "The server does not accept this API key.")
-    assert finding_of(extension, address(service)) == ("key", "This server needs an API key.")
-    assert finding_of(extension, address(service), "right")[0] == "ok"
+@pytest.fixture(scope="module")
+def keyed(start: Callable[..., Service]) -> Service:
+    """A service that needs a key."""
+    return start(ENGINE_PROCESSES=1, API_KEYS="right")
 
 
-def test_a_wrong_key_is_explained_beside_the_picture(extension: Extension, start: Callable[..., Service]) -> None:
-    service = start(ENGINE_PROCESSES=1, API_KEYS="right")
-    extension.use(server=address(service), key="wrong")
+def test_wrong_and_missing_keys(extension: Extension, keyed: Service) -> None:
+    assert finding_of(extension, address(keyed), "wrong") == ("key", "The server does not accept this API key.")
+    assert finding_of(extension, address(keyed)) == ("key", "This server needs an API key.")
+    assert finding_of(extension, address(keyed), "right")[0] == "ok"
+
+
+def test_a_wrong_key_is_explained_beside_the_picture(extension: Extension, keyed: Service) -> None:
+    extension.use(server=address(keyed), key="wrong")
     page = result_of(extension)
     expect(page.locator("#title")).to_have_text("The API key is wrong")
 
