@@ -161,8 +161,8 @@ class JobJson:
         return found
 
     def _interpret(self, fields: dict[str, Any]) -> None:
-        for entry in _list(fields.pop(IMAGES, None), IMAGES):
-            self._add_image(entry)
+        for number, entry in enumerate(_list(fields.pop(IMAGES, None), IMAGES), start=1):
+            self._add_image(number, entry)
         for url in _urls(fields.pop(IMAGE_URLS, None)):
             self._intake.add_url(url)
         presets = fields.get("presets")
@@ -172,14 +172,14 @@ class JobJson:
             raise InvalidJson(f"The JSON body has a text of more than {MAX_SHORT} bytes outside the list 'images'.")
         self.texts = present((name, scalar_text(name, value)) for name, value in fields.items())
 
-    def _add_image(self, entry: object) -> None:
+    def _add_image(self, number: int, entry: object) -> None:
         name, text = "", entry
         if isinstance(entry, dict):
             name, text = scalar_text("name", entry.get("name")), entry.get("image")
             if unknown := entry.keys() - {"name", "image"}:
-                raise _not_an_image(f" It has the unknown field {min(unknown)[:100]!r}.")
+                raise _not_an_image(number, f" It has the unknown field {min(unknown)[:100]!r}.")
         if not isinstance(text, str):
-            raise _not_an_image()
+            raise _not_an_image(number)
         photo = self._photos.pop(text, None)
         self._intake.add(photo or self._short_photo(text), name)
 
@@ -222,7 +222,8 @@ def _urls(value: object) -> Iterator[str]:
         yield from each.split()
 
 
-def _not_an_image(note: str = "") -> InvalidParameter:
+def _not_an_image(number: int, note: str = "") -> InvalidParameter:
     return InvalidParameter(
-        f"An entry of 'images' must be a text in base64, or an object with 'image' and 'name'.{note}", parameter=IMAGES
+        f"Entry {number} of 'images' must be a text in base64, or an object with 'image' and 'name'.{note}",
+        parameter=IMAGES,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -81,6 +81,21 @@ def test_the_id_continues_a_stream(client: FlaskClient) -> None:
     store.claim("a-process")
     answer, pieces = opened(client, path, **{"Last-Event-ID": version})
     next(pieces)
+    assert states(next(pieces)) == {"photo-1.jpg": "running"}
+    answer.close()
+
+
+def test_a_stream_continues_after_a_restart(make_jobs_client: Callable[..., FlaskClient]) -> None:
+    first, second = make_jobs_client(), make_jobs_client()  # over the same folder
+    path = post(first, 3).headers["Location"]
+    answer, pieces = opened(first, path)
+    assert next(pieces) == b"retry: 2000\n\n"
+    version = parsed(next(pieces))["id"]
+    answer.close()
+    store: Any = jobs_of(second)._store
+    store.claim("a-process")
+    answer, pieces = opened(second, path, **{"Last-Event-ID": version})
+    assert next(pieces) == b"retry: 2000\n\n"
     assert states(next(pieces)) == {"photo-1.jpg": "running"}
     answer.close()
 

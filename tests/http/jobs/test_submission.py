@@ -271,6 +271,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("images is a text", {"json": {"images": encoded()}}, "INVALID_PARAMETER", "must be a list"),
     ("long text elsewhere", {"json": {"image": encoded()}}, "INVALID_JSON", "outside the list 'images'"),
     ("images of numbers", {"json": {"images": [1]}}, "INVALID_PARAMETER", "images"),
+    ("a null among images", {"json": {"images": [encoded(), None]}}, "INVALID_PARAMETER", "Entry 2 of 'images'"),
     ("unknown field", {"json": {"images": [{"image": "", "x": 1}]}}, "INVALID_PARAMETER", "'x'"),
     ("urls of numbers", {"json": {"image_urls": [1]}}, "INVALID_PARAMETER", "image_urls"),
     ("nested option", {"json": {"images": [encoded()], "format": ["png"]}}, "INVALID_PARAMETER", "format"),
