@@ -396,3 +396,15 @@ def test_a_browser_without_storage_can_use_the_page(page: Page) -> None:
     choose(page, PHOTO)
 
     finished(page)
+
+
+def test_a_large_photo_keeps_its_size_on_request(start: Callable[..., Service], open_page: Callable[..., Page]) -> None:
+    page = open_page(start(MODEL_NAME="lite", ENGINE_PROCESSES=1, MAX_DIMENSION=300))
+    choose(page, PHOTO)
+    finished(page)
+    prepared(page, re.compile("300 × 200 px"))
+
+    page.select_option("#size", "full")
+    page.get_by_role("button", name="Cut out again").click()
+
+    prepared(page, re.compile("600 × 400 px"))

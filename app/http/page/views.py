@@ -28,7 +28,7 @@ POLICY = "; ".join(
     )
 )
 MODEL_LABELS = {
-    "auto": "Automatic (recommended)",
+    "auto": "Automatic",
     "lite": "Fast (lite)",
     "u2netp": "Thorough (u2netp)",
     "u2net": "Thorough, slower (u2net)",
@@ -74,6 +74,7 @@ def page_config(settings: Settings, presets: Mapping[str, Mapping[str, str]]) ->
         "models": [{"name": name, "label": MODEL_LABELS[name]} for name in settings.allowed_models],
         "model": settings.model_name,
         "presets": {name: dict(fields) for name, fields in presets.items()},
+        "side": settings.max_dimension,
         "urls": settings.allow_url_fetch,
         "key": bool(settings.api_keys or settings.api_keys_file),
         "jobs": None if settings.jobs_backend == "off" else _limits_of_jobs(settings),

@@ -8,6 +8,11 @@ let preset = {};
 /** @type {ImageBitmap | null} */
 let ownBackdrop = null;
 
+/** @returns {import("./service.js").CutOptions} */
+export function cutOptions() {
+	return { model: select("model").value, refine: select("refine").value, size: select("size").value };
+}
+
 /** @returns {import("./canvas.js").Output} */
 export function output() {
 	const size = /^(\d+)x(\d+)$/i.exec(preset.canvas ?? "");
@@ -57,6 +62,7 @@ export function applyPreset(chosen) {
 	if (option) select("format").value = format;
 	if (chosen.quality) input("quality").value = chosen.quality;
 	input("crop").checked = chosen.crop === "true";
+	if (chosen.full_size === "true") select("size").value = "full";
 	if (chosen.background) setBackground(chosen.background);
 }
 

@@ -207,7 +207,7 @@ export class Jobs extends EventTarget {
 	#applyItem(job, { number, name, state, error, results }) {
 		let picture = job.pictures[number - 1];
 		if (!picture) {
-			picture = job.pictures[number - 1] = new Picture(null, { model: "", refine: "" }, name);
+			picture = job.pictures[number - 1] = new Picture(null, { model: "", refine: "", size: "" }, name);
 			picture.job = job;
 			this.queue.add(picture);
 		}

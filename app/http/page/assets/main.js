@@ -2,7 +2,7 @@
 import { initAccess } from "./access.js";
 import { canvasFrom, drawn, writesWebp } from "./canvas.js";
 import { Cards } from "./cards.js";
-import { applyPreset, useOwnColour, usePicture } from "./choices.js";
+import { applyPreset, cutOptions, useOwnColour, usePicture } from "./choices.js";
 import { block, button, element, input, radios, select } from "./dom.js";
 import { initDownload } from "./download.js";
 import { initIntake } from "./intake.js";
@@ -37,8 +37,7 @@ const download = initDownload({ service, queue, viewer, current: () => current, 
 
 /** @param {(File | string)[]} sources */
 function add(sources) {
-	const options = { model: select("model").value || config.model, refine: select("refine").value };
-	const pictures = sources.map((source) => new Picture(source, { ...options }));
+	const pictures = sources.map((source) => new Picture(source, cutOptions()));
 	if (jobs && pictures.length >= MIN_FILES) jobs.add(pictures);
 	else for (const picture of pictures) queue.add(picture);
 }
@@ -135,7 +134,7 @@ async function show(picture) {
 	const finished = picture.state === "done";
 	text.hidden = finished;
 	preview(finished ? null : picture.source);
-	button("again").hidden = !finished || !differs(picture);
+	showAgain();
 	setEnabled(finished);
 	if (!finished) {
 		text.textContent = picture.failure ? explainShort(picture) : `${picture.name}: ${stateOf(picture)}`;
@@ -209,10 +208,7 @@ async function cutOf(picture) {
 
 /** @param {Picture} picture */
 function differs(picture) {
-	return (
-		picture.source instanceof Blob &&
-		(picture.options.model !== select("model").value || picture.options.refine !== select("refine").value)
-	);
+	return picture.source instanceof Blob && JSON.stringify(picture.options) !== JSON.stringify(cutOptions());
 }
 
 /** @param {boolean} enabled */
@@ -221,13 +217,12 @@ function setEnabled(enabled) {
 	button("copy").disabled = !enabled;
 }
 
-for (const id of ["model", "refine"])
-	select(id).addEventListener("change", () => {
-		if (current) button("again").hidden = current.state !== "done" || !differs(current);
-	});
+function showAgain() {
+	button("again").hidden = current?.state !== "done" || !differs(current);
+}
 button("again").addEventListener("click", () => {
 	if (current?.state !== "done") return;
-	current.options = { model: select("model").value, refine: select("refine").value };
+	current.options = cutOptions();
 	button("again").hidden = true;
 	queue.retry(current);
 });
@@ -291,9 +286,11 @@ viewer.addEventListener("zoom", () => {
 block("panel").addEventListener("submit", (event) => event.preventDefault());
 block("panel").addEventListener("input", (event) => {
 	const changed = /** @type {HTMLElement} */ (event.target);
-	if (changed.id === "backdrop" || changed.id === "model" || changed.id === "refine") return;
+	if (changed.id === "backdrop") return;
 	if (changed.id === "colour") useOwnColour();
 	if (changed.id === "preset") applyPreset(config.presets[select("preset").value] ?? {});
+	showAgain();
+	if (["model", "refine", "size"].includes(changed.id)) return;
 	if (/** @type {HTMLInputElement} */ (changed).name === "background") usePicture(null);
 	element("quality-value", HTMLOutputElement).value = input("quality").value;
 	download.recompose();

@@ -1,7 +1,7 @@
 /** Requests to the service. */
 
 /** @typedef {{top: number, left: number, width: number, height: number}} Box */
-/** @typedef {{model: string, refine: string}} CutOptions */
+/** @typedef {{model: string, refine: string, size: string}} CutOptions size: "full", or "" for the server's bound */
 /** @typedef {{limit: number, remaining: number, reset: number}} Allowance */
 /** @typedef {{code: string, message?: string, solution?: string}} Problem */
 /** @typedef {{number: number, name: string, state: "queued" | "running" | "done" | "failed", error: Problem | null, results: {link: string}[]}} Item */
@@ -196,8 +196,8 @@ function lost() {
 }
 
 /** @param {CutOptions} options */
-function cutFields({ model, refine }) {
-	return { format: "PNG", model, refine };
+function cutFields({ model, refine, size }) {
+	return { format: "PNG", model, refine, full_size: String(size === "full") };
 }
 
 /** @param {Record<string, string>} fields */
