@@ -65,7 +65,7 @@ class RedisServer:
 
     def command(self, line: str) -> bytes:
         """Send one inline command and return the raw answer."""
-        with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), 60) as connection:
             connection.sendall(line.encode() + b"\r\n")
             return connection.recv(65_536)
 
@@ -118,7 +118,7 @@ class S3Server:
 
     def request(self, method: str, path: str) -> int:
         """Send a request without a signature, which moto does not check; return the status."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path)
             return connection.getresponse().status
@@ -196,7 +196,7 @@ class NginxServer:
 
     def listens(self) -> bool:
         try:
-            socket.create_connection(("127.0.0.1", self.https), 5).close()
+            socket.create_connection(("127.0.0.1", self.https), 60).close()
         except OSError:
             return False
         return True
@@ -208,7 +208,7 @@ class NginxServer:
     def stop(self) -> None:
         assert self.process is not None
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

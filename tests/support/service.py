@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -24,6 +25,10 @@ import psutil
 from tests.support.configuration import NO_LIMITS, ROOT
 
 __all__ = ["Answer", "Post", "Service", "end", "ended", "free_port", "gone", "gunicorn"]
+
+# Ports below those that the system gives to clients and to servers at port 0: nobody gets one by chance.
+PORTS = range(20_000, 32_000)
+_given = set[int]()
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Service:
     process: subprocess.Popen[bytes] = field(repr=False)
 
     def request(
-        self, path: str, data: bytes | None = None, timeout: float = 60, headers: dict[str, str] | None = None
+        self, path: str, data: bytes | None = None, timeout: float = 120, headers: dict[str, str] | None = None
     ) -> Answer:
         url = f"http://127.0.0.1:{self.port}{path}"
         request = urllib.request.Request(url, data, {"Content-Type": "image/jpeg"} | (headers or {}))
@@ -63,14 +68,25 @@ class Service:
         """Return whether the service answers with 200."""
         try:
             return self.request(path).status == 200
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
     def ready(self) -> bool:
         return self.answers("/health/ready")
 
+    def refuses(self) -> bool:
+        """Return whether nothing listens at its port."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 60).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
     def healthy(self) -> bool:
-        return self.answers("/health") and self.request("/health").json["status"] == "healthy"
+        try:
+            return bool(self.request("/health").json["status"] == "healthy")
+        except (OSError, http.client.HTTPException):
+            return False
 
     def received(self) -> int:
         """Return the number of images read so far."""
@@ -86,7 +102,7 @@ class Service:
     def tree(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def stop(self, seconds: float = 20) -> int:
+    def stop(self, seconds: float = 60) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
 
@@ -108,15 +124,20 @@ class Post(threading.Thread):
             self.error = error
 
     def result(self) -> Answer:
-        self.join(60)
+        self.join(120)
         assert self.answer is not None
         return self.answer
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port without a listener, each only once."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):  # it is in use: another one
+            probe.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def gunicorn(
@@ -134,17 +155,21 @@ def gunicorn(
         )
 
 
-def end(service: Service) -> None:
-    if service.process.poll() is None:
-        tree = service.tree()
+def end(*services: Service) -> None:
+    """End services, all at the same time."""
+    running = [(service, service.tree()) for service in services if service.process.poll() is None]
+    for service, _ in running:
+        service.process.send_signal(signal.SIGTERM)
+    for service, tree in running:
         try:
-            service.stop()
+            service.process.wait(60)
         except subprocess.TimeoutExpired:
             service.process.kill()
         for process in tree:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-    service.process.wait(5)
+    for service in services:
+        service.process.wait(60)
 
 
 def ended(process: psutil.Process) -> bool:
@@ -155,7 +180,7 @@ def ended(process: psutil.Process) -> bool:
         return True
 
 
-def gone(processes: list[psutil.Process], seconds: float = 10) -> bool:
+def gone(processes: list[psutil.Process], seconds: float = 60) -> bool:
     """Return whether all of these end within some seconds."""
     deadline = time.monotonic() + seconds
     while not all(map(ended, processes)):
