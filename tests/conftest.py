@@ -125,8 +125,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
         return service
 
     yield start
-    for service in running:
-        end(service)
+    end(*running)
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,14 @@ import pytest
 from tests.support.clients import KEY, NPM, PYPI, Pictures, install
 from tests.support.photos import jpeg
 from tests.support.require_integration import pytest_runtest_makereport
-from tests.support.service import Service, free_port
+from tests.support.service import Service
 
 __all__ = ["pytest_runtest_makereport"]
 
 
 @pytest.fixture(scope="session")
 def picture_url() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", free_port()), Pictures)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Pictures)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/photo.jpg"
     server.shutdown()

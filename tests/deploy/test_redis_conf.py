@@ -28,7 +28,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     with Redis(port=port, decode_responses=True) as client:
         yield client
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 def test_files_of_the_operator_win(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def service(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     assert process.poll() is None, log.read_text()
     yield service
     process.kill()  # and with it all processes inside
-    process.wait(10)
+    process.wait(60)
 
 
 def master(service: Service) -> psutil.Process:
@@ -193,4 +193,4 @@ def test_the_image_has_no_compiler_no_pip_and_no_secret(image: Image) -> None:
 
 def test_it_ends_on_its_stop_signal(service: Service) -> None:
     master(service).send_signal(getattr(signal, FINAL.last("STOPSIGNAL")))
-    assert service.process.wait(20) == 0, service.log.read_text()
+    assert service.process.wait(60) == 0, service.log.read_text()

@@ -196,7 +196,7 @@ class NginxServer:
 
     def listens(self) -> bool:
         try:
-            socket.create_connection(("127.0.0.1", self.https), 5).close()
+            socket.create_connection(("127.0.0.1", self.https), 60).close()
         except OSError:
             return False
         return True
@@ -208,7 +208,7 @@ class NginxServer:
     def stop(self) -> None:
         assert self.process is not None
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

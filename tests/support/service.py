@@ -26,6 +26,10 @@ from tests.support.configuration import NO_LIMITS, ROOT
 
 __all__ = ["Answer", "Post", "Service", "closed_port", "crash", "end", "ended", "free_port", "gone", "gunicorn"]
 
+# Ports below those that the system gives to clients and to servers at port 0: nobody gets one by chance.
+PORTS = range(20_000, 32_000)
+_given = set[int]()
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -49,7 +53,7 @@ class Service:
     process: subprocess.Popen[bytes] = field(repr=False)
 
     def request(
-        self, path: str, data: bytes | None = None, timeout: float = 60, headers: dict[str, str] | None = None
+        self, path: str, data: bytes | None = None, timeout: float = 120, headers: dict[str, str] | None = None
     ) -> Answer:
         url = f"http://127.0.0.1:{self.port}{path}"
         request = urllib.request.Request(url, data, {"Content-Type": "image/jpeg"} | (headers or {}))
@@ -64,14 +68,25 @@ class Service:
         """Return whether the service answers with 200."""
         try:
             return self.request(path).status == 200
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
     def ready(self) -> bool:
         return self.answers("/health/ready")
 
+    def refuses(self) -> bool:
+        """Return whether nothing listens at its port."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 60).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
     def healthy(self) -> bool:
-        return self.answers("/health") and self.request("/health").json["status"] == "healthy"
+        try:
+            return bool(self.request("/health").json["status"] == "healthy")
+        except (OSError, http.client.HTTPException):
+            return False
 
     def received(self) -> int:
         """Return the number of images read so far."""
@@ -87,7 +102,7 @@ class Service:
     def tree(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def stop(self, seconds: float = 20) -> int:
+    def stop(self, seconds: float = 60) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
 
@@ -109,18 +124,20 @@ class Post(threading.Thread):
             self.error = error
 
     def result(self) -> Answer:
-        self.join(60)
+        self.join(120)
         assert self.answer is not None
         return self.answer
 
 
 def free_port() -> int:
-    """Return a port below those that the kernel gives to other sockets, so that none of them takes it meanwhile."""
+    """Return a port without a listener, each only once."""
     while True:
-        port = 15_000 + secrets.randbelow(32_768 - 15_000)  # ip(7): net.ipv4.ip_local_port_range
-        with socket.socket() as probe, contextlib.suppress(OSError):
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):  # it is in use: another one
             probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 @contextlib.contextmanager
@@ -146,17 +163,21 @@ def gunicorn(
         )
 
 
-def end(service: Service) -> None:
-    if service.process.poll() is None:
-        tree = service.tree()
+def end(*services: Service) -> None:
+    """End services, all at the same time."""
+    running = [(service, service.tree()) for service in services if service.process.poll() is None]
+    for service, _ in running:
+        service.process.send_signal(signal.SIGTERM)
+    for service, tree in running:
         try:
-            service.stop()
+            service.process.wait(60)
         except subprocess.TimeoutExpired:
             service.process.kill()
         for process in tree:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-    service.process.wait(60)
+    for service in services:
+        service.process.wait(60)
 
 
 def crash(service: Service) -> None:

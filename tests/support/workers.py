@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -39,7 +40,7 @@ class Worker:
             self.process = subprocess.Popen(
                 command, env=os.environ | dict(self.settings), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
             )
-        wait_until(lambda: " ready." in self.text() or not self.alive(), 90)
+        wait_until(lambda: " ready." in self.text() or not self.alive())
         assert self.alive(), self.text()
         return self
 
@@ -59,6 +60,7 @@ class Worker:
 
     def freeze_engines(self) -> list[psutil.Process]:
         """Stop its engines, so that photos stay in work; return them."""
+        wait_until(self.engines)
         engines = self.engines()
         for engine in engines:
             engine.suspend()
@@ -77,10 +79,13 @@ class Worker:
         self.process.kill()
         self.process.wait()
         for child in children:
-            if child.is_running():
+            with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
         assert gone(children)
 
 
 def _command(process: psutil.Process) -> str:
-    return " ".join(process.cmdline())
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has just ended
+        return ""
