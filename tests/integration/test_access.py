@@ -97,7 +97,7 @@ def test_a_large_body_without_a_key_gets_its_answer(service: Service) -> None:
 
 
 def test_a_preflight_from_an_extension_is_answered(service: Service) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key"}
     for origin, allowed in ((EXTENSION, EXTENSION), ("https://evil.example", None)):
         connection.request("OPTIONS", URL, headers={"Origin": origin} | asked)
@@ -251,7 +251,7 @@ def test_a_bad_setting_stops_the_start(settings: dict[str, str], named: str, tmp
     environment = {name: value.format(bad=bad) for name, value in settings.items()}
     process = gunicorn({"PORT": str(free_port())} | environment, tmp_path / "log")
     try:
-        assert process.wait(30) != 0
+        assert process.wait(60) != 0
     except subprocess.TimeoutExpired:
         process.kill()
         raise

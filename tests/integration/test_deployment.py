@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ import pytest
 from app.http.security import SECURITY_HEADERS
 from tests.support.nginx_clients import Load, Reply, ask, ask_slowly, connect, hold, new_client, reply
 from tests.support.photos import encoded, jpeg, opened, photo
+from tests.support.redis_circuits import undisturbed
 from tests.support.servers import NginxServer, RedisServer, binary
 from tests.support.service import Service, end, free_port, gunicorn
 from tests.support.waiting import wait_until
@@ -155,7 +156,7 @@ def curl(nginx: NginxServer, *options: str) -> subprocess.CompletedProcess[bytes
         "\n%{http_code} %{http_version}",
         *options,
     ]
-    return subprocess.run([*command, f"https://127.0.0.1:{nginx.https}{URL}"], capture_output=True, timeout=60)
+    return subprocess.run([*command, f"https://127.0.0.1:{nginx.https}{URL}"], capture_output=True, timeout=120)
 
 
 def test_a_photo_is_processed_by_http_2(nginx: NginxServer, tmp_path: Path) -> None:
@@ -173,34 +174,39 @@ def test_a_large_upload_by_http_2_reads_its_413(nginx: NginxServer, tmp_path: Pa
 
 
 def test_plain_http_redirects_to_https(nginx: NginxServer) -> None:
-    with closing(http.client.HTTPConnection("127.0.0.1", nginx.http, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", nginx.http, timeout=60)) as connection:
         connection.request("POST", f"{URL}?format=webp", b"x")
         answer = reply(connection)
     assert (answer.status, answer.headers["Location"]) == (308, f"https://127.0.0.1{URL}?format=webp")
 
 
 def test_plain_http_at_the_wrong_port_is_json(nginx: NginxServer) -> None:
-    with closing(http.client.HTTPConnection("127.0.0.1", nginx.https, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", nginx.https, timeout=60)) as connection:
         connection.request("GET", "/health")
         answer = reply(connection)
     assert (answer.status, answer.json["code"]) == (400, "INVALID_PARAMETER")
 
 
-def test_limits_are_per_client_over_all_instances(nginx: NginxServer) -> None:
-    one, other = new_client(), new_client()
-    answers = [ask(nginx, URL, b"no image", one) for _ in range(5)]
+def test_limits_are_per_client_over_all_instances(nginx: NginxServer, instances: tuple[Service, Service]) -> None:
+    other = new_client()
+    answers = undisturbed(lambda: five_answers(nginx, [{}] * 5), *instances)
     assert [answer.status for answer in answers] == [415] * 4 + [429]
     assert (answers[4].json["code"], list(answers[4].json)) == ("RATE_LIMITED", NATIVE_KEYS)
     assert int(answers[4].headers["Retry-After"]) > 3000
     assert ask(nginx, URL, b"no image", other).status == 415
 
 
-@pytest.mark.parametrize("name", ["X_Forwarded_For", "Forwarded", "X_Real_IP"])
-def test_a_forged_address_does_not_help(name: str, nginx: NginxServer) -> None:
+def five_answers(nginx: NginxServer, headers: Sequence[dict[str, str]]) -> list[Reply]:
+    """Return the answers to a new client, which sends five requests."""
     client = new_client()
+    return [ask(nginx, URL, b"no image", client, **each) for each in headers]
+
+
+@pytest.mark.parametrize("name", ["X_Forwarded_For", "Forwarded", "X_Real_IP"])
+def test_a_forged_address_does_not_help(name: str, nginx: NginxServer, instances: tuple[Service, Service]) -> None:
     forged = [{name: f"{'for=' if name == 'Forwarded' else ''}203.0.113.{number}"} for number in range(5)]
-    codes = [ask(nginx, URL, b"no image", client, **headers).status for headers in forged]
-    assert codes == [415] * 4 + [429]
+    answers = undisturbed(lambda: five_answers(nginx, forged), *instances)
+    assert [answer.status for answer in answers] == [415] * 4 + [429]
 
 
 def test_errors_of_an_instance_pass_unchanged(nginx: NginxServer, instances: tuple[Service, Service]) -> None:
@@ -337,11 +343,11 @@ def test_a_killed_instance_costs_only_its_own_requests(
     finally:
         load.stop()
         end(again)
-        doomed.process.wait(5)
+        doomed.process.wait(60)
     assert outcome.keys() == {200, 502}, outcome
     for failed in load.replies:
         if isinstance(failed, Reply) and failed.status == 502:
-            wait_until(partial(was_held, nginx, failed, doomed.port), 10)
+            wait_until(partial(was_held, nginx, failed, doomed.port))
 
 
 def was_held(nginx: NginxServer, reply: Reply, port: int) -> bool:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.integration
 URL = "/remove-background"
 Start = Callable[..., Service]
 # Far above what is usual, so that a busy machine passes; before, these connections blocked for 20 s and more.
-SOON = 10
+SOON = 18
 HEAD = b"GET %s HTTP/1.1\r\nHost: x\r\n"
 UPLOAD = b"POST /remove-background HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 200000\r\n\r\n"
 KINDS = {

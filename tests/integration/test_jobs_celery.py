@@ -13,6 +13,7 @@ import pytest
 from urllib3 import encode_multipart_formdata
 
 from app.fetch.url_fetcher import UrlFetcher
+from app.jobs import redis_store
 from app.jobs.celery_queue import KEY_PREFIX
 from app.jobs.errors import JobsUnavailable
 from app.jobs.model import Counts, Job, JobState, NewItem, NewJob, Variant
@@ -39,6 +40,15 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server = RedisServer(free_port(), tmp_path_factory.mktemp("redis"), durable=True).start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patient() -> Iterator[None]:
+    """Let the services in this process wait for Redis as long as a busy machine needs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redis_store, "SOCKET_SECONDS", 60.0)
+        patch.setattr(redis_store, "MAX_WAIT", 60.0)
+        yield
 
 
 @dataclass
@@ -137,7 +147,11 @@ def post_job(web: Service) -> Answer:
 def test_two_workers_share_a_job(cluster: Cluster, service: JobService) -> None:
     workers = [cluster.worker("one"), cluster.worker("two")]
     before = [worker.photos() for worker in workers]
+    frozen = [engine for worker in workers for engine in worker.freeze_engines()]
     job = service.submit(new_job(service, 20))
+    wait_until(lambda: service.find(job.id, "").counts.running == 4)  # two of each worker, of which only one is busy
+    for engine in frozen:
+        engine.resume()
     check_results(service, job, 20)
     shares = [worker.photos() - earlier for worker, earlier in zip(workers, before, strict=True)]
     assert sum(shares) == 20
@@ -193,6 +207,7 @@ def test_without_redis_jobs_are_refused_and_photos_go_on(
 
 def test_a_job_whose_tasks_were_not_sent_is_processed_after_the_next_start(cluster: Cluster) -> None:
     """A web process may be killed between its last write to the state and its first task."""
+    cluster.end()  # so that the worker has not lost its connection to Redis before
     cluster.worker("two")
     killed = cluster.open()
     new = new_job(killed, 3)

@@ -53,7 +53,7 @@ WINDOWS = [
 def run_until_killed(folder: Path, target: str, when: str, count: int) -> list[str]:
     """Return what the program has reported before its death."""
     command = [sys.executable, "-m", "tests.support.killed_jobs", str(folder), target, when, str(count)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     return ended.stdout.split()
 

@@ -25,7 +25,7 @@ Start = Callable[..., Service]
 @pytest.fixture(scope="module")
 def service(start: Start) -> Service:
     """One engine, shared by tests that leave it healthy."""
-    return start(ENGINE_PROCESSES=1, REQUEST_TIMEOUT=20)
+    return start(ENGINE_PROCESSES=1, ENGINE_FAULTS=1)
 
 
 @pytest.fixture(autouse=True)
@@ -119,20 +119,20 @@ def test_an_engine_that_hangs_is_replaced_at_the_deadline(start: Start) -> None:
     engine.suspend()
     answer = service.request(URL, jpeg())
     assert (answer.status, answer.json["code"]) == (504, "DEADLINE_EXCEEDED")
+    assert gone([engine])
     wait_until(service.healthy)
-    assert service.request(URL, jpeg()).status == 200
-    assert not engine.is_running()
+    wait_until(lambda: service.request(URL, jpeg()).status == 200)  # a busy machine may need several attempts
 
 
 def test_a_full_queue_refuses_at_once_and_health_still_answers(start: Start) -> None:
-    service = start(ENGINE_PROCESSES=1, QUEUE_SIZE=1, REQUEST_TIMEOUT=30)
+    service = start(ENGINE_PROCESSES=1, QUEUE_SIZE=1)
     (engine,) = service.engines()
     engine.suspend()
     running, waiting = Post(service, URL, jpeg()), Post(service, URL, jpeg())
     wait_until(lambda: service.received() == 2)
     refused = service.request(URL, jpeg())
     assert (refused.status, refused.json["code"]) == (429, "QUEUE_FULL")
-    assert service.request("/health/live", timeout=2).status == 200
+    assert service.request("/health/live").status == 200
     engine.resume()
     assert [running.result().status, waiting.result().status] == [200, 200]
 
@@ -142,13 +142,14 @@ def test_a_killed_web_worker_leaves_no_engine_and_is_replaced(at_work: bool, ser
     engines = service.engines()
     worker = service.worker()
     if at_work:
-        post = Post(service, SLOW, slow_photo())
+        post = Post(service, URL, jpeg(), {"X-Request-ID": "fault-spin"})
         engine_at_work(service)
     worker.kill()
     assert gone(engines)
     wait_until(service.ready)
     assert service.worker().pid != worker.pid
     if at_work:
+        post.join(60)
         assert isinstance(post.error, OSError)
 
 
@@ -165,7 +166,7 @@ def test_termination_ends_every_process(start: Start) -> None:
     tree = service.tree()
     assert len(tree) == 3
     assert service.stop() == 0
-    assert gone(tree, seconds=2)
+    assert gone(tree)
 
 
 def test_running_photos_are_finished_at_termination(start: Start) -> None:
@@ -173,9 +174,9 @@ def test_running_photos_are_finished_at_termination(start: Start) -> None:
     post = Post(service, SLOW, slow_photo())
     engine_at_work(service)
     tree = service.tree()
-    assert service.stop(60) == 0
+    assert service.stop() == 0
     assert post.result().status == 200
-    assert gone(tree, seconds=2)
+    assert gone(tree)
 
 
 def test_ctrl_c_ends_every_process(start: Start) -> None:
@@ -183,14 +184,14 @@ def test_ctrl_c_ends_every_process(start: Start) -> None:
     tree = service.tree()
     for process in [psutil.Process(service.process.pid), *tree]:  # a terminal sends it to the whole group
         process.send_signal(signal.SIGINT)
-    service.process.wait(20)
-    assert gone(tree, seconds=2)
+    service.process.wait(60)
+    assert gone(tree)
 
 
 def test_bad_settings_stop_the_start_with_one_message(tmp_path: Path) -> None:
     bad = {"PORT": "none", "MODEL_NAME": "nothing", "QUEUE_SIZE": "-1"}
     process = gunicorn(bad, tmp_path / "log")
-    assert process.wait(20) != 0
+    assert process.wait(60) != 0
     log = (tmp_path / "log").read_text()
     assert [name for name in bad if f"{name}=" not in log] == []
     assert "Traceback" not in log
