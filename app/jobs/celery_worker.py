@@ -6,8 +6,9 @@ import logging
 import os
 import socket
 import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from celery import Celery
@@ -17,18 +18,24 @@ from app.engine.pool import EnginePool
 from app.engine.queue import RemovalQueue
 from app.fetch.url_fetcher import UrlFetcher
 from app.jobs.celery_backend import CeleryBackend, open_files
+from app.jobs.celery_queue import KEY_PREFIX, QUEUE
 from app.jobs.errors import JobsUnavailable
 from app.jobs.redis_store import LOST_SECONDS, Claim, RedisJobStore
 from app.jobs.store import Task
-from app.jobs.work import MAX_LOSSES, NotNow, Outcome, Tools, complete, insist, process
+from app.jobs.work import MAX_LOSSES, SPARE_THREADS, NotNow, Outcome, Tools, complete, insist, process
 from app.settings import Settings
 
-__all__ = ["JobWorker", "worker_settings"]
+__all__ = ["JobWorker", "StallDetector", "worker_settings"]
 
 log = logging.getLogger("app.jobs")
 
 # Interval of reports that the worker lives: several may be missed before it counts as lost.
 REPORT_SECONDS = LOST_SECONDS / 4
+# Number of reports in a row with waiting tasks and a free thread that takes none: more than a new connection to Redis,
+# and photos that wait before their next attempt, need.
+MAX_IDLE_REPORTS = 18
+# Seconds for giving back photos in work before a stalled worker ends.
+GIVE_BACK_SECONDS = 5.0
 
 
 def worker_settings(settings: Settings) -> Settings:
@@ -49,10 +56,33 @@ class _NoObserver:
         """Ignore it: workers send no webhooks."""
 
 
-class JobWorker:
-    """Engines of a worker process, and what its threads need."""
+class StallDetector:
+    """Detector of a Celery consumer that takes no tasks although some wait.
 
-    def __init__(self, settings: Settings, celery: Celery) -> None:
+    After a lost connection to Redis it may stay so without an error (github.com/celery/celery/issues/8091 and 10205).
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._idle_reports = 0
+
+    def task_taken(self) -> None:
+        """Begin to count again."""
+        self._idle_reports = 0
+
+    def is_stalled(self, waiting: int, running: int) -> bool:
+        """Return whether tasks have waited during MAX_IDLE_REPORTS calls while a thread was free and took none."""
+        self._idle_reports = self._idle_reports + 1 if waiting and running < self._threads else 0
+        return self._idle_reports >= MAX_IDLE_REPORTS
+
+
+class JobWorker:
+    """Engines of a worker process, and what its threads need.
+
+    `end_process` is called when the worker must be replaced by a new one.
+    """
+
+    def __init__(self, settings: Settings, celery: Celery, end_process: Callable[[int], object] = os._exit) -> None:
         capacity = plan_capacity(worker_settings(settings))
         self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._grace = settings.shutdown_grace
@@ -61,6 +91,8 @@ class JobWorker:
         self._tools = Tools(open_files(settings.jobs_storage or ""), self._pool, UrlFetcher(settings), settings)
         self._backend = CeleryBackend(self._store, celery)
         self._observer = _NoObserver()
+        self._stall = StallDetector(capacity.engines + SPARE_THREADS)
+        self._end_process = end_process
         self._running = dict[int, tuple[str, int]]()
         self._ending, self._stopped = threading.Event(), threading.Event()
         self._reporter = threading.Thread(target=self._report, name="jobs-reporter", daemon=True)
@@ -88,6 +120,7 @@ class JobWorker:
 
     def run_one(self) -> str:
         """Work on the next photo; return its reference for the log, empty if none waits."""
+        self._stall.task_taken()
         try:
             claim = None if self._ending.is_set() else self._store.claim()
         except JobsUnavailable:  # the photo stays queued
@@ -127,9 +160,22 @@ class JobWorker:
         while not self._stopped.is_set():
             try:
                 self._store.report(self._name, list(self._running.values()))
+                waiting = self._store.tasks(KEY_PREFIX + QUEUE)
             except JobsUnavailable:  # logged by the store
-                pass
+                waiting = 0
+            if self._stall.is_stalled(waiting, len(self._running)):
+                self._end_stalled(waiting)
             self._stopped.wait(REPORT_SECONDS)
+
+    def _end_stalled(self, waiting: int) -> None:
+        """Give back the photos in work and end the process; its supervisor starts another one."""
+        log.error("jobs.worker_stalled tasks=%d Celery takes none of them; the worker ends", waiting)
+        self.drain()
+        self._drainer.join()
+        end = time.monotonic() + GIVE_BACK_SECONDS
+        while self._running and time.monotonic() < end:
+            time.sleep(0.1)
+        self._end_process(1)
 
     def _end_engines(self) -> None:
         self._pool.stop(self._grace)

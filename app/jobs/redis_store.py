@@ -189,8 +189,12 @@ class RedisJobStore:
     def missing_tasks(self, queue: str) -> int:
         """Return how many items wait, or belong to lost workers, beyond the length of a list."""
         queued, _, lost, _, _ = self._state()
+        return max(0, int(queued) + int(lost) - self.tasks(queue))
+
+    def tasks(self, queue: str) -> int:
+        """Return the length of a list."""
         length: int = self._call(lambda: self._redis.llen(queue))
-        return max(0, int(queued) + int(lost) - length)
+        return length
 
     def report(self, worker: str, running: Iterable[tuple[str, int]]) -> None:
         """Store that a worker is alive and what it has taken."""

@@ -248,16 +248,37 @@ def test_a_worker_that_is_told_to_end_leaves_no_photo(cluster: Cluster, service:
     check_results(service, job, 10)
 
 
-def test_celery_shows_what_a_worker_does(cluster: Cluster) -> None:
+def test_a_worker_to_which_celery_gives_no_tasks_ends(cluster: Cluster, service: JobService) -> None:
+    cluster.end()
+    log, application = cluster.folder / "stalled.log", "tests.support.attentive_worker"
+    stalled = Worker("stalled", log, cluster.environment, application).start()
+    try:
+        check_results(service, service.submit(new_job(service, 1)), 1)
+        celery(cluster, "control", "cancel_consumer", "photos")
+        job = service.submit(new_job(service, 3))
+        assert stalled.process is not None and stalled.process.wait(120) == 1
+    finally:
+        stalled.kill()
+    assert " jobs.worker_stalled " in stalled.text()
     cluster.worker("two")
-    done = subprocess.run(
-        [celery_program(), "-A", "app.jobs.celery_app", "inspect", "ping"],
+    check_results(service, job, 3)
+
+
+def celery(cluster: Cluster, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command `celery`."""
+    return subprocess.run(
+        [celery_program(), "-A", "app.jobs.celery_app", *arguments],
         env=cluster.environment | {"PATH": "/usr/bin"},
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
+
+
+def test_celery_shows_what_a_worker_does(cluster: Cluster) -> None:
+    cluster.worker("two")
+    done = celery(cluster, "inspect", "ping")
     assert "pong" in done.stdout, done.stdout + done.stderr
 
 

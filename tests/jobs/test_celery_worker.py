@@ -12,7 +12,7 @@ import pytest
 
 from app.errors import ModelUnavailable
 from app.jobs.celery_queue import build_celery
-from app.jobs.celery_worker import JobWorker
+from app.jobs.celery_worker import MAX_IDLE_REPORTS, JobWorker, StallDetector
 from app.jobs.model import Counts, Job
 from app.jobs.redis_store import LOST_SECONDS, RedisJobStore
 from app.jobs.work import MAX_LOSSES
@@ -132,3 +132,22 @@ def test_an_outcome_is_stored_as_soon_as_redis_answers(
     assert working.result(300) == "done"
     wait_until(store.up)
     assert counts(store, job) == Counts(done=1)
+
+
+def test_tasks_that_wait_beside_a_free_thread_are_a_stall() -> None:
+    detector = StallDetector(threads=2)
+    reports = [detector.is_stalled(waiting=3, running=1) for _ in range(MAX_IDLE_REPORTS)]
+    assert reports == [False] * (MAX_IDLE_REPORTS - 1) + [True]
+
+
+@pytest.mark.parametrize(("waiting", "running"), [(0, 0), (0, 1), (3, 2)], ids=["idle", "last photo", "busy"])
+def test_without_a_waiting_task_or_a_free_thread_there_is_no_stall(waiting: int, running: int) -> None:
+    detector = StallDetector(threads=2)
+    assert not any(detector.is_stalled(waiting, running) for _ in range(2 * MAX_IDLE_REPORTS))
+
+
+def test_a_taken_task_begins_the_count_again() -> None:
+    detector = StallDetector(threads=2)
+    for _ in range(5):
+        assert not any(detector.is_stalled(3, 1) for _ in range(MAX_IDLE_REPORTS - 1))
+        detector.task_taken()

@@ -32,10 +32,11 @@ class Worker:
     name: str
     log: Path
     settings: Mapping[str, str]
+    application: str = "app.jobs.celery_app"
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> Worker:
-        command = [celery_program(), "-A", "app.jobs.celery_app", "worker", "-n", f"{self.name}@%h"]
+        command = [celery_program(), "-A", self.application, "worker", "-n", f"{self.name}@%h"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command, env=os.environ | dict(self.settings), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
