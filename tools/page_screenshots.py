@@ -46,7 +46,8 @@ def main(address: str, folder: Path) -> None:
             for name, image in taken:
                 if width == max(SIZES) and name.partition("-")[0] in SINGLE:
                     image.crop((0, 0, width, SIZES[width])).save(folder / f"page-{name}.webp", quality=82, method=6)
-            _sheet([image for _, image in taken], width).save(
+            images = [image for _, image in taken]
+            sheet(images, SHEET_COLUMNS[width], SHEET_SCALES[width]).save(
                 folder / f"page-states-{width}.webp", quality=80, method=6
             )
         browser.close()
@@ -65,20 +66,22 @@ def _taken(browser: Browser, address: str, scheme: Scheme, width: int, visit: Ca
     return image
 
 
-def _sheet(images: list[Image.Image], width: int) -> Image.Image:
+def sheet(images: list[Image.Image], columns: int, scale: float) -> Image.Image:
     """Return the images in rows of one height, scaled down."""
-    columns, scale, gap = SHEET_COLUMNS[width], SHEET_SCALES[width], 12
+    gap = 12
     small = [image.resize((int(image.width * scale), int(image.height * scale))) for image in images]
     rows = [small[start : start + columns] for start in range(0, len(small), columns)]
     heights = [max(image.height for image in row) for row in rows]
-    size = (columns * (small[0].width + gap) + gap, sum(heights) + gap * (len(rows) + 1))
-    sheet = Image.new("RGB", size, "#8a8a90")
+    widths = [sum(image.width + gap for image in row) + gap for row in rows]
+    result = Image.new("RGB", (max(widths), sum(heights) + gap * (len(rows) + 1)), "#8a8a90")
     top = gap
     for row, height in zip(rows, heights, strict=True):
-        for column, image in enumerate(row):
-            sheet.paste(image, (gap + column * (image.width + gap), top))
+        left = gap
+        for image in row:
+            result.paste(image, (left, top))
+            left += image.width + gap
         top += height + gap
-    return sheet
+    return result
 
 
 def _choose(page: Page, *names: str, body: bytes = SAMPLE) -> None:
