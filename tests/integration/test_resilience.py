@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import http.client
+import itertools
 import os
 import signal
 import socket
@@ -146,14 +147,14 @@ def spin(service: Service, image: bytes) -> float:
     return seen - before
 
 
+@pytest.mark.may_skip
 def test_an_image_that_keeps_engines_busy_beyond_the_deadline_is_refused(hasty: Service) -> None:
     """A deadline counts only if the engine computed for half of the time, which a very busy machine may prevent."""
-    image, counted, attempts = distinct_photo(42), 0, 0
-    while counted < 2 and attempts < 5:
-        counted += spin(hasty, image) > 0.6 * DEADLINE
-        attempts += 1
-    if counted == 2:
-        assert hasty.request(URL, image).json["code"] == "IMAGE_REFUSED"
+    image, attempts = distinct_photo(42), 10
+    counted = itertools.accumulate(spin(hasty, image) > 0.6 * DEADLINE for _ in range(attempts))
+    if 2 not in counted:
+        pytest.skip("the machine is too busy: no engine got a core for two seconds")
+    assert hasty.request(URL, image).json["code"] == "IMAGE_REFUSED"
 
 
 def test_an_image_whose_deadline_passes_while_the_engine_is_stopped_is_not_refused(hasty: Service) -> None:
