@@ -16,7 +16,7 @@ from tests.support.service import Service
 
 pytestmark = pytest.mark.integration
 
-EXAMPLES, SEED = 10, 7
+EXAMPLES, SEED = 6, 7
 # Without checks of accepted and refused requests: a schema can't describe the content of an image, and the
 # service accepts more than the schema (unknown names, a bool as yes or 1, a query that the body overrides).
 CHECKS = (
