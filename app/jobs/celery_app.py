@@ -42,7 +42,7 @@ def _build_worker(settings: Settings) -> Celery:
     def start(sender: Any, **_: Any) -> None:
         if get_implementation(sender.pool_cls) is not get_implementation("threads"):
             sys.exit("A worker has one pool of engines for all its threads: leave out --pool.")
-        workers.append(JobWorker(settings, celery))
+        workers.append(JobWorker(settings, celery, sender.concurrency))
         workers[0].start()
 
     def drain(**_: Any) -> None:

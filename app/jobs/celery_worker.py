@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from celery import Celery
@@ -22,7 +22,7 @@ from app.jobs.celery_queue import KEY_PREFIX, QUEUE
 from app.jobs.errors import JobsUnavailable
 from app.jobs.redis_store import LOST_SECONDS, Claim, RedisJobStore
 from app.jobs.store import Task
-from app.jobs.work import MAX_LOSSES, SPARE_THREADS, NotNow, Outcome, Tools, complete, insist, process
+from app.jobs.work import MAX_LOSSES, NotNow, Outcome, Tools, complete, insist, process
 from app.settings import Settings
 
 __all__ = ["JobWorker", "StallDetector", "worker_settings"]
@@ -79,10 +79,10 @@ class StallDetector:
 class JobWorker:
     """Engines of a worker process, and what its threads need.
 
-    `end_process` is called when the worker must be replaced by a new one.
+    `threads` is the number of Celery's threads, which `--concurrency` may change.
     """
 
-    def __init__(self, settings: Settings, celery: Celery, end_process: Callable[[int], object] = os._exit) -> None:
+    def __init__(self, settings: Settings, celery: Celery, threads: int) -> None:
         capacity = plan_capacity(worker_settings(settings))
         self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._grace = settings.shutdown_grace
@@ -91,8 +91,7 @@ class JobWorker:
         self._tools = Tools(open_files(settings.jobs_storage or ""), self._pool, UrlFetcher(settings), settings)
         self._backend = CeleryBackend(self._store, celery)
         self._observer = _NoObserver()
-        self._stall = StallDetector(capacity.engines + SPARE_THREADS)
-        self._end_process = end_process
+        self._stall = StallDetector(threads)
         self._running = dict[int, tuple[str, int]]()
         self._ending, self._stopped = threading.Event(), threading.Event()
         self._reporter = threading.Thread(target=self._report, name="jobs-reporter", daemon=True)
@@ -175,7 +174,7 @@ class JobWorker:
         end = time.monotonic() + GIVE_BACK_SECONDS
         while self._running and time.monotonic() < end:
             time.sleep(0.1)
-        self._end_process(1)
+        os._exit(1)
 
     def _end_engines(self) -> None:
         self._pool.stop(self._grace)

@@ -41,7 +41,7 @@ def engine() -> FakeEngine:
 def worker(redis: RedisServer, store: RedisJobStore, engine: FakeEngine, tmp_path: Path) -> Iterator[JobWorker]:
     """A worker that is not started, so that it reports nothing and sends no tasks."""
     settings = Settings(jobs_backend="celery", jobs_storage=tmp_path.as_uri(), redis_url=redis.url)
-    worker = JobWorker(settings, build_celery(settings))
+    worker = JobWorker(settings, build_celery(settings), threads=2)
     worker._tools = replace(worker._tools, submitter=engine)
     yield worker
     worker.stop()
