@@ -15,9 +15,9 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, FilePayload, Page, sync_playwright
 
 from tools.pack_extension import pack
-from tools.page_screenshots import PATIENCE_MS, SAMPLE, SCHEMES, Scheme, sheet
+from tools.page_screenshots import ARGUMENTS, CHROMIUM, PATIENCE_MS, SAMPLE, SCHEMES, Scheme, sheet
 
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-features=DisableLoadExtensionCommandLineSwitch"]
+LOADING = "--disable-features=DisableLoadExtensionCommandLineSwitch"
 # Width and height of the popup as browsers show it, and of a tab, px.
 POPUP, TAB = (360, 420), (1100, 800)
 
@@ -29,8 +29,8 @@ def main(server: str, folder: Path) -> None:
         for scheme in SCHEMES:
             context = playwright.chromium.launch_persistent_context(
                 Path(temporary) / scheme,
-                executable_path="/usr/bin/chromium",
-                args=[*ARGUMENTS, f"--load-extension={extension}"],
+                executable_path=CHROMIUM,
+                args=[*ARGUMENTS, LOADING, f"--load-extension={extension}"],
                 ignore_default_args=["--disable-extensions"],
                 color_scheme=scheme,
             )

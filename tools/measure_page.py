@@ -13,6 +13,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
+from tools.page_screenshots import ARGUMENTS, CHROMIUM
+
 PATIENCE_MS = 120_000
 # Runs before the page's own scripts. Shifts within 500 ms of an input are not counted, by the definition of CLS.
 WATCH = """
@@ -43,8 +45,8 @@ def main(address: str, visits: int) -> None:
     """Print the figures: medians, and the worst of all visits."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+            executable_path=CHROMIUM,
+            args=ARGUMENTS,
         )
         figures = [_visit(browser, address) for _ in range(visits)]
         browser.close()

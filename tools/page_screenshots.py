@@ -18,6 +18,9 @@ from typing import Any, Literal
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, Route, sync_playwright
 
+# Debian's Chromium, and what it needs in a container.
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 SIZES = {360: 780, 768: 1024, 1440: 900}
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
@@ -34,8 +37,8 @@ def main(address: str, folder: Path) -> None:
     """Write page-STATE-SCHEME-WIDTH.webp for SINGLE at full width, and page-states-WIDTH.webp with all states."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+            executable_path=CHROMIUM,
+            args=ARGUMENTS,
         )
         for width in SIZES:
             taken = [
