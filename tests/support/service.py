@@ -15,7 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -173,9 +173,7 @@ def end(*services: Service) -> None:
             service.process.wait(60)
         except subprocess.TimeoutExpired:
             service.process.kill()
-        for process in tree:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        _kill(tree)
     for service in services:
         service.process.wait(60)
 
@@ -183,10 +181,15 @@ def end(*services: Service) -> None:
 def crash(service: Service) -> None:
     """End all processes of a service at once."""
     tree = [psutil.Process(service.process.pid), *service.tree()]
-    for process in tree:
-        process.kill()
+    _kill(tree)
     service.process.wait(60)
     assert gone(tree, 60)
+
+
+def _kill(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def ended(process: psutil.Process) -> bool:
