@@ -53,14 +53,16 @@ node_modules/.stamp: package.json package-lock.json
 extension:
 	@$(PYTHON) -m tools.pack_extension build/extension
 
+# Half of the time of most tests is waiting. The tests of a module share servers, so they stay in one process.
+PARALLEL = --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # torch is large: without REQUIRE_INTEGRATION=1, it is not installed and the tests that need it are skipped.
 ifeq ($(REQUIRE_INTEGRATION),1)
 test: lint lint-page $(TRAINING)/.ready
-	$(BIN)/pytest --ignore=tests/training
+	$(BIN)/pytest $(PARALLEL) --ignore=tests/training
 	$(TRAINING)/bin/pytest tests/training
 else
 test: lint lint-page
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 endif
 
 # make train DATA=folder ARGS="--steps 20000"; training/README.md explains it.

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["FOLDER_VARIABLE", "exposition", "mark_dead", "prepare", "reserve", "shared_folder"]
+__all__ = ["FOLDER_VARIABLE", "PREFIX", "exposition", "mark_dead", "prepare", "reserve", "shared_folder"]
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,8 @@ Request ids cause faults, such as `fault-hang` (app/engine/faults.py), only with
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import itertools
-import os
 import signal
 import socket
 import threading
@@ -23,6 +21,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from app.observability.multiproc import PREFIX
 from app.server.worker import STOP_IDLE_SECONDS
 from tests.support.photos import encoded, jpeg, photo
 from tests.support.service import Answer, Post, Service, ended, gone
@@ -48,10 +47,18 @@ def hasty(start: Start) -> Service:
     return start(ENGINE_PROCESSES=1, QUEUE_SIZE=1, ENGINE_FAULTS=1, REQUEST_TIMEOUT=DEADLINE)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder for temporary files of all services."""
+    folder = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        yield folder
+
+
 @pytest.fixture(autouse=True)
-def well_afterwards(request: pytest.FixtureRequest) -> Iterator[None]:
+def well_afterwards(request: pytest.FixtureRequest, temporary: Path) -> Iterator[None]:
     """Check after each test that its service is healthy, processes the next photo, and left no files."""
-    before = temporary_files()
     yield
     if "service" in request.fixturenames:
         service = request.getfixturevalue("service")
@@ -62,30 +69,12 @@ def well_afterwards(request: pytest.FixtureRequest) -> Iterator[None]:
         hasty = request.getfixturevalue("hasty")
         wait_until(lambda: hasty.healthy() and hasty.request(URL, jpeg("coffee")).status == 200)
         wait_until(lambda: hasty.healthy() and len(hasty.engines()) == 1)
-    wait_until(lambda: temporary_files() <= before)  # a new folder of another server is not in use at once
+    wait_until(lambda: not files_in(temporary))
 
 
-def temporary_files() -> set[str]:
-    folders = [Path("/tmp"), Path("/dev/shm")]  # noqa: S108
-    return {str(path) for folder in folders if folder.is_dir() for path in folder.iterdir() if ours(path)}
-
-
-def ours(path: Path) -> bool:
-    return "pytest" not in path.name and "bg" in path.name and not in_use(path)
-
-
-def in_use(path: Path) -> bool:
-    """Return whether this is the metrics folder of a running server, which removes it at its end."""
-    if not path.is_dir():
-        return False
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(folder)
-    return False
+def files_in(folder: Path) -> set[str]:
+    """Return what a service left in its temporary folder; metrics are there where /dev/shm can't be written."""
+    return {path.name for path in folder.iterdir() if not path.name.startswith(PREFIX)}
 
 
 def fault(service: Service, name: str, image: bytes, query: str = "") -> Answer:

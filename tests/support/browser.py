@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright
 
 from tests.support.configuration import ROOT
+from tests.support.installing import installing
 from tests.support.servers import binary
 
 __all__ = ["PATIENCE_MS", "Console", "launch", "launch_with_extension", "violations"]
@@ -75,10 +76,11 @@ def violations(page: Page) -> list[str]:
 def _axe() -> str:
     """Return axe-core's script, installed from package-lock.json if necessary."""
     script = ROOT / "node_modules" / "axe-core" / "axe.min.js"
-    if not script.exists():
-        if shutil.which("npm") is None:
-            pytest.skip("npm is missing: axe-core is a package of npm")
-        subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=ROOT, capture_output=True)
+    with installing():
+        if not script.exists():
+            if shutil.which("npm") is None:
+                pytest.skip("npm is missing: axe-core is a package of npm")
+            subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=ROOT, capture_output=True)
     if not script.exists():
         pytest.skip("axe-core could not be installed: npm ci")
     return Path(script).read_text()

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.configuration import ROOT
+from tests.support.installing import installing
 from tests.support.waiting import wait_until
 
 __all__ = ["NginxServer", "RedisServer", "S3Server", "binary"]
@@ -28,9 +29,10 @@ def binary(name: str, package: str = "") -> str:
     """Return the path of a program, installed from its package (of the same name) if necessary; skip without it."""
     package = package or name
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # servers of Debian, not in the PATH of users
-    if shutil.which(name, path=path) is None and shutil.which("apt-get") and os.geteuid() == 0:
-        for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", package]):
-            subprocess.run(command, capture_output=True, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})
+    with installing():
+        if shutil.which(name, path=path) is None and shutil.which("apt-get") and os.geteuid() == 0:
+            for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", package]):
+                subprocess.run(command, capture_output=True, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})
     found = shutil.which(name, path=path)
     if found is None:
         pytest.skip(f"{name} is missing, and only root can install it: apt-get install {package}")

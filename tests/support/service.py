@@ -26,8 +26,10 @@ from tests.support.configuration import NO_LIMITS, ROOT
 
 __all__ = ["Answer", "Post", "Service", "closed_port", "crash", "end", "ended", "free_port", "gone", "gunicorn"]
 
-# Ports below those that the system gives to clients and to servers at port 0: nobody gets one by chance.
-PORTS = range(20_000, 32_000)
+# Ports below those that the system gives to clients and to servers at port 0: nobody gets one by chance. Each process
+# of the tests (pytest-xdist) has its own.
+MAX_PROCESSES = 16
+PORTS = range(20_000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % MAX_PROCESSES, 32_000, MAX_PROCESSES)
 _given = set[int]()
 
 
