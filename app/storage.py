@@ -13,12 +13,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from app.file_names import EXTENSIONS
+
 __all__ = ["Sweeper", "save", "sweep", "write_problem"]
 
 log = logging.getLogger(__name__)
 
 # Only files with such names are deleted, never an operator's photos, except in folders of `uploads`.
-RESULT_NAME = re.compile(r"background-removed-[0-9a-f]{32}\.(?:png|jpg|webp|zip)(?:\.part)?", re.ASCII)
+RESULT_NAME = re.compile(rf"background-removed-[0-9a-f]{{32}}\.(?:{'|'.join(EXTENSIONS.values())})(?:\.part)?")
 HOUR = 3600.0
 
 
