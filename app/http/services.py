@@ -89,7 +89,8 @@ def build_services(settings: Settings, make_pool: PoolFactory = EnginePool) -> S
     cache = open_cache(settings, capacity, pool, on_lookup=metrics.count_lookup)
     redis_users = (limits.storage_up, cache.up) if cache else (limits.storage_up,)
     url_fetcher = UrlFetcher(settings)
-    jobs = open_jobs(settings, cache or pool, url_fetcher, metrics, capacity.engines)
+    # Without the cache: jobs would displace the results of interactive requests.
+    jobs = open_jobs(settings, pool, url_fetcher, metrics, capacity.engines)
     return Services(
         settings=settings,
         presets=load_presets(settings.presets_file),

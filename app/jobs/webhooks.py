@@ -6,6 +6,8 @@ A receiver may get a webhook twice: its first answer may be lost, or this proces
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import logging
 import threading
@@ -17,11 +19,10 @@ from app.fetch.url_fetcher import UrlFetcher
 from app.jobs.description import describe, short_id
 from app.jobs.errors import JobsUnavailable
 from app.jobs.model import Delivery
-from app.jobs.signatures import sign
 from app.jobs.store import JobStore
 from app.jobs.work import JobObserver
 
-__all__ = ["PAUSES", "SIGNATURE", "Webhooks"]
+__all__ = ["PAUSES", "SIGNATURE", "Webhooks", "sign"]
 
 log = logging.getLogger("app.jobs")
 
@@ -122,3 +123,8 @@ class Webhooks:
         except OSError as error:
             return f"{error!r:.200}"
         return "" if 200 <= status < 300 else f"status {status}"
+
+
+def sign(secret: str, body: bytes) -> str:
+    """Return the value of X-Signature: HMAC-SHA256 of a body with WEBHOOK_SECRET."""
+    return f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Protocol
 
-from app.engine.submission import ClientGone, Deadline, Submitter
+from app.engine.submission import BatchSubmitter, ClientGone, Deadline
 from app.errors import InternalError, ModelUnavailable, ServiceError, ShuttingDown
 from app.fetch.url_fetcher import UrlFetcher
 from app.file_names import EXTENSIONS
@@ -81,7 +81,7 @@ class Tools:
     """Files, engines, fetcher and settings for the work on photos; `stopped()` ends the wait for an engine."""
 
     files: JobFiles
-    submitter: Submitter
+    submitter: BatchSubmitter
     url_fetcher: UrlFetcher
     settings: Settings
     stopped: Callable[[], bool] = lambda: False

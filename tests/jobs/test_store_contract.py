@@ -218,15 +218,12 @@ def test_an_idempotency_key_gives_the_earlier_job(store: JobStore) -> None:
     first = store.add(new_job(A, client="shop", idempotency_key="k", digest="d"))
     assert store.add(new_job(B, client="shop", idempotency_key="k", digest="other")) == first
     assert store.job(B) is None
-    assert store.with_idempotency_key("shop", "k") == first
-    assert store.with_idempotency_key("other", "k") is None
     assert store.add(new_job(B, client="other", idempotency_key="k")).id == B
 
 
 def test_jobs_without_an_idempotency_key_are_different(store: JobStore) -> None:
     assert store.add(new_job(A)).id == A
     assert store.add(new_job(B)).id == B
-    assert store.with_idempotency_key("", "") is None
 
 
 def test_the_idempotency_key_of_a_deleted_job_is_free(store: JobStore) -> None:

@@ -15,9 +15,8 @@ from app.fetch.url_fetcher import UrlFetcher
 from app.jobs import webhooks
 from app.jobs.description import describe
 from app.jobs.model import ItemError, NewItem
-from app.jobs.signatures import sign
 from app.jobs.sqlite_store import SqliteStore
-from app.jobs.webhooks import LEASE_SECONDS, MAX_CONCURRENT, PAUSES, Webhooks
+from app.jobs.webhooks import LEASE_SECONDS, MAX_CONCURRENT, PAUSES, Webhooks, sign
 from app.settings import Settings
 from tests.support.job_doubles import Observed
 from tests.support.job_stores import Clock

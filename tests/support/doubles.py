@@ -108,6 +108,5 @@ def failing(pool: FakePool, error: ServiceError | Exception) -> FakePool:
 def use_fetcher(app: Flask, fetcher: UrlFetcher) -> None:
     """Make an application and its jobs fetch URLs and send webhooks by this."""
     services = services_of(app)
-    submitter = services.cache or services.pool
-    jobs = open_jobs(services.settings, submitter, fetcher, services.metrics, services.pool.status().engines)
+    jobs = open_jobs(services.settings, services.pool, fetcher, services.metrics, services.pool.status().engines)
     install(app, replace(services, url_fetcher=fetcher, jobs=jobs))

@@ -97,4 +97,4 @@ def local_jobs(
     tools = Tools(files, engine, UrlFetcher(configuration), configuration)
     processes = Processes(folder / "processes")
     backend = LocalBackend(store, files, tools, processes, observer, threads, grace)
-    return JobService(store, uploads, backend, observer, sync=uploads.sync)
+    return JobService(store, uploads, backend, observer)
