@@ -31,7 +31,6 @@ __all__ = [
     "Base64Decoder",
     "Parts",
     "Upload",
-    "check_image",
     "decode_base64",
     "field_name",
     "not_base64",

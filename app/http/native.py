@@ -8,6 +8,7 @@ from flask import Blueprint, Response, request
 
 from app import storage
 from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory
+from app.file_names import EXTENSIONS
 from app.http import events, request_ids, responses
 from app.http.accept import accepted_types
 from app.http.admission import Slot
@@ -127,7 +128,7 @@ def _removed(slot: Slot, upload: Upload, parsed: NativeRequest) -> _Removal:
 def _save(result: RemovalResult) -> str:
     """Store a result and return its name; "" if that fails: a full disk must not cost a finished photo."""
     try:
-        return storage.save(result.body, responses.EXTENSIONS[result.mimetype], services().settings.output_dir)
+        return storage.save(result.body, EXTENSIONS[result.mimetype], services().settings.output_dir)
     except OSError as error:
         events.not_saved(error)
         return ""

@@ -12,9 +12,10 @@ from app.errors import MissingImage, MultipleSources, UrlRefused
 from app.fetch.url_fetcher import USER_AGENT
 from app.http import events, responses
 from app.http.admission import Slot
-from app.http.bodies import check_image, query_texts, read_parts
+from app.http.bodies import query_texts, read_parts
 from app.http.limits import limited_by
 from app.http.services import services
+from app.imaging.formats import check_image
 from app.options import values
 from app.options.parameters import (
     Fields,

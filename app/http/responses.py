@@ -24,7 +24,6 @@ from app.imaging.formats import sniff
 from app.removal import RemovalOptions, RemovalResult
 
 __all__ = [
-    "EXTENSIONS",
     "NO_STORE",
     "base64_response",
     "image_response",
