@@ -10,17 +10,13 @@ import pytest
 from app.errors import CorruptImage
 from app.jobs.model import Counts, ItemError, ItemState, Job, JobState, NewItem, Variant
 from app.jobs.store import JobStore
-from tests.support.job_stores import STORES, TTL, Clock, Place, StoreKind
+from tests.support.clock import Clock
+from tests.support.job_stores import STORES, TTL, Place, StoreKind
 from tests.support.jobs import an_output, new_job
 from tests.support.servers import RedisServer
 
 A, B = "a" * 32, "b" * 32
 ERROR = ItemError.of(CorruptImage(details="it ends after 3 bytes"))
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture(params=STORES, ids=lambda kind: kind.name)

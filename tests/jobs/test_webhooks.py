@@ -18,8 +18,8 @@ from app.jobs.model import ItemError, NewItem
 from app.jobs.sqlite_store import SqliteStore
 from app.jobs.webhooks import LEASE_SECONDS, MAX_CONCURRENT, PAUSES, Webhooks, sign
 from app.settings import Settings
+from tests.support.clock import Clock
 from tests.support.job_doubles import Observed
-from tests.support.job_stores import Clock
 from tests.support.jobs import an_output, new_job
 from tests.support.waiting import wait_until
 from tests.support.webhook_receiver import Receiver, loopback_fetcher, receiver
