@@ -37,6 +37,7 @@ LAYERS = (
         "app.urls",
         "app.file_names",
         "app.log_format",
+        "app.periodic",
         "app.healthcheck",
         "app.setting_problems",
     ),

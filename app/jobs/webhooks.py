@@ -21,6 +21,7 @@ from app.jobs.errors import JobsUnavailable
 from app.jobs.model import Delivery
 from app.jobs.store import JobStore
 from app.jobs.work import JobObserver
+from app.periodic import PeriodicThread
 
 __all__ = ["PAUSES", "SIGNATURE", "Webhooks", "sign"]
 
@@ -34,11 +35,15 @@ ATTEMPT_SECONDS = 10.0
 LEASE_SECONDS = 60.0
 # Attempts at once, so that silent receivers do not delay the others.
 MAX_CONCURRENT = 4
-POLL_SECONDS = 1.0
 
 
-class Webhooks:
-    """Thread that takes due webhooks from the store, and threads of the attempts."""
+class Webhooks(PeriodicThread):
+    """Thread that takes due webhooks from the store, and threads of the attempts.
+
+    After the stop the store keeps attempts that have not ended.
+    """
+
+    name, seconds = "webhooks", 1.0
 
     def __init__(
         self,
@@ -48,23 +53,15 @@ class Webhooks:
         observer: JobObserver,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__()
         self._store = store
         self._fetcher = fetcher
         self._secret = secret
         self._observer = observer
         self._clock = clock
         self._slots = threading.Semaphore(MAX_CONCURRENT)
-        self._stopped = threading.Event()
 
-    def start(self) -> None:
-        """Start the thread."""
-        threading.Thread(target=self._run, name="webhooks", daemon=True).start()
-
-    def stop(self) -> None:
-        """Stop the thread; the store keeps attempts that have not ended."""
-        self._stopped.set()
-
-    def send_due(self) -> None:
+    def work(self) -> None:
         """Begin an attempt of each webhook that is due, while there are free threads."""
         while not self._stopped.is_set() and self._slots.acquire(blocking=False):
             delivery = self._taken()
@@ -72,10 +69,6 @@ class Webhooks:
                 self._slots.release()
                 return
             threading.Thread(target=self._send, args=(delivery,), name="webhook", daemon=True).start()
-
-    def _run(self) -> None:
-        while not self._stopped.wait(POLL_SECONDS):
-            self.send_due()
 
     def _taken(self) -> Delivery | None:
         try:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 
-import pytest
-
 from app.cache.stores import ENTRY_BYTES, MemoryStore
 from tests.support.clock import Clock
 from tests.support.removals import result
