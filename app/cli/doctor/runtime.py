@@ -148,9 +148,8 @@ def check_engine(config: EngineConfig, seconds: float = START_SECONDS) -> Findin
 def _process_photo(config: EngineConfig, seconds: float) -> str:
     """Return model, provider, times and memory; raise ServiceError, EngineDied or OSError."""
     started = time.monotonic()
-    quiet = replace(
-        config, log_level="WARNING", log_file=""
-    )  # a log file of this user could be closed to the service's
+    # Without the log file: one of this user could be closed to the service's.
+    quiet = replace(config, log_level="WARNING", log_file="")
     engine = EngineProcess(quiet, on_exit=lambda: None)
     try:
         answer = engine.warm_up(started + seconds, first=True)
