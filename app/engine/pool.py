@@ -62,11 +62,11 @@ class EnginePool:
     def submit(
         self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.INTERACTIVE
     ) -> RemovalResult:
-        """Return a request's result; raise ImageRefused or any error of `RemovalQueue.process`."""
+        """Return a request's result; raise ImageRefused or any error of `RemovalQueue.run` and `Job.outcome`."""
         self.start()
         if self._quarantine.refuses(request):
             raise ImageRefused()
-        result = self.queue.process(request, deadline, priority)
+        result = self.queue.run(request, deadline, priority).outcome()
         self._observer.removed(request, result)
         return result
 

@@ -21,7 +21,7 @@ from app.engine.models import affinity
 from app.engine.reservations import Reservations
 from app.engine.submission import ClientGone, Deadline, Priority
 from app.errors import DeadlineExceeded, EngineCrashed, QueueFull, ServiceError, ShuttingDown
-from app.removal import RemovalRequest, RemovalResult
+from app.removal import RemovalRequest
 
 __all__ = ["Consumer", "EngineState", "RemovalQueue"]
 
@@ -99,16 +99,7 @@ class RemovalQueue:
             with self._lock:
                 self._taken -= 1
 
-    def process(
-        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.INTERACTIVE
-    ) -> RemovalResult:
-        """Process a request with one result in an engine and return its result.
-
-        Raise EngineCrashed, the engine's error, or what `run` raises.
-        """
-        return self.run(request, deadline, priority).outcome()
-
-    def run(self, request: RemovalRequest, deadline: Deadline, priority: Priority) -> Job:
+    def run(self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.INTERACTIVE) -> Job:
         """Process a request in an engine and return the finished job.
 
         Raise DeadlineExceeded or ClientGone while it is queued, ShuttingDown, or ModelUnavailable, at once, if no

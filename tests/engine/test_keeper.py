@@ -145,7 +145,7 @@ class Setup:
     def submit(self, *answers: RemovalResult | Exception | str) -> RemovalResult:
         """Submit a request, which engines answer as given."""
         self.script.answers += answers
-        return self.queue.process(REQUEST, Deadline.after(300))
+        return self.queue.run(REQUEST, Deadline.after(300)).outcome()
 
     def start(self) -> None:
         self.keeper.start()
@@ -463,14 +463,14 @@ def test_an_engine_learns_whether_the_queue_is_under_load(
 def test_a_batch_is_never_answered_by_less_because_of_load(started: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RemovalQueue, "under_load", True)
     for priority in Priority:
-        started.queue.process(REQUEST, Deadline.after(300), priority)
+        started.queue.run(REQUEST, Deadline.after(300), priority).outcome()
     assert started.script.fast == [True, False]
 
 
 def test_the_time_of_a_batch_does_not_count_for_retry_after(started: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds: list[float] = []
     monkeypatch.setattr(started.queue, "record_service", seconds.append)
-    started.queue.process(REQUEST, Deadline.after(300), Priority.BATCH)
+    started.queue.run(REQUEST, Deadline.after(300), Priority.BATCH).outcome()
     assert seconds == []
     started.submit(RESULT)
     wait_until(lambda: len(seconds) == 1)

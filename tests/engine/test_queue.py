@@ -270,9 +270,12 @@ class JobQueue:
         waiting = len(self.queue._jobs)
         request = request_of(name, model)
         deadline = Deadline(Deadline.after(seconds).at, lambda: client_gone)
-        future = in_thread(self.queue.process, request, deadline, priority)
+        future = in_thread(self.process, request, deadline, priority)
         wait_until(lambda: len(self.queue._jobs) > waiting or future.done())
         return future
+
+    def process(self, request: RemovalRequest, deadline: Deadline, priority: Priority = INTERACTIVE) -> RemovalResult:
+        return self.queue.run(request, deadline, priority).outcome()
 
     def take(self, engine: Engine, timeout: float = 0.01) -> Job | None:
         """Return the job that the engine, idle again, gets."""
@@ -401,7 +404,7 @@ def test_a_batch_waits_for_an_engine_as_long_as_interactive_requests_come_and_th
     engine = Engine()
     jobs = JobQueue(engine)
     allowed = 0.05
-    batch = in_thread(jobs.queue.process, request_of("batch"), Deadline.from_start(allowed), BATCH)
+    batch = in_thread(jobs.process, request_of("batch"), Deadline.from_start(allowed), BATCH)
     wait_until(lambda: jobs.queue.depth == 0 and len(jobs.queue._jobs) == 1)
     waited = time.monotonic()
     for number in range(20):
@@ -421,7 +424,7 @@ def test_a_batch_waits_for_an_engine_as_long_as_interactive_requests_come_and_th
 def test_a_batch_ends_its_wait_when_it_is_stopped() -> None:
     stopped = threading.Event()
     jobs = JobQueue(Engine(state=EngineState.BUSY))
-    batch = in_thread(jobs.queue.process, request_of("batch"), Deadline.from_start(300, stopped.is_set), BATCH)
+    batch = in_thread(jobs.process, request_of("batch"), Deadline.from_start(300, stopped.is_set), BATCH)
     wait_until(lambda: jobs.queue.depth == 1)
     stopped.set()
     assert isinstance(batch.exception(120), ClientGone) and jobs.queue.depth == 0
@@ -447,7 +450,7 @@ def test_the_wait_for_a_job_in_an_engine_continues(late: bool) -> None:
             checks.append(taken.is_set())
             return -1.0 if late and taken.is_set() else 300.0
 
-    result = in_thread(jobs.queue.process, request_of("a"), EndOnceTaken(0.0, taken.is_set))
+    result = in_thread(jobs.process, request_of("a"), EndOnceTaken(0.0, taken.is_set))
     wait_until(lambda: jobs.queue._jobs)
     job = jobs.take(engine)
     assert job is not None
