@@ -73,7 +73,6 @@ class Operation:
     path: str
     method: str
     name: str
-    tag: str
     summary: str
     description: str = ""
     parameters: tuple[Schema, ...] = ()
@@ -82,9 +81,9 @@ class Operation:
     open: bool = False
     sample: Sample = Sample()
 
-    def as_object(self) -> Schema:
+    def as_object(self, tag: str) -> Schema:
         """Return an Operation Object."""
-        written: Schema = {"operationId": self.name, "tags": [self.tag], "summary": self.summary}
+        written: Schema = {"operationId": self.name, "tags": [tag], "summary": self.summary}
         if self.description:
             written["description"] = self.description
         written["parameters"] = [*self.parameters, REQUEST_ID_PARAMETER]

@@ -25,7 +25,6 @@ from app.http.rembg import PARAMETERS
 
 __all__ = ["dialect"]
 
-TAG = "rembg"
 URL: Schema = {"type": "string", "description": "URL of the photo; only with ALLOW_URL_FETCH."}
 OF_URL = (errors.MissingImage, errors.InvalidParameter, errors.FileTooLarge, errors.UrlRefused, errors.DownloadFailed)
 
@@ -39,7 +38,6 @@ def dialect(models: Sequence[str]) -> Dialect:
         path="/api/remove",
         method="post",
         name="rembg_remove",
-        tag=TAG,
         summary="Remove the background",
         parameters=query_parameters(fields),
         body={"multipart/form-data": ref("schemas", "RembgMultipart")},
@@ -50,7 +48,6 @@ def dialect(models: Sequence[str]) -> Dialect:
         path="/api/remove",
         method="get",
         name="rembg_remove_url",
-        tag=TAG,
         summary="Remove the background of a photo at a URL",
         parameters=query_parameters({"url": URL} | fields, "url"),
         answers={200: picture} | native_failures(*ANYWHERE, *OF_URL, *WORK),
@@ -58,4 +55,4 @@ def dialect(models: Sequence[str]) -> Dialect:
     )
     file = BINARY | {"description": "The photo."}
     body = fields_schema({"file": file} | fields, "file")
-    return Dialect(TAG, "API of rembg's own server.", (upload, by_url), {"RembgMultipart": body})
+    return Dialect("rembg", "API of rembg's own server.", (upload, by_url), {"RembgMultipart": body})
