@@ -49,7 +49,7 @@ class ResultCache:
         store: Store,
         keys: ResultKeys,
         max_bytes: int,
-        on_lookup: Callable[[Lookup], None] = lambda lookup: None,
+        on_lookup: Callable[[Lookup], None],
     ) -> None:
         self._submitter = submitter
         self._store = store

@@ -84,7 +84,7 @@ class Services:
         self.pool.stop()
 
 
-def build_services(settings: Settings, make_pool: PoolFactory = EnginePool) -> Services:
+def build_services(settings: Settings, make_pool: PoolFactory) -> Services:
     """Build the services; connects to nothing. Raise SettingsError for files that the settings name."""
     capacity = plan_capacity(settings)
     metrics = Metrics(settings)

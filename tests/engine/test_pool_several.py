@@ -57,6 +57,12 @@ def test_several_results_are_one_job(several: Several) -> None:
     assert several.observer.removals == list(zip(OPTIONS, ("lite", "u2netp", "lite"), strict=True))
 
 
+def test_several_results_are_a_batch(several: Several, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RemovalQueue, "under_load", True)
+    several.submit()
+    assert several.script.fast == [False]
+
+
 def test_an_error_is_that_of_one_result(several: Several) -> None:
     assert several.submit(RESULT, CorruptImage(), RESULT) == ["lite", "CORRUPT_IMAGE", "lite"]
     assert several.requested == [OPTIONS] and several.observer.reasons == []

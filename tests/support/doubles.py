@@ -72,10 +72,8 @@ class FakePool(EnginePool):
             under_load=self.under_load,
         )
 
-    def submit_all(
-        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.BATCH
-    ) -> list[Outcome]:
-        return [self._outcome(single, deadline, priority) for single in request.singles]
+    def submit_all(self, request: RemovalRequest, deadline: Deadline) -> list[Outcome]:
+        return [self._outcome(single, deadline) for single in request.singles]
 
     def status(self) -> PoolStatus:
         return self.answer
