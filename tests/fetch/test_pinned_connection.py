@@ -12,14 +12,11 @@ import pytest
 
 from app.fetch.pinned_connection import Wire, connect, seconds_left, send_request
 from app.urls import parse_url
+from tests.support.fetching import soon
 from tests.support.scripted_server import answer, serving
 
 BODY = bytes(1000)
 THIS, OTHER = ip_address("127.0.0.1"), ip_address("127.0.0.2")
-
-
-def soon() -> float:
-    return time.monotonic() + 300
 
 
 def no_tls() -> ssl.SSLContext:
