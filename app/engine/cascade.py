@@ -40,7 +40,7 @@ class Blend:
         return first + share * (stretch(second) - first)
 
     def sharpen(self, blended: Mask) -> Mask:
-        """Return the mask with more contrast around 0.5, so that a subject of one model only is not a ghost."""
+        """Return the mask with more contrast around 0.5, so that a subject of one model only is opaque."""
         inside, outside = blended**self.contrast, (1 - blended) ** self.contrast
         sharpened: Mask = (inside / (inside + outside)).astype(np.float32)
         return sharpened
