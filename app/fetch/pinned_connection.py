@@ -13,7 +13,7 @@ from typing import Any, cast
 from app.fetch.addresses import IPAddress
 from app.urls import Target
 
-__all__ = ["Wire", "connect", "send_request"]
+__all__ = ["Wire", "connect", "seconds_left", "send_request"]
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 10.0

@@ -17,7 +17,7 @@ from app.http.client_address import client_network
 from app.jobs.description import short_id
 from app.settings import SettingProblem, Settings, SettingsError
 
-__all__ = ["add_fields", "client_hash", "configure", "init_app"]
+__all__ = ["add_fields", "configure", "init_app"]
 
 log = logging.getLogger("app.requests")
 

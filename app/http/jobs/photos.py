@@ -16,7 +16,7 @@ from app.jobs.errors import JobsUnavailable, TooManyPhotos
 from app.jobs.model import ItemError, NewItem
 from app.jobs.store import JobFiles
 
-__all__ = ["Intake", "Photo", "display_name"]
+__all__ = ["Intake", "Photo", "too_many_photos"]
 
 # Bytes of a name in UTF-8: file systems allow 255, and names in a ZIP get a number and another extension.
 MAX_NAME_BYTES = 200
