@@ -182,11 +182,6 @@ class RemovalQueue:
         return 2 * depth > self.capacity - len(self._consumers)
 
     @property
-    def places_taken(self) -> int:
-        """Return the number of admitted requests."""
-        return self._taken
-
-    @property
     def closing(self) -> bool:
         """Return whether new work is refused."""
         return self._closed or self._draining

@@ -111,7 +111,7 @@ def test_batches_need_no_place() -> None:
     jobs = JobQueue(Engine())
     for number in range(19):
         jobs.submit(str(number), priority=BATCH)
-    assert jobs.queue.places_taken == 0
+    assert jobs.queue._taken == 0
     jobs.queue.close()
 
 

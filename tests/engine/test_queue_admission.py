@@ -59,21 +59,21 @@ def test_the_number_of_places_is_the_capacity(admission: Admission) -> None:
     admission.enter(1)
     admission.enter(2)
     assert admission.refused(3) >= 1
-    assert (admission.queue.places_taken, admission.queue.depth) == (2, 2)
+    assert admission.queue.depth == 2
 
 
 def test_a_place_is_free_again_after_use(admission: Admission) -> None:
     for number in range(5):
         admission.enter(number)
         admission.leave(number)
-    assert admission.queue.places_taken == 0
+    assert admission.queue.depth == 0
 
 
 def test_an_error_frees_the_place(admission: Admission) -> None:
     for _ in range(5):
         with pytest.raises(ValueError), admission.queue.admit(1, Deadline.after(1)):
             raise ValueError
-    assert admission.queue.places_taken == 0
+    assert admission.queue.depth == 0
 
 
 def test_a_draining_queue_refuses_new_requests(admission: Admission) -> None:
@@ -190,10 +190,10 @@ def test_a_request_waits_for_a_body_slot() -> None:
     with queue.admit(1, Deadline.after(300)):
         thread = threading.Thread(target=second)
         thread.start()
-        wait_until(lambda: queue.places_taken == 2)
+        wait_until(lambda: queue.depth == 2)
         assert entered == []
     thread.join(120)
-    assert entered == [2] and queue.places_taken == 0
+    assert entered == [2] and queue.depth == 0
 
 
 def test_body_slots_are_assigned_in_order_of_arrival() -> None:
@@ -220,4 +220,4 @@ def test_the_wait_for_a_slot_ends_at_the_deadline_or_when_the_client_is_gone(
         late = Deadline(Deadline.after(seconds).at, lambda: gone)
         with pytest.raises(error), queue.admit(2, late):
             pytest.fail("there is no slot")
-        assert queue.places_taken == 1
+        assert queue.depth == 1

@@ -157,7 +157,7 @@ def _process_photo(config: EngineConfig) -> str:
             raise from_code(**problem)
         ready = time.monotonic()
         request = RemovalRequest(small_photo(), RemovalOptions(config.model, longest_side=256), request_id="doctor")
-        _, outcome = next(engine.remove(request, Deadline(ready + START_SECONDS)))
+        _, outcome = next(engine.remove(request, Deadline.after(START_SECONDS)))
         if isinstance(outcome, ServiceError):
             raise outcome
         done = time.monotonic()
