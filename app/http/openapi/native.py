@@ -15,11 +15,10 @@ from app.http.openapi.operations import (
     Sample,
     Schema,
     fields_schema,
-    model_schema,
     native_failures,
+    parameter_schemas,
     query_parameters,
     ref,
-    with_text,
 )
 from app.http.openapi.schemas import model_schemas
 from app.options.parameters import PARAMETERS
@@ -96,8 +95,7 @@ def dialect(models: Sequence[str], presets: Iterable[str]) -> Dialect:
 
 def native_fields(models: Sequence[str], presets: Iterable[str]) -> dict[str, Schema]:
     """Return the schemas of the native parameters, and of `preset`."""
-    fields = {name: with_text(parameter.kind.schema, parameter) for name, parameter in PARAMETERS.items()}
-    fields["model"] = model_schema(PARAMETERS["model"], models)
+    fields = parameter_schemas(PARAMETERS, models)
     text = "Named set of parameters; explicit parameters override it. Default: none."
     fields["preset"] = {"type": "string", "enum": list(presets), "description": text}
     return fields

@@ -15,11 +15,10 @@ from app.http.openapi.operations import (
     Sample,
     Schema,
     fields_schema,
-    model_schema,
     native_failures,
+    parameter_schemas,
     query_parameters,
     ref,
-    with_text,
 )
 from app.http.rembg import PARAMETERS
 
@@ -31,8 +30,7 @@ OF_URL = (errors.MissingImage, errors.InvalidParameter, errors.FileTooLarge, err
 
 def dialect(models: Sequence[str]) -> Dialect:
     """Return the dialect for a service with these models."""
-    fields = {name: with_text(parameter.kind.schema, parameter) for name, parameter in PARAMETERS.items()}
-    fields["model"] = model_schema(PARAMETERS["model"], models)
+    fields = parameter_schemas(PARAMETERS, models)
     picture = Answer("The picture.", {"image/png": BINARY}, NATIVE_PICTURE)
     upload = Operation(
         path="/api/remove",
