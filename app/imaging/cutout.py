@@ -17,7 +17,7 @@ from app.imaging.placing import scaled
 from app.imaging.subject import VISIBLE, portrait_box, raw_box, visible_box
 from app.removal import RGBA, Blur, Box, Gradient, RemovalOptions
 
-__all__ = ["Cutout", "Picture", "cut_out", "extend_colours", "finish", "on_background"]
+__all__ = ["Cutout", "Picture", "cut_out", "extend_colours", "finish", "on_background", "on_colour"]
 
 WHITE: RGBA = (255, 255, 255, 255)
 # Rows processed in floats at once.
@@ -94,7 +94,7 @@ def on_background(
     if isinstance(options.backdrop, Gradient):
         return _on_image(image, gradient(image.size, options.backdrop), options)
     colour = _background_colour(options)
-    return _on_colour(image, colour) if colour else image
+    return on_colour(image, colour) if colour else image
 
 
 def extend_colours(image: Image.Image) -> Image.Image:
@@ -145,8 +145,8 @@ def _background_colour(options: RemovalOptions) -> RGBA | None:
     return WHITE if options.format == "JPEG" else None
 
 
-def _on_colour(image: Image.Image, colour: RGBA) -> Image.Image:
-    """Put the image on a colour; the result stays RGBA only if the colour is not opaque."""
+def on_colour(image: Image.Image, colour: RGBA) -> Image.Image:
+    """Return an RGBA image on a colour; it stays RGBA only if the colour is not opaque."""
     if colour[3] == 255:
         return _flatten(image, Image.new("RGB", image.size, colour[:3]))
     return Image.alpha_composite(Image.new("RGBA", image.size, colour), image)
@@ -157,7 +157,7 @@ def _on_image(image: Image.Image, background: Image.Image, options: RemovalOptio
     if background.mode == "RGB":
         return _flatten(image, background)
     mixed = Image.alpha_composite(background, image)
-    return _on_colour(mixed, WHITE) if options.format == "JPEG" else mixed
+    return on_colour(mixed, WHITE) if options.format == "JPEG" else mixed
 
 
 def _flatten(image: Image.Image, background: Image.Image) -> Image.Image:
