@@ -17,7 +17,7 @@ from app.imaging.placing import scaled
 from app.imaging.subject import VISIBLE, portrait_box, raw_box, visible_box
 from app.removal import RGBA, Blur, Box, Gradient, RemovalOptions
 
-__all__ = ["Cutout", "Picture", "cut_out", "extend_colours", "finish", "on_background", "on_colour"]
+__all__ = ["WHITE", "Cutout", "Picture", "cut_out", "extend_colours", "finish", "on_background", "on_colour"]
 
 WHITE: RGBA = (255, 255, 255, 255)
 # Rows processed in floats at once.

@@ -11,7 +11,7 @@ import click
 
 from app.cli.remove.outcomes import Outcome, Tally, printable
 
-__all__ = ["Progress", "open_progress", "summary"]
+__all__ = ["JsonLines", "Progress", "open_progress", "summary"]
 
 SECONDS_BETWEEN_LINES = 5.0
 
