@@ -283,8 +283,8 @@ class RemovalQueue:
             for job in urgent:
                 if job.affinity == affinity(consumer.model):
                     return job
-        loaded = {affinity(other.model) for other in self._idle_others(consumer)} - {affinity(consumer.model)}
-        return None if oldest.affinity in loaded else oldest
+        idle = {affinity(other.model) for other in self._consumers if other.state is EngineState.IDLE}
+        return None if oldest.affinity in idle - {affinity(consumer.model)} else oldest
 
     def _another_is_preferred(self, consumer: Consumer) -> bool:
         """Return whether an earlier attached engine with the same models is idle: its caches are warm."""
@@ -296,9 +296,6 @@ class RemovalQueue:
             and affinity(other.model) == affinity(consumer.model)
             for other in earlier
         )
-
-    def _idle_others(self, consumer: Consumer) -> list[Consumer]:
-        return [other for other in self._consumers if other is not consumer and other.state is EngineState.IDLE]
 
     def _start_problem(self) -> ServiceError | None:
         problems = [consumer.start_problem for consumer in self._consumers]
