@@ -18,7 +18,7 @@ from app.jobs.model import Item, Job, Output
 from app.jobs.store import JobFiles
 from app.server.flush import AnswerCut
 
-__all__ = ["archive", "or_cut"]
+__all__ = ["archive", "result_content"]
 
 log = logging.getLogger("app.jobs")
 
@@ -33,12 +33,12 @@ def archive(job: Job, items: Sequence[Item], files: JobFiles) -> ZipStream:
     zipped = ZipStream(sized=True)
     for item in items:
         for output in item.outputs:
-            zipped.add(or_cut(job.id, _chunks(files, output)), output.path, size=output.size)
+            zipped.add(result_content(job.id, _chunks(files, output)), output.path, size=output.size)
     zipped.add(json.dumps(_manifest(job, items), ensure_ascii=False, indent=1), MANIFEST)
     return zipped
 
 
-def or_cut(job_id: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
+def result_content(job_id: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the content of a result; raise AnswerCut, after a line in the log, if it cannot be read any more."""
     try:
         yield from chunks
