@@ -23,7 +23,7 @@ from app.jobs.sqlite_store import SqliteStore
 from app.jobs.store import JobBackend, JobFiles, JobStore, QueueState
 from app.jobs.sweeper import JobSweeper
 from app.jobs.webhooks import Webhooks
-from app.jobs.work import SPARE_THREADS, JobObserver, Tools
+from app.jobs.work import SPARE_THREADS, JobObserver, Tools, discard
 from app.settings import Settings
 
 __all__ = ["DATABASE", "JobService", "open_jobs"]
@@ -127,10 +127,7 @@ class JobService:
 
     def discard(self, job_id: str) -> None:
         """Delete the files of a job that is not stored: deleted, or refused during its upload."""
-        try:
-            self.files.delete_job(job_id)
-        except OSError as error:  # the sweeper tries again
-            log.warning("jobs.not_deleted error=%.200r", error)
+        discard(self.files, job_id)
 
     def queue_state(self) -> QueueState:
         """Return the state of the queue of all jobs; raise JobsUnavailable."""
