@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --disable-pip-version-check
 TRAINING := .venv-training
 NPM := $(shell command -v npm)
 
-.PHONY: setup run test lint lint-page extension train bench bench-load bench-jobs bench-scale bench-formats bench-quality soak hostile fuzz clean
+.PHONY: setup run test lint lint-page extension train bench bench-load bench-jobs bench-scale bench-formats bench-flame bench-quality soak hostile fuzz clean
 
 setup: $(VENV)/.runtime
 
@@ -88,6 +88,10 @@ bench-scale: $(VENV)/.dev
 
 bench-formats: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.formats $(ARGS)
+
+# make bench-flame ARGS="--write" for docs/images/flame.svg.
+bench-flame: $(VENV)/.dev
+	MODEL_NAME=lite $(BIN)/python -m benchmarks.flame $(ARGS)
 
 # make bench-quality ARGS="--data FOLDER --write"; docs/quality.md is generated.
 bench-quality: $(VENV)/.dev

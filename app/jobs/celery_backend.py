@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -130,11 +131,11 @@ class CeleryBackend:
             self._store.end_turn("sender")
 
 
-def open_files(url: str, *, durable: bool = True) -> FolderFiles | FsspecFiles:
-    """Return the files below JOBS_STORAGE: file:///folder, or a URL of fsspec such as s3://bucket/prefix."""
+def open_files(url: str, folder: Callable[[Path], FolderFiles] = FolderFiles) -> FolderFiles | FsspecFiles:
+    """Return the files below JOBS_STORAGE: file:///folder, opened by `folder`, or a URL of fsspec such as s3://bucket/prefix."""
     parts = urlsplit(url)
     if parts.scheme == "file":
-        return FolderFiles(Path(url2pathname(parts.path)), durable=durable)
+        return folder(Path(url2pathname(parts.path)))
     from app.jobs.fsspec_files import FsspecFiles  # 20 MB of memory, for S3 alone
 
     return FsspecFiles(url)

@@ -21,6 +21,7 @@ from app.jobs.celery_backend import CeleryBackend, open_files
 from app.jobs.celery_queue import KEY_PREFIX, QUEUE
 from app.jobs.errors import JobsUnavailable
 from app.jobs.redis_store import LOST_SECONDS, Claim, RedisJobStore
+from app.jobs.shared_folder import WorkerFolder
 from app.jobs.store import Task
 from app.jobs.work import MAX_LOSSES, NotNow, Outcome, Tools, complete, insist, process
 from app.settings import Settings
@@ -88,7 +89,8 @@ class JobWorker:
         self._grace = settings.shutdown_grace
         self._pool = EnginePool(capacity.config, capacity.engines, RemovalQueue(capacity.places, body_slots=1))
         self._store = RedisJobStore(settings.redis_url.get_secret_value(), settings.jobs_ttl)
-        self._tools = Tools(open_files(settings.jobs_storage or ""), self._pool, UrlFetcher(settings), settings)
+        files = open_files(settings.jobs_storage or "", WorkerFolder)
+        self._tools = Tools(files, self._pool, UrlFetcher(settings), settings)
         self._backend = CeleryBackend(self._store, celery)
         self._observer = _NoObserver()
         self._stall = StallDetector(threads)

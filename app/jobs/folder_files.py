@@ -43,7 +43,7 @@ class FolderFiles:
     """
 
     def __init__(self, folder: Path, alarm: Alarm | None = None, *, durable: bool = True) -> None:
-        self._folder = folder
+        self.folder = folder
         self._alarm = alarm or Alarm("files")
         self._durable = durable
 
@@ -107,17 +107,17 @@ class FolderFiles:
     def job_ids(self, older_than: float) -> Sequence[str]:
         """Return the ids of jobs with files that were all written before a time."""
         try:
-            with os.scandir(self._folder) as entries:
+            with os.scandir(self.folder) as entries:
                 names = [entry.name for entry in entries if JOB_ID.fullmatch(entry.name) and entry.is_dir()]
         except FileNotFoundError:
             return []
-        return [name for name in names if _last_change(self._folder / name) < older_than]
+        return [name for name in names if _last_change(self.folder / name) < older_than]
 
     def check(self) -> None:
         """Write a file, read it and delete it; raise OSError."""
         with self._watched():
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            probe = self._folder / f".{uuid.uuid4().hex}.probe"
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            probe = self.folder / f".{uuid.uuid4().hex}.probe"
             try:
                 with open(probe, "x+b", opener=_private) as file:
                     file.write(bytes(PROBE_BYTES))
@@ -133,19 +133,19 @@ class FolderFiles:
             yield
         except OSError as error:
             if error.errno in OF_THE_DISK:
-                self._alarm.report(f"folder={self._folder} error={error.strerror}")
+                self._alarm.report(f"folder={self.folder} error={error.strerror}")
             raise
         self._alarm.clear()
 
     def _path(self, key: str) -> Path:
         if not KEY.fullmatch(key):
             raise ValueError(f"{key!r} is not a key of a file")
-        return self._folder / key
+        return self.folder / key
 
     def _job_folder(self, job_id: str) -> Path:
         if not JOB_ID.fullmatch(job_id):
             raise ValueError(f"{job_id!r} is not the id of a job")
-        return self._folder / job_id
+        return self.folder / job_id
 
 
 def _private(path: str, flags: int) -> int:

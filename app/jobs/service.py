@@ -200,8 +200,9 @@ def _celery(settings: Settings, url_fetcher: UrlFetcher, observer: JobObserver) 
     from app.jobs.celery_backend import CeleryBackend, open_files
     from app.jobs.celery_queue import build_celery
     from app.jobs.redis_store import RedisJobStore
+    from app.jobs.shared_folder import WebFolder
 
-    files = open_files(settings.jobs_storage or "", durable=False)  # `sync` makes photos durable together
+    files = open_files(settings.jobs_storage or "", WebFolder)
     store = RedisJobStore(settings.redis_url.get_secret_value(), settings.jobs_ttl)
     backend = CeleryBackend(store, build_celery(settings), files, observer)
     webhooks = _webhooks(settings, store, url_fetcher, observer)

@@ -7,9 +7,11 @@ import json
 import re
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from PIL import Image
 from playwright.sync_api import FilePayload, Page, Request, Route, expect
@@ -312,6 +314,36 @@ def test_a_job_goes_on_after_a_crash_of_the_server(
         assert len(zip_names(page)) == 25
     finally:
         end(again)
+
+
+@contextmanager
+def frozen(service: Service) -> Iterator[None]:
+    """Stop all processes of a service: its connections stay open, and silent."""
+    processes = [psutil.Process(service.process.pid), *service.tree()]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in reversed(processes):
+            process.resume()
+
+
+def test_a_job_goes_on_after_a_silent_connection(
+    start: Callable[..., Service], open_page: Callable[..., Page], tmp_path: Path, held: Path
+) -> None:
+    service = start(HELD_APP, HOLD=held, **SETTINGS | {"JOBS_DIR": tmp_path / "jobs"})
+    page = open_page(service)
+    page.clock.install()
+    page.reload()
+    choose(page, photos(24))
+    some_done(page)
+    with frozen(service):
+        for _ in range(4):  # the stream, and attempts to open it again
+            page.clock.run_for(50_000)
+        expect(page.locator(".job")).to_contain_text("The server doesn't answer")
+    held.unlink()
+    cards(page, "done", 24)
 
 
 def test_a_deleted_job_is_explained(page: Page, held: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from app.jobs.redis_scripts import PREFIX
 from app.jobs.redis_store import RedisJobStore
 from app.jobs.service import JobService, open_jobs
 from app.settings import Settings
+from tests.support.attentive_worker import STALL_SECONDS
 from tests.support.configuration import ROOT
 from tests.support.job_doubles import FakeEngine, Observed
 from tests.support.photos import encoded, opened, photo
@@ -107,6 +109,7 @@ def environment(redis: RedisServer, storage: str) -> dict[str, str]:
 
 def new_job(service: JobService, photos: int, **fields: str) -> NewJob:
     """Return a job whose photos are stored already."""
+    service.check()  # as before an upload: it marks a shared folder
     job_id = service.new_id()
     items = [NewItem(f"photo-{number}.jpg", key=f"{job_id}/in-{number}") for number in range(1, photos + 1)]
     for item in items:
@@ -240,8 +243,7 @@ def test_a_worker_that_is_told_to_end_leaves_no_photo(cluster: Cluster, service:
 
 def test_a_worker_to_which_celery_gives_no_tasks_ends(cluster: Cluster, service: JobService) -> None:
     cluster.end()
-    log, application = cluster.folder / "stalled.log", "tests.support.attentive_worker"
-    stalled = Worker("stalled", log, cluster.environment, application).start()
+    stalled = attentive_worker(cluster, "stalled")
     try:
         check_results(service, service.submit(new_job(service, 1)), 1)
         celery(cluster, "control", "cancel_consumer", "photos")
@@ -252,6 +254,27 @@ def test_a_worker_to_which_celery_gives_no_tasks_ends(cluster: Cluster, service:
     assert " jobs.worker_stalled " in stalled.text()
     cluster.worker("two")
     check_results(service, job, 3)
+
+
+def test_a_worker_whose_threads_are_all_busy_does_not_end(cluster: Cluster, service: JobService) -> None:
+    cluster.end()
+    busy = attentive_worker(cluster, "busy", "--concurrency", "1")
+    try:
+        engines = busy.freeze_engines()
+        job = service.submit(new_job(service, 3))
+        time.sleep(3 * STALL_SECONDS)
+        assert busy.alive(), busy.text()
+        for engine in engines:
+            engine.resume()
+        check_results(service, job, 3)
+    finally:
+        busy.kill()
+
+
+def attentive_worker(cluster: Cluster, name: str, *options: str) -> Worker:
+    """Return a running worker that finds a stall after STALL_SECONDS."""
+    log = cluster.folder / f"{name}.log"
+    return Worker(name, log, cluster.environment, "tests.support.attentive_worker", options).start()
 
 
 def celery(cluster: Cluster, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -15,6 +15,7 @@ from app.jobs.celery_queue import build_celery
 from app.jobs.celery_worker import MAX_IDLE_REPORTS, JobWorker, StallDetector
 from app.jobs.model import Counts, Job
 from app.jobs.redis_store import LOST_SECONDS, RedisJobStore
+from app.jobs.shared_folder import MARK, WebFolder
 from app.jobs.work import MAX_LOSSES
 from app.removal import RemovalRequest
 from app.settings import Settings
@@ -41,6 +42,7 @@ def engine() -> FakeEngine:
 def worker(redis: RedisServer, store: RedisJobStore, engine: FakeEngine, tmp_path: Path) -> Iterator[JobWorker]:
     """A worker that is not started, so that it reports nothing and sends no tasks."""
     settings = Settings(jobs_backend="celery", jobs_storage=tmp_path.as_uri(), redis_url=redis.url)
+    WebFolder(tmp_path).check()
     worker = JobWorker(settings, build_celery(settings), threads=2)
     worker._tools = replace(worker._tools, submitter=engine)
     yield worker
@@ -78,6 +80,24 @@ def test_a_missing_photo_fails_alone(worker: JobWorker, store: RedisJobStore) ->
     job = store.add(new_job(photos=1))
     assert worker.run_one() == "failed"
     assert counts(store, job) == Counts(failed=1)
+
+
+def test_a_photo_waits_for_a_folder_that_is_not_mounted(
+    worker: JobWorker, store: RedisJobStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = submit(worker, store)
+    mounted, bare = tmp_path / job.id, tmp_path.with_name(f"{tmp_path.name}-unmounted")
+    tmp_path.rename(bare)
+    tmp_path.mkdir()
+    worker._ending.set()  # no pause before the next attempt
+    claim = store.claim()
+    assert claim is not None and worker._work_on(claim) == "queued again"
+    assert counts(store, job) == Counts(queued=1)
+    assert f"{MARK} is missing" in caplog.text
+    tmp_path.rmdir()
+    bare.rename(tmp_path)
+    worker._ending.clear()
+    assert mounted.is_dir() and worker.run_one() == "done"
 
 
 def test_a_photo_that_ends_workers_is_not_tried_for_ever(

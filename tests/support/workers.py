@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,10 +33,11 @@ class Worker:
     log: Path
     settings: Mapping[str, str]
     application: str = "app.jobs.celery_app"
+    options: Sequence[str] = ()
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> Worker:
-        command = [celery_program(), "-A", self.application, "worker", "-n", f"{self.name}@%h"]
+        command = [celery_program(), "-A", self.application, "worker", "-n", f"{self.name}@%h", *self.options]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command, env=os.environ | dict(self.settings), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT

@@ -38,6 +38,9 @@ const TRANSIENT = new Map([
 	["OFFLINE", 3],
 ]);
 
+/** Milliseconds after which a silent stream of events is lost; a quiet server sends a comment every 15 seconds. */
+const MAX_SILENCE = 45_000;
+
 export class Service extends EventTarget {
 	constructor() {
 		super();
@@ -96,19 +99,24 @@ export class Service extends EventTarget {
 	}
 
 	/**
-	 * Yield a job whenever it changes, with the changed items; all items at first.
+	 * Yield a job whenever it changes, with the changed items; all items at first. End with the connection.
 	 * @param {string} id
 	 * @param {AbortSignal} signal
 	 * @returns {AsyncGenerator<JobAnswer>}
 	 */
 	async *events(id, signal) {
-		const answer = await this.fetch(`/jobs/${id}/events`, { signal });
+		const silence = new AbortController();
+		const wait = () => setTimeout(() => silence.abort(lost()), MAX_SILENCE);
+		let timer = wait();
+		const answer = await this.fetch(`/jobs/${id}/events`, { signal: AbortSignal.any([signal, silence.signal]) });
 		const reader = /** @type {ReadableStream<Uint8Array>} */ (answer.body).getReader();
 		const decoder = new TextDecoder();
 		let text = "";
 		for (;;) {
 			const { done, value } = await reader.read().catch(() => ({ done: true, value: undefined }));
+			clearTimeout(timer);
 			if (done) return;
+			timer = wait();
 			const lines = (text + decoder.decode(value, { stream: true })).split("\n");
 			text = lines.pop() ?? "";
 			for (const line of lines) if (line.startsWith("data:")) yield JSON.parse(line.slice(5));
