@@ -11,7 +11,7 @@ from app.engine.models import MIN_HEADROOM_MB, REGISTRY
 from app.engine.providers import extra_mb
 from app.settings import Settings
 
-__all__ = ["Capacity", "max_buffered_bytes", "max_memory_mb", "plan_capacity", "web_threads"]
+__all__ = ["WEB_MB", "Capacity", "max_buffered_bytes", "max_memory_mb", "plan_capacity", "web_threads"]
 
 # MB of gunicorn and one web worker with its uploads, and copies of a body in memory while it is read and parsed.
 WEB_MB, BODY_COPIES = 70, 2.5

@@ -48,7 +48,7 @@ class KeyRing:
     of API_KEYS.
     """
 
-    def __init__(self, keys: Iterable[SecretStr] = (), file: Path | None = None) -> None:
+    def __init__(self, keys: Iterable[SecretStr], file: Path | None = None) -> None:
         self._fixed = tuple(_from_setting(keys))
         self._keys = self._fixed
         self._file = file

@@ -39,29 +39,22 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-class _RequestId(logging.Filter):
-    """Filter that adds the id of the current request to each record without one."""
-
-    def __init__(self, current: Callable[[], str]) -> None:
-        super().__init__()
-        self._current = current
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if not hasattr(record, "request_id"):
-            record.request_id = self._current()
-        return True
-
-
 def configure(level: str, form: str, file: str = "", request_id: Callable[[], str] = lambda: "-") -> None:
     """Write the log lines of this process, as `text` or `json`, to a file or to standard error; raise OSError.
 
-    The folder of the file is created if it is missing.
+    The folder of the file is created if it is missing. Records without a request id get that of `request_id`.
     """
+
+    def add_request_id(record: logging.LogRecord) -> bool:
+        if not hasattr(record, "request_id"):
+            record.request_id = request_id()
+        return True
+
     if file:
         with suppress(FileExistsError):  # a file in the place of the folder: opening it has the clearer error
             Path(file).parent.mkdir(parents=True, exist_ok=True)
     handler = WatchedFileHandler(file, encoding="utf-8") if file else logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if form == "json" else logging.Formatter(TEXT))
-    handler.addFilter(_RequestId(request_id))
+    handler.addFilter(add_request_id)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)

@@ -21,7 +21,7 @@ from app.engine.providers import CPU, parse_providers
 from app.setting_problems import ENV_ENCODING, SettingProblem, SettingsError, check_env_file, problem_of
 from app.urls import parse_host_rule, parse_origin, plain_redis_url
 
-__all__ = ["SettingProblem", "Settings", "SettingsError", "load_settings"]
+__all__ = ["SettingProblem", "Settings", "SettingsError", "load_settings", "package_version"]
 
 
 def package_version() -> str:
@@ -366,6 +366,6 @@ def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Set
     try:
         return Settings(_env_file=env_file, **overrides)
     except ValidationError as error:
-        # A default that depends on an invalid setting is no problem of its own.
+        # A default that depends on an invalid setting is not a problem of its own.
         errors = [details for details in error.errors() if details["type"] != "default_factory_not_called"]
         raise SettingsError(*map(problem_of, errors)) from None

@@ -6,20 +6,21 @@ import errno
 import logging
 import os
 import re
-import threading
 import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from app.file_names import EXTENSIONS
+from app.periodic import PeriodicThread
+
 __all__ = ["Sweeper", "save", "sweep", "write_problem"]
 
 log = logging.getLogger(__name__)
 
 # Only files with such names are deleted, never an operator's photos, except in folders of `uploads`.
-RESULT_NAME = re.compile(r"background-removed-[0-9a-f]{32}\.(?:png|jpg|webp|zip)(?:\.part)?", re.ASCII)
-HOUR = 3600.0
+RESULT_NAME = re.compile(rf"background-removed-[0-9a-f]{{32}}\.(?:{'|'.join(EXTENSIONS.values())})(?:\.part)?")
 
 
 def save(data: bytes, extension: str, folder: Path) -> str:
@@ -84,24 +85,17 @@ def _delete_if_old(path: Path, oldest: float) -> bool:
     return True
 
 
-class Sweeper:
+class Sweeper(PeriodicThread):
     """Thread that sweeps at start and every hour."""
 
+    name, seconds = "sweeper", 3600.0
+
     def __init__(self, results: Sequence[Path], max_age_seconds: float, uploads: Sequence[Path] = ()) -> None:
+        super().__init__()
         self._results, self._uploads = results, uploads
         self._max_age = max_age_seconds
-        self._stopped = threading.Event()
 
-    def start(self) -> None:
-        """Start the thread."""
-        threading.Thread(target=self._run, name="sweeper", daemon=True).start()
-
-    def stop(self) -> None:
-        """Stop the thread."""
-        self._stopped.set()
-
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            if count := sweep(self._results, self._max_age, self._uploads):
-                log.info("cleanup.swept files=%d", count)
-            self._stopped.wait(HOUR)
+    def work(self) -> None:
+        """Sweep once."""
+        if count := sweep(self._results, self._max_age, self._uploads):
+            log.info("cleanup.swept files=%d", count)

@@ -19,7 +19,17 @@ from app.engine.weights import find
 from benchmarks.client import Post
 from benchmarks.server import HOST, ROOT, Service, free_port, running_server, running_service
 
-__all__ = ["REMBG", "Contender", "Model", "embedded_model", "install_rembg", "model_from", "our_server", "rembg_server"]
+__all__ = [
+    "REMBG",
+    "REMBG_FOLDER",
+    "Contender",
+    "Model",
+    "embedded_model",
+    "install_rembg",
+    "model_from",
+    "our_server",
+    "rembg_server",
+]
 
 REMBG = "rembg"
 # One of rembg's model names, for a graph with the inputs and outputs of U2-Net in our service.

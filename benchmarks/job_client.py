@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPConnection, HTTPResponse
@@ -24,11 +25,10 @@ MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.05, 1.0
 
 @dataclass(frozen=True, slots=True)
 class JobRun:
-    """Result of a job: seconds of its body, and from the request's start to the last photo."""
+    """Result of a job; `seconds` are those from the request's start to the last photo."""
 
     photos: int
     body_bytes: int
-    body_seconds: float
     seconds: float
     link: str
 
@@ -48,7 +48,6 @@ class JobClient:
         """Send a job and wait for its end."""
         started = time.monotonic()
         job = self.send(photos, parameters)
-        sent = time.monotonic()
         link = job["links"]["self"]
         while job["state"] not in ("done", "cancelled"):
             time.sleep(min(MAX_POLL_SECONDS, max(MIN_POLL_SECONDS, (job["seconds_left"] or 0) / 2)))
@@ -57,41 +56,35 @@ class JobClient:
         if job["counts"]["done"] != len(photos):
             raise ServiceFailed(f"Job with {job['counts']}: {[item['error'] for item in job['items']][:3]}")
         size = sum(photo.stat().st_size for photo in photos)
-        return JobRun(len(photos), size, sent - started, ended - started, link)
+        return JobRun(len(photos), size, ended - started, link)
 
     def send(self, photos: Sequence[Path], parameters: str = "") -> dict[str, Any]:
         """Send a job and return it."""
         post = Post.of_photos(photos, f"/jobs?files={len(photos)}{parameters}")
-        connection = HTTPConnection(HOST, self._port, timeout=ANSWER_SECONDS)
-        try:
+        with closing(self._connection()) as connection:
             connection.request("POST", post.path, post.body(), post.headers)
             return _parsed(connection.getresponse(), 202)
-        finally:
-            connection.close()
 
     def download(self, link: str) -> int:
         """Read the ZIP of a job without storing it; return its bytes."""
-        connection = HTTPConnection(HOST, self._port, timeout=ANSWER_SECONDS)
-        try:
+        with closing(self._connection()) as connection:
             connection.request("GET", f"{link}/results.zip")
             response = connection.getresponse()
             if response.status != 200:
                 raise ServiceFailed(f"{link}/results.zip: {response.status} {response.read(300)!r}")
             return sum(map(len, iter(partial(response.read, PIECE), b"")))
-        finally:
-            connection.close()
 
     def delete(self, link: str) -> None:
         """Delete a job."""
         self._json("DELETE", link, 204)
 
     def _json(self, method: str, link: str, status: int) -> dict[str, Any]:
-        connection = HTTPConnection(HOST, self._port, timeout=ANSWER_SECONDS)
-        try:
+        with closing(self._connection()) as connection:
             connection.request(method, link)
             return _parsed(connection.getresponse(), status)
-        finally:
-            connection.close()
+
+    def _connection(self) -> HTTPConnection:
+        return HTTPConnection(HOST, self._port, timeout=ANSWER_SECONDS)
 
 
 def _parsed(response: HTTPResponse, status: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import simpy
 
 from app.jobs.work import SPARE_THREADS
 
-__all__ = ["Cluster", "Costs", "Day", "Outcome", "percentile", "simulate", "simulate_backlog"]
+__all__ = ["DAY", "Cluster", "Costs", "Day", "Outcome", "percentile", "simulate", "simulate_backlog"]
 
 HOUR, DAY = 3600.0, 86_400.0
 # Hour of the most photos.

@@ -11,7 +11,7 @@ from celery import Celery
 from app.engine.messages import EngineConfig
 from app.engine.pool import EnginePool
 from app.engine.queue import RemovalQueue
-from app.engine.submission import Deadline, Outcome, Priority
+from app.engine.submission import Deadline, Outcome
 from app.jobs import celery_app, celery_worker
 from app.removal import Box, RemovalRequest, RemovalResult
 
@@ -35,9 +35,7 @@ class SleepingEngines(EnginePool):
     def stop(self, grace: float = 0.0) -> None:
         """Do nothing."""
 
-    def submit_all(
-        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.BATCH
-    ) -> list[Outcome]:
+    def submit_all(self, request: RemovalRequest, deadline: Deadline) -> list[Outcome]:
         """Wait for an engine, sleep, and return the same result for every photo."""
         with self._free:
             time.sleep(self._seconds)

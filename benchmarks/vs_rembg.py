@@ -22,10 +22,10 @@ from PIL import Image
 from app.engine.container import cpu_quota
 from benchmarks.console import NONE, at_least_one, counts, milliseconds, positive, print_table, run_command, write_json
 from benchmarks.contenders import Contender, Model, embedded_model, install_rembg, model_from, our_server, rembg_server
-from benchmarks.duel import Plan, Result, duel, layouts, make_run
 from benchmarks.figures import Cell, ColdStart, Figures, Layout, Machine, Shot
 from benchmarks.floor import bare_runs, lone_stages
 from benchmarks.photos import photo_of
+from benchmarks.runs import Plan, Result, layouts, make_run, server_runs
 from benchmarks.tables import tables
 
 PARTS = ("servers", "baseline", "layouts", "cold-start")
@@ -120,7 +120,7 @@ def _measure_model(figures: Figures, plan: Plan, model: Model, arguments: argpar
         for number in range(arguments.rounds):
             if "servers" in arguments.parts:
                 for contender in _contenders(shot, arguments.ours):
-                    _keep(figures, duel(plan, contender, model, shot.name, number))
+                    _keep(figures, server_runs(plan, contender, model, shot.name, number))
             if "baseline" in arguments.parts and shot.name == usual:
                 figures.bare.extend(bare_runs(model, BARE_SECONDS, number))
     for number in range(arguments.rounds):

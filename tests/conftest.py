@@ -19,6 +19,7 @@ from app.http.factory import build_app
 from app.redis_link import CLIENT_OPTIONS
 from app.settings import Settings
 from tests.support.api_keys import sha
+from tests.support.clock import Clock
 from tests.support.configuration import ENGINE, NO_LIMITS
 from tests.support.doubles import FakePool
 from tests.support.servers import RedisServer
@@ -142,6 +143,11 @@ def patient_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MAX_WAIT", "SOCKET_SECONDS"):
         monkeypatch.setattr(f"app.jobs.redis_store.{name}", 300.0)
     monkeypatch.setattr("app.jobs.redis_store.CLIENT_OPTIONS", CLIENT_OPTIONS | {"socket_connect_timeout": 300.0})
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ LAYERS = (
         "app.urls",
         "app.file_names",
         "app.log_format",
+        "app.periodic",
         "app.healthcheck",
         "app.setting_problems",
     ),
@@ -100,7 +101,7 @@ def test_engine_and_imaging_name_no_dialect(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_the_service_imports_nothing_of_its_workshop(module: str) -> None:
+def test_the_service_imports_no_development_code(module: str) -> None:
     """Training, tools, benchmarks and tests are not part of an installation."""
     found = {name.partition(".")[0] for name in imports(module)}
     assert found & {"training", "torch", "onnx", "tools", "benchmarks", "tests"} == set()

@@ -12,6 +12,7 @@ import pytest
 from app.keys import ApiKey, KeyRing, check_keys
 from app.settings import SettingsError
 from tests.support.api_keys import KEYS, sha
+from tests.support.clock import Clock
 
 
 def test_keys_of_the_setting_are_named_by_number() -> None:
@@ -80,20 +81,10 @@ def test_an_unreadable_file_stops_the_start(tmp_path: Path, content: bytes | Non
         check_keys((), path)
 
 
-class Clock:
-    """Clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("app.keys.time", SimpleNamespace(monotonic=clock.monotonic))
+    monkeypatch.setattr("app.keys.time", SimpleNamespace(monotonic=clock))
     return clock
 
 

@@ -57,7 +57,7 @@ def test_a_failure_leaves_no_incomplete_file(tmp_path: Path, monkeypatch: pytest
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".zip", ".png.part"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".avif", ".zip", ".png.part"])
 def test_old_results_are_swept(suffix: str, tmp_path: Path) -> None:
     old, young = aged(tmp_path / (NAME + suffix), 25), aged(tmp_path / f"{NAME[:-1]}1{suffix}", 23)
     assert sweep([tmp_path, tmp_path / "missing"], 24 * 3600) == 1

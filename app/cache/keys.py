@@ -7,7 +7,6 @@ import json
 import threading
 from contextlib import suppress
 from dataclasses import asdict, fields
-from typing import Any
 
 from app.engine import weights
 from app.engine.messages import EngineConfig
@@ -39,7 +38,8 @@ class ResultKeys:
 
     def __init__(self, config: EngineConfig) -> None:
         self._home = config.rembg_home
-        self._service = {"version": package_version()} | _without(EXCLUDED_FROM_CONFIG, config)
+        settings = {name: value for name, value in asdict(config).items() if name not in EXCLUDED_FROM_CONFIG}
+        self._service = {"version": package_version()} | settings
         self._digests: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -48,10 +48,11 @@ class ResultKeys:
         digest = self._weights_digest(request.options.model)
         if digest is None:
             return None
+        images = [field.name for field in fields(request) if field.name not in EXCLUDED_FROM_REQUEST]
         parts = {
             "service": self._service,
             "weights": digest,
-            "images": {name: hashlib.sha256(getattr(request, name)).hexdigest() for name in _images(request)},
+            "images": {name: hashlib.sha256(getattr(request, name)).hexdigest() for name in images},
             "options": asdict(request.options),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -66,11 +67,3 @@ class ResultKeys:
                 with suppress(OSError):  # the engine reports the error in detail
                     self._digests[name] = " ".join(map(weights.sha256, paths))
             return self._digests.get(name)
-
-
-def _images(request: RemovalRequest) -> list[str]:
-    return [field.name for field in fields(request) if field.name not in EXCLUDED_FROM_REQUEST]
-
-
-def _without(excluded: set[str], data: EngineConfig) -> dict[str, Any]:
-    return {name: value for name, value in asdict(data).items() if name not in excluded}

@@ -16,9 +16,9 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from app.cache.stores import ENTRY_BYTES, StoreDown
+from app.cache.stores import ENTRY_BYTES
 from app.engine.messages import result_from_wire, result_header
-from app.redis_link import CLIENT_OPTIONS, PROBE_LIFE, Circuit, CircuitOpen
+from app.redis_link import CLIENT_OPTIONS, PROBE_LIFE, Circuit
 from app.removal import RemovalResult
 
 __all__ = ["RedisStore"]
@@ -79,8 +79,8 @@ class RedisStore:
         self._circuit = Circuit("cache", self._redis, self.probe, RedisError)
 
     def get(self, key: str) -> RemovalResult | None:
-        """Return the result of a key, None if there is none or it cannot be read; raise StoreDown."""
-        value = self._call(lambda: self._fetch([PREFIX + key, USES]))
+        """Return the result of a key, None if there is none or it cannot be read; raise CircuitOpen."""
+        value: Any = self._circuit.call(lambda: self._fetch([PREFIX + key, USES]))
         if value is None:
             return None
         try:
@@ -90,12 +90,12 @@ class RedisStore:
             return None
 
     def put(self, key: str, result: RemovalResult) -> None:
-        """Keep a result; raise StoreDown."""
+        """Keep a result; raise CircuitOpen."""
         value = _encode(result)
         size = len(value) + ENTRY_BYTES
         if size <= self._max_bytes:
             keys = [PREFIX + key, USES, SIZES]
-            self._call(lambda: self._keep(keys, (value, size, self._max_bytes, self._ttl_ms)))
+            self._circuit.call(lambda: self._keep(keys, (value, size, self._max_bytes, self._ttl_ms)))
 
     def up(self) -> bool:
         """Return whether Redis answered the last command, a few seconds ago at most."""
@@ -104,12 +104,6 @@ class RedisStore:
     def stop(self) -> None:
         """Stop the background probe."""
         self._circuit.stop()
-
-    def _call(self, command: Any) -> Any:
-        try:
-            return self._circuit.call(command)
-        except CircuitOpen as error:
-            raise StoreDown from error
 
     def probe(self) -> None:
         """Write, since a Redis that is full, or a replica, still answers a ping; raise RedisError."""

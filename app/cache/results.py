@@ -12,11 +12,12 @@ from enum import StrEnum
 
 from app.cache.flights import Flight, Flights
 from app.cache.keys import ResultKeys
-from app.cache.stores import MemoryStore, Store, StoreDown
+from app.cache.stores import MemoryStore, Store
 from app.capacity import Capacity, max_memory_mb
 from app.engine.container import MEGABYTE, memory_limit
-from app.engine.submission import Deadline, Outcome, Priority, Submitter
+from app.engine.submission import Deadline, Submitter
 from app.errors import DeadlineExceeded, ServiceError
+from app.redis_link import CircuitOpen
 from app.removal import RemovalRequest, RemovalResult
 from app.settings import Settings
 
@@ -48,7 +49,7 @@ class ResultCache:
         store: Store,
         keys: ResultKeys,
         max_bytes: int,
-        on_lookup: Callable[[Lookup], None] = lambda lookup: None,
+        on_lookup: Callable[[Lookup], None],
     ) -> None:
         self._submitter = submitter
         self._store = store
@@ -57,18 +58,16 @@ class ResultCache:
         self._on_lookup = on_lookup
         self._flights = Flights()
 
-    def submit(
-        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.INTERACTIVE
-    ) -> RemovalResult:
+    def submit(self, request: RemovalRequest, deadline: Deadline) -> RemovalResult:
         """Return a request's result; its `cache` is "hit" or "miss". Raise the errors of the submitter behind."""
         started = time.monotonic()
         key = self._keys.of(request)
         if key is None:
-            return self._submitter.submit(request, deadline, priority)
+            return self._submitter.submit(request, deadline)
         while True:
             flight, leads = self._flights.join(key)
             if leads:
-                return self._lead(flight, key, request, deadline, priority)
+                return self._lead(flight, key, request, deadline)
             deadline.wait(
                 flight.ended.wait, late="The deadline passed while another request for the same image was processed."
             )
@@ -79,12 +78,6 @@ class ResultCache:
             if flight.late and deadline.seconds_left < waited:  # another attempt would be late, too
                 raise DeadlineExceeded(details="An earlier request for the same image was not finished in time.")
 
-    def submit_all(
-        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.BATCH
-    ) -> list[Outcome]:
-        """Return the outcomes of the submitter behind: batches would displace the results of interactive requests."""
-        return self._submitter.submit_all(request, deadline, priority)
-
     def up(self) -> bool | None:
         """Return whether Redis can be reached; None where it is not in use."""
         return self._store.up()
@@ -93,16 +86,14 @@ class ResultCache:
         """Stop the background probe of Redis."""
         self._store.stop()
 
-    def _lead(
-        self, flight: Flight, key: str, request: RemovalRequest, deadline: Deadline, priority: Priority
-    ) -> RemovalResult:
+    def _lead(self, flight: Flight, key: str, request: RemovalRequest, deadline: Deadline) -> RemovalResult:
         """Find the result for all followers, or have it computed."""
         started = time.monotonic()
         try:
             flight.result = self._look_up(key)
             if flight.result is not None:
                 return _shared(flight, started)
-            result = self._submitter.submit(request, deadline, priority)
+            result = self._submitter.submit(request, deadline)
             flight.result = replace(result, stages_ms={}, stages_mb={})
             flight.ended.set()  # followers need not wait for the store
             if not result.under_load:  # the next request may get the better result
@@ -118,7 +109,7 @@ class ResultCache:
     def _look_up(self, key: str) -> RemovalResult | None:
         try:
             result = self._store.get(key)
-        except StoreDown:
+        except CircuitOpen:
             self._on_lookup(Lookup.ERROR)
             return None
         self._on_lookup(Lookup.MISS if result is None else Lookup.HIT)
@@ -126,7 +117,7 @@ class ResultCache:
 
     def _keep(self, key: str, result: RemovalResult) -> None:
         if len(result.body) <= self._max_bytes:
-            with suppress(StoreDown):  # it is computed again next time
+            with suppress(CircuitOpen):  # it is computed again next time
                 self._store.put(key, result)
 
 

@@ -11,24 +11,20 @@ from cachetools import TTLCache
 
 from app.removal import RemovalResult
 
-__all__ = ["ENTRY_BYTES", "MemoryStore", "Store", "StoreDown"]
+__all__ = ["ENTRY_BYTES", "MemoryStore", "Store"]
 
 # Bytes of an entry besides its image, rounded up: 0.9 kB measured in memory, 0.8 kB in Redis.
 ENTRY_BYTES = 1024
-
-
-class StoreDown(Exception):
-    """The store cannot be reached now."""
 
 
 class Store(Protocol):
     """Store of results that drops expired entries and, when it is full, the least recently used ones."""
 
     def get(self, key: str) -> RemovalResult | None:
-        """Return the result of a key, None if there is none; raise StoreDown."""
+        """Return the result of a key, None if there is none; raise CircuitOpen."""
 
     def put(self, key: str, result: RemovalResult) -> None:
-        """Keep a result; raise StoreDown."""
+        """Keep a result; raise CircuitOpen."""
 
     def up(self) -> bool | None:
         """Return whether the store can be reached; None if it always can."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from app.engine.session import Session
 from app.imaging.reference import full_range
 from app.imaging.subject import confidence_of, stretch
 
-__all__ = ["AUTO_BLEND", "Blend", "Prediction", "Stages", "predict"]
+__all__ = ["AUTO_BLEND", "Blend", "Prediction", "predict"]
 
 Mask = NDArray[np.float32]
 
@@ -41,7 +40,7 @@ class Blend:
         return first + share * (stretch(second) - first)
 
     def sharpen(self, blended: Mask) -> Mask:
-        """Return the mask with more contrast around 0.5, so that a subject of one model only is not a ghost."""
+        """Return the mask with more contrast around 0.5, so that a subject of one model only is opaque."""
         inside, outside = blended**self.contrast, (1 - blended) ** self.contrast
         sharpened: Mask = (inside / (inside + outside)).astype(np.float32)
         return sharpened
@@ -66,17 +65,10 @@ class Prediction:
     under_load: bool = False
 
 
-class Stages(Protocol):
-    """Recorder of stages."""
-
-    def stage(self, name: str) -> AbstractContextManager[None]:
-        """Time the block as one stage."""
-
-
 def predict(
     sessions: Sequence[Session],
     image: Image.Image,
-    stages: Stages,
+    stage: Callable[[str], AbstractContextManager[None]],
     *,
     alone: bool = False,
     fast: bool = False,
@@ -84,10 +76,10 @@ def predict(
 ) -> Prediction:
     """Return the mask of an RGB image by one session, or by the two of a cascade; see `Pipeline.run`.
 
-    `exact` means a mask by the first session that is rembg's to the bit.
+    `stage` times a block under a name. `exact` means a mask by the first session that is rembg's to the bit.
     """
     first = sessions[0]
-    with stages.stage("infer"):
+    with stage("infer"):
         raw = first.predict(image, alone=alone, exact=exact)
         confidence = confidence_of(raw)
     if exact:
@@ -96,7 +88,7 @@ def predict(
     if sure or fast:
         mask = stretch(raw) if first.model.stretch else raw
         return Prediction(raw, mask, confidence, first.model.name, under_load=not sure)
-    with stages.stage("second_infer"):
+    with stage("second_infer"):
         blended = AUTO_BLEND.combine(raw, sessions[1].predict(image, alone=alone))
     models = "+".join(session.model.name for session in sessions)
     return Prediction(blended, AUTO_BLEND.sharpen(blended), confidence_of(blended), models)

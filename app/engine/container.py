@@ -6,7 +6,7 @@ import math
 import os
 from pathlib import Path
 
-__all__ = ["choose_processes", "choose_threads", "cpu_quota", "memory_limit"]
+__all__ = ["MEGABYTE", "choose_processes", "choose_threads", "cpu_quota", "memory_limit"]
 
 CGROUP = Path("/sys/fs/cgroup")
 MEGABYTE = 1024 * 1024

@@ -64,7 +64,7 @@ class Job:
         self.done.set()
 
     def outcome(self) -> RemovalResult:
-        """Return the result of a finished job with one result, or raise its error."""
+        """Return the result of a finished job with one result, or raise its error, EngineCrashed without one."""
         outcome = self.error or self.outcomes[0] or EngineCrashed()
         if isinstance(outcome, ServiceError):
             raise outcome

@@ -103,7 +103,7 @@ class Pipeline:
             photo = self._photo(request, plan, shared)
             background = self._background(request, photo, plan)
         predictor: Predictor = partial(
-            predict, sessions, stages=stages, alone=alone, fast=fast, exact=options.reference_mask
+            predict, sessions, stage=stages.stage, alone=alone, fast=fast, exact=options.reference_mask
         )
         predictor = shared.predictor(options, predictor) if shared else predictor
         prediction = _predict(sessions[0].model, photo, stages, predictor)

@@ -111,15 +111,9 @@ class PhotoPlan:
         """Scale down before cutting out, except for a crop, whose size is not known yet."""
         if self.options.crop:
             return part.rgb, part.alpha
-        longest = self.options.longest_side
-        return _scaled_down(
-            part,
-            fit_within(
-                part.size,
-                min(self.options.max_width or longest, longest),
-                min(self.options.max_height or longest, longest),
-            ),
-        )
+        longest, bounds = self.options.longest_side, (self.options.max_width, self.options.max_height)
+        width, height = (min(bound or longest, longest) for bound in bounds)
+        return _scaled_down(part, fit_within(part.size, width, height))
 
     def finish(self, cutout: Cutout, photo: Photo, background: Image.Image | None) -> Picture:
         """Crop, scale down and add a background."""

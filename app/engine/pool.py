@@ -62,17 +62,15 @@ class EnginePool:
     def submit(
         self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.INTERACTIVE
     ) -> RemovalResult:
-        """Return a request's result; raise ImageRefused or any error of `RemovalQueue.process`."""
+        """Return a request's result; raise ImageRefused or any error of `RemovalQueue.run` and `Job.outcome`."""
         self.start()
         if self._quarantine.refuses(request):
             raise ImageRefused()
-        result = self.queue.process(request, deadline, priority)
+        result = self.queue.run(request, deadline, priority).outcome()
         self._observer.removed(request, result)
         return result
 
-    def submit_all(
-        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.BATCH
-    ) -> list[Outcome]:
+    def submit_all(self, request: RemovalRequest, deadline: Deadline) -> list[Outcome]:
         """Return the result or the error for each of a request's options; raise ClientGone while the request waits.
 
         Those that an engine leaves open when it ends are processed alone: another one may be the cause.
@@ -80,30 +78,25 @@ class EnginePool:
         self.start()
         singles = request.singles
         try:
-            together = self._process_together(request, deadline, priority)
+            together = self._process_together(request, deadline)
         except ServiceError as error:  # of the queue
             return [error] * len(singles)
-        return [
-            outcome or self._outcome(single, deadline, priority)
-            for single, outcome in zip(singles, together, strict=True)
-        ]
+        return [outcome or self._outcome(single, deadline) for single, outcome in zip(singles, together, strict=True)]
 
-    def _process_together(
-        self, request: RemovalRequest, deadline: Deadline, priority: Priority
-    ) -> Sequence[Outcome | None]:
+    def _process_together(self, request: RemovalRequest, deadline: Deadline) -> Sequence[Outcome | None]:
         """Return the outcomes of one job for all options; None for those that it leaves open, or must not try."""
         singles = request.singles
         if len(singles) == 1 or any(map(self._quarantine.refuses, (request, *singles))):
             return [None] * len(singles)
-        outcomes = self.queue.run(request, deadline, priority).outcomes
+        outcomes = self.queue.run(request, deadline, Priority.BATCH).outcomes
         for single, outcome in zip(singles, outcomes, strict=True):
             if isinstance(outcome, RemovalResult):
                 self._observer.removed(single, outcome)
         return outcomes
 
-    def _outcome(self, request: RemovalRequest, deadline: Deadline, priority: Priority) -> Outcome:
+    def _outcome(self, request: RemovalRequest, deadline: Deadline) -> Outcome:
         try:
-            return self.submit(request, deadline, priority)
+            return self.submit(request, deadline, Priority.BATCH)
         except ServiceError as error:
             return error
 

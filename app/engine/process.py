@@ -132,13 +132,9 @@ class EngineProcess:
 
     def warm_up(self, deadline: float, *, first: bool = False) -> dict[str, Any]:
         """Run a warm-up and return its answer; raise EngineDied or TimeoutError (`deadline` is monotonic)."""
-        try:
+        with self._raising(EngineDied):
             wire.send(self._sock, asdict(self._config) if first else {"op": "warm"}, deadline=deadline)
             return wire.receive(self._sock, deadline)[0]
-        except TimeoutError:
-            raise
-        except (EOFError, OSError, ValueError) as error:
-            raise self._died(EngineDied, error) from error
 
     def remove(
         self, request: RemovalRequest, deadline: Deadline, *, alone: bool = False, fast: bool = False
@@ -149,39 +145,34 @@ class EngineProcess:
         the deadline. After these the engine must be killed.
         """
         due = deadline.in_engine()
-        try:
-            wire.send(
-                self._sock,
-                request_header(request) | {"alone": alone, "fast": fast},
-                [request.image, request.background_image],
-                due,
-            )
+        header = request_header(request) | {"alone": alone, "fast": fast}
+        with self._raising(NotAccepted):
+            wire.send(self._sock, header, [request.image, request.background_image], due)
             wire.receive(self._sock, due)
-        except TimeoutError:
-            raise
-        except (EOFError, OSError, ValueError) as error:
-            raise self._died(NotAccepted, error) from error
         for _ in request.all_options:
             yield self._receive_outcome(due)
             due = deadline.in_engine()
 
     def _receive_outcome(self, due: float) -> tuple[int, Outcome]:
-        try:
+        with self._raising(EngineDied):
             header, blobs = wire.receive(self._sock, due)
             number = header.pop("number")
             if "error" in header:
                 return number, errors.from_code(**header["error"])
             return number, result_from_wire(header, blobs)
+
+    @contextlib.contextmanager
+    def _raising(self, kind: type[EngineDied]) -> Iterator[None]:
+        """Raise this exception for the end of the connection or an invalid message; TimeoutError passes."""
+        try:
+            yield
         except TimeoutError:
             raise
         except (EOFError, OSError, ValueError, TypeError, KeyError) as error:
-            raise self._died(EngineDied, error) from error
-
-    def _died(self, kind: type[EngineDied], error: Exception) -> EngineDied:
-        if isinstance(error, (EOFError, OSError)):  # the end of the connection, a moment before the exit status
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(EXIT_SECONDS)
-        return kind(f"engine {self.pid}: {self.death} ({error})", self._process.returncode)
+            if isinstance(error, (EOFError, OSError)):  # the end of the connection, a moment before the exit status
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(EXIT_SECONDS)
+            raise kind(f"engine {self.pid}: {self.death} ({error})", self._process.returncode) from error
 
     def hang_up(self) -> None:
         """Close the connection, so that the engine ends after its current request."""

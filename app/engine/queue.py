@@ -21,7 +21,7 @@ from app.engine.models import affinity
 from app.engine.reservations import Reservations
 from app.engine.submission import ClientGone, Deadline, Priority
 from app.errors import DeadlineExceeded, EngineCrashed, QueueFull, ServiceError, ShuttingDown
-from app.removal import RemovalRequest, RemovalResult
+from app.removal import RemovalRequest
 
 __all__ = ["Consumer", "EngineState", "RemovalQueue"]
 
@@ -99,16 +99,7 @@ class RemovalQueue:
             with self._lock:
                 self._taken -= 1
 
-    def process(
-        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.INTERACTIVE
-    ) -> RemovalResult:
-        """Process a request with one result in an engine and return its result.
-
-        Raise EngineCrashed, the engine's error, or what `run` raises.
-        """
-        return self.run(request, deadline, priority).outcome()
-
-    def run(self, request: RemovalRequest, deadline: Deadline, priority: Priority) -> Job:
+    def run(self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.INTERACTIVE) -> Job:
         """Process a request in an engine and return the finished job.
 
         Raise DeadlineExceeded or ClientGone while it is queued, ShuttingDown, or ModelUnavailable, at once, if no
@@ -189,11 +180,6 @@ class RemovalQueue:
         with self._lock:
             depth = self._depth(sum(job.priority is Priority.INTERACTIVE for job in self._jobs))
         return 2 * depth > self.capacity - len(self._consumers)
-
-    @property
-    def places_taken(self) -> int:
-        """Return the number of admitted requests."""
-        return self._taken
 
     @property
     def closing(self) -> bool:
@@ -297,8 +283,8 @@ class RemovalQueue:
             for job in urgent:
                 if job.affinity == affinity(consumer.model):
                     return job
-        loaded = {affinity(other.model) for other in self._idle_others(consumer)} - {affinity(consumer.model)}
-        return None if oldest.affinity in loaded else oldest
+        idle = {affinity(other.model) for other in self._consumers if other.state is EngineState.IDLE}
+        return None if oldest.affinity in idle - {affinity(consumer.model)} else oldest
 
     def _another_is_preferred(self, consumer: Consumer) -> bool:
         """Return whether an earlier attached engine with the same models is idle: its caches are warm."""
@@ -310,9 +296,6 @@ class RemovalQueue:
             and affinity(other.model) == affinity(consumer.model)
             for other in earlier
         )
-
-    def _idle_others(self, consumer: Consumer) -> list[Consumer]:
-        return [other for other in self._consumers if other is not consumer and other.state is EngineState.IDLE]
 
     def _start_problem(self) -> ServiceError | None:
         problems = [consumer.start_problem for consumer in self._consumers]

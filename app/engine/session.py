@@ -172,12 +172,10 @@ class SessionCache:
         self,
         threads: int,
         load: Callable[[ModelSpec, int], Session] = load_session,
-        require: Callable[[ModelSpec], object] = weights.require,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._threads = threads
         self._load = load
-        self._require = require
         self._clock = clock
         self.loads = 0
         self._sessions: dict[str, Session] = {}
@@ -193,7 +191,7 @@ class SessionCache:
         failed_at, failure = self._failures.get(name, (0.0, None))
         if failure is not None and self._clock() - failed_at < RETRY_SECONDS:
             raise failure.with_traceback(None)
-        self._require(REGISTRY[name])
+        weights.require(REGISTRY[name])
         if any(affinity(loaded) != affinity(name) for loaded in self._sessions):
             self._sessions.clear()  # freed first: two models may not fit into memory
             shrink_arena()

@@ -12,7 +12,7 @@ from typing import Protocol
 from app.errors import DeadlineExceeded, ServiceError
 from app.removal import RemovalRequest, RemovalResult
 
-__all__ = ["POLL_SECONDS", "ClientGone", "Deadline", "Outcome", "Priority", "Submitter"]
+__all__ = ["POLL_SECONDS", "BatchSubmitter", "ClientGone", "Deadline", "Outcome", "Priority", "Submitter"]
 
 Outcome = RemovalResult | ServiceError
 
@@ -78,14 +78,14 @@ class Deadline:
 
 
 class Submitter(Protocol):
-    """Interface of the engine pool, and of the result cache in front of it."""
+    """Interface of the engine pool, and of the result cache in front of it, for interactive requests."""
 
-    def submit(
-        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.INTERACTIVE
-    ) -> RemovalResult:
+    def submit(self, request: RemovalRequest, deadline: Deadline) -> RemovalResult:
         """Return the result; raise a ServiceError, or ClientGone while the request waits."""
 
-    def submit_all(
-        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.BATCH
-    ) -> list[Outcome]:
+
+class BatchSubmitter(Protocol):
+    """Interface of the engine pool for batch requests."""
+
+    def submit_all(self, request: RemovalRequest, deadline: Deadline) -> list[Outcome]:
         """Return the result or the error for each of a request's options; raise ClientGone while the request waits."""

@@ -13,13 +13,13 @@ from typing import Any, cast
 from app.fetch.addresses import IPAddress
 from app.urls import Target
 
-__all__ = ["Wire", "connect", "send_request"]
+__all__ = ["Wire", "connect", "seconds_left", "send_request"]
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 10.0
 
 
-class Wire:
+class Wire(io.RawIOBase):
     """Socket for http.client with a deadline for each read and a limit of bytes for all reads.
 
     http.client has neither: headers or chunks that arrive byte by byte never reach a socket's timeout.
@@ -30,7 +30,11 @@ class Wire:
         self._deadline = deadline
         self._bytes_left = max_bytes
 
-    def recv_into(self, buffer: Any) -> int:
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
         """Read available bytes; raise TimeoutError, or OSError above the limit of bytes."""
         self._connection.settimeout(seconds_left(self._deadline, READ_SECONDS))
         count = self._connection.recv_into(buffer)
@@ -46,21 +50,10 @@ class Wire:
 
     def makefile(self, mode: str) -> io.BufferedReader:
         """Return the file from which http.client reads the response."""
-        return io.BufferedReader(_Reader(self))
+        return io.BufferedReader(self)
 
     def close(self) -> None:
         """Do nothing: http.client closes its socket before it reads the body; the caller closes the connection."""
-
-
-class _Reader(io.RawIOBase):
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._wire.recv_into(buffer)
 
 
 def seconds_left(deadline: float, max_seconds: float) -> float:

@@ -1,6 +1,6 @@
 """Admission of a request to the queue: what every dialect does with a photo before and around the engine's work.
 
-    with services().removals.slot() as slot:
+    with admitted() as slot:
         upload = ...  # the dialect's own way to read a body
         result = slot.submit(image, options)
 
@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from flask import Flask, g, request
 from werkzeug.exceptions import ClientDisconnected
 
-from app.engine.queue import RemovalQueue
 from app.engine.submission import ClientGone, Deadline, Submitter
 from app.errors import ServiceError
 from app.http import events, request_ids
 from app.http.client_connection import arrival, check_request, hang_up_detector
+from app.http.services import services
 from app.removal import RemovalOptions, RemovalRequest, RemovalResult
 from app.settings import Settings
 
-__all__ = ["RemovalService", "Slot", "init_app"]
+__all__ = ["Slot", "admitted", "init_app"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +51,23 @@ class Slot:
         return result
 
 
-@dataclass(frozen=True, slots=True)
-class RemovalService:
-    """Way of all dialects to the engines."""
+@contextmanager
+def admitted() -> Iterator[Slot]:
+    """Hold a place for the block, from before the body is read to the result; log its failure.
 
-    queue: RemovalQueue
-    submitter: Submitter
-
-    @contextmanager
-    def slot(self) -> Iterator[Slot]:
-        """Hold a place for the block, from before the body is read to the result; log its failure.
-
-        Raise QueueFull, ShuttingDown, DeadlineExceeded, or ClientDisconnected when nobody waits for the answer.
-        """
-        caller = Caller(request.remote_addr or "", request.path, request.content_length)
-        deadline = Deadline(g.deadline, hang_up_detector(request))
-        try:
-            with self.queue.admit(caller, deadline):
-                yield Slot(self.submitter, deadline)
-        except ServiceError as error:
-            events.failed(error)
-            raise
-        except (ClientGone, ClientDisconnected):
-            events.abandoned()
-            raise ClientDisconnected from None
+    Raise QueueFull, ShuttingDown, DeadlineExceeded, or ClientDisconnected when nobody waits for the answer.
+    """
+    caller = Caller(request.remote_addr or "", request.path, request.content_length)
+    deadline = Deadline(g.deadline, hang_up_detector(request))
+    try:
+        with services().queue.admit(caller, deadline):
+            yield Slot(services().submitter, deadline)
+    except ServiceError as error:
+        events.failed(error)
+        raise
+    except (ClientGone, ClientDisconnected):
+        events.abandoned()
+        raise ClientDisconnected from None
 
 
 def init_app(app: Flask, settings: Settings) -> None:

@@ -31,7 +31,6 @@ __all__ = [
     "Base64Decoder",
     "Parts",
     "Upload",
-    "check_image",
     "decode_base64",
     "field_name",
     "not_base64",
@@ -114,7 +113,9 @@ def read_upload(request: Request, max_image_bytes: int) -> Upload:
     images += [parts.raw] if parts.raw else []
     if not images:
         raise _nothing(request, parts)
-    image, background = _only(images), _background(parts)
+    if len(images) > 1:
+        raise MultipleSources()
+    image, background = images[0], _background(parts)
     check_image(image, max_image_bytes)
     if background:
         check_image(background, max_image_bytes)
@@ -201,12 +202,6 @@ def _whole_body(request: Request) -> bytes:
     if len(body) < (request.content_length or 0):
         raise ClientDisconnected
     return body
-
-
-def _only(images: list[bytes]) -> bytes:
-    if len(images) > 1:
-        raise MultipleSources()
-    return images[0]
 
 
 def _size(part: FileStorage) -> int:

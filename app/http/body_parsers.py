@@ -21,10 +21,9 @@ from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Event, Field, File, MultipartDecoder, NeedData, State
 
 from app.errors import InvalidBase64, InvalidJson, InvalidParameter, TooManyParts
-from app.imaging.formats import sniff
+from app.imaging.formats import HEAD_BYTES, sniff
 
 __all__ = [
-    "HEAD_BYTES",
     "MAX_FIELDS",
     "MAX_FIELD_BYTES",
     "MAX_TEXT_BYTES",
@@ -51,8 +50,6 @@ TOO_LONG = {
 # Longer texts must be ASCII: one emoji makes each character take four bytes.
 MAX_TEXT_BYTES = 65_536
 PIECE = 65_536
-# `sniff` needs at most the first 256 bytes.
-HEAD_BYTES = 256
 
 Text = list[str]
 Pair = tuple[str, Text]

@@ -15,7 +15,7 @@ from app.http.answers import KeptFile
 from app.http.bodies import read_json
 from app.http.limits import limited_by
 from app.http.services import services
-from app.imaging.formats import sniff
+from app.imaging.formats import HEAD_BYTES, sniff
 from app.jail import open_below
 from app.settings import Settings
 
@@ -24,8 +24,6 @@ __all__ = ["blueprint"]
 blueprint = Blueprint("files", __name__)
 
 MAX_BODY_BYTES = 65_536
-# `sniff` needs at most the first 256 bytes.
-HEAD_BYTES = 256
 # A multiple of three, so that the base64 of chunks can be joined.
 CHUNK_BYTES = 3 * 65_536
 

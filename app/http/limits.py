@@ -28,6 +28,7 @@ from limits.strategies import RateLimiter
 from app.clients import address_client, key_client
 from app.errors import DeadlineExceeded, RateLimited
 from app.http.client_address import client_network, is_exempt
+from app.http.headers import RATE_LIMIT_REMAINING
 from app.http.limit_storage import GuardedLimiter
 from app.limits import PREFIX, storage_uri
 from app.redis_link import CLIENT_OPTIONS, CircuitOpen
@@ -222,7 +223,7 @@ def _correct_count(response: Response) -> Response:
     if count:
         with suppress(CircuitOpen):  # the answer is complete and is sent in any case
             if _correct(count, response.status_code):
-                response.headers["X-RateLimit-Remaining"] = str(count.remaining())
+                response.headers[RATE_LIMIT_REMAINING.name] = str(count.remaining())
     return response
 
 

@@ -38,7 +38,7 @@ def add_hooks(app: Flask, metrics: Metrics) -> None:
 
     @app.before_request
     def begin() -> None:
-        g.metrics_started = time.monotonic()
+        g.started = time.monotonic()
         if request.endpoint != "metrics.metrics":
             g.metrics_inflight = True
             metrics.request_begun()
@@ -50,7 +50,7 @@ def add_hooks(app: Flask, metrics: Metrics) -> None:
             endpoint=request.endpoint or "unmatched",
             status=response.status_code,
             error_code=g.get("error_code", ""),
-            seconds=time.monotonic() - g.metrics_started,
+            seconds=time.monotonic() - g.started,
         )
         return response
 

@@ -8,9 +8,10 @@ from flask import Blueprint, Response, request
 
 from app import storage
 from app.errors import DeadlineExceeded, EngineCrashed, OutOfMemory
+from app.file_names import EXTENSIONS
 from app.http import events, request_ids, responses
 from app.http.accept import accepted_types
-from app.http.admission import Slot
+from app.http.admission import Slot, admitted
 from app.http.bodies import Upload, read_upload
 from app.http.headers import SAVED_AS
 from app.http.limits import limited_by
@@ -97,7 +98,7 @@ def _with_outcome_headers(response: Response, removal: _Removal) -> Response:
 
 def _remove(longest_side: int, *, preview: bool = False) -> _Removal:
     """Remove the background, with a place in the queue from here to the result."""
-    with services().removals.slot() as slot:
+    with admitted() as slot:
         upload = read_upload(request, services().settings.max_image_bytes)
         events.received(len(upload.image))
         return _removed(slot, upload, _parsed(upload, longest_side, preview=preview))
@@ -127,7 +128,7 @@ def _removed(slot: Slot, upload: Upload, parsed: NativeRequest) -> _Removal:
 def _save(result: RemovalResult) -> str:
     """Store a result and return its name; "" if that fails: a full disk must not cost a finished photo."""
     try:
-        return storage.save(result.body, responses.EXTENSIONS[result.mimetype], services().settings.output_dir)
+        return storage.save(result.body, EXTENSIONS[result.mimetype], services().settings.output_dir)
     except OSError as error:
         events.not_saved(error)
         return ""

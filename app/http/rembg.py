@@ -11,10 +11,11 @@ from app.engine.models import REGISTRY
 from app.errors import MissingImage, MultipleSources, UrlRefused
 from app.fetch.url_fetcher import USER_AGENT
 from app.http import events, responses
-from app.http.admission import Slot
-from app.http.bodies import check_image, query_texts, read_parts
+from app.http.admission import Slot, admitted
+from app.http.bodies import query_texts, read_parts
 from app.http.limits import limited_by
 from app.http.services import services
+from app.imaging.formats import check_image
 from app.options import values
 from app.options.parameters import (
     Fields,
@@ -106,7 +107,7 @@ SUPPORT = {"file": "same", "url": "partly"} | {name: parameter.support for name,
 @limited_by("rate_limit_remove_bg_per_hour")
 def remove_upload() -> Response:
     """Answer with the uploaded photo without its background."""
-    with services().removals.slot() as slot:
+    with admitted() as slot:
         image, name, texts, unknown_files = _read_upload()
         return _answer(slot, texts, lambda: image, unknown_files, name)
 
@@ -115,7 +116,7 @@ def remove_upload() -> Response:
 @limited_by("rate_limit_remove_bg_per_hour")
 def remove_url() -> Response:
     """Answer with the photo at a URL without its background."""
-    with services().removals.slot() as slot:
+    with admitted() as slot:
         texts = query_texts(request)
         url = texts.pop("url", "")
         return _answer(slot, texts, lambda: _fetched(url))

@@ -17,7 +17,7 @@ from app.http.client_address import client_network
 from app.jobs.description import short_id
 from app.settings import SettingProblem, Settings, SettingsError
 
-__all__ = ["add_fields", "client_hash", "configure", "init_app"]
+__all__ = ["add_fields", "configure", "init_app"]
 
 log = logging.getLogger("app.requests")
 
@@ -36,8 +36,7 @@ def configure(settings: Settings) -> None:
 
 
 def init_app(app: Flask) -> None:
-    """Log one line per request."""
-    app.before_request(_start)
+    """Log one line per request; after the hooks of the metrics, which set `g.started`."""
     app.after_request(_log_request)
 
 
@@ -50,10 +49,6 @@ def add_fields(**fields: object) -> None:
 def client_hash(client: str) -> str:
     """Return a pseudonym of a client, constant until the next start, that doesn't reveal its address."""
     return hashlib.blake2s(client.encode(), key=_SALT, digest_size=6).hexdigest()
-
-
-def _start() -> None:
-    g.started = time.monotonic()
 
 
 def _log_request(response: Response) -> Response:

@@ -24,7 +24,6 @@ from app.imaging.formats import sniff
 from app.removal import RemovalOptions, RemovalResult
 
 __all__ = [
-    "EXTENSIONS",
     "NO_STORE",
     "base64_response",
     "image_response",
@@ -41,7 +40,7 @@ ORIGINAL = {FALLBACK.name: "original"} | NO_STORE
 
 
 def image_response(
-    result: RemovalResult, options: RemovalOptions, original_size: int, *, attachment: bool, upload_name: str = ""
+    result: RemovalResult, options: RemovalOptions, original_size: int, *, attachment: bool, upload_name: str
 ) -> Response:
     """Return a response with the image itself, as an attachment or inline, named after the upload."""
     response = Response(result.body, mimetype=result.mimetype)
@@ -78,7 +77,7 @@ def base64_response(result: RemovalResult, options: RemovalOptions, original_siz
     return response
 
 
-def original_response(image: bytes, *, attachment: bool, upload_name: str = "") -> Response:
+def original_response(image: bytes, *, attachment: bool, upload_name: str) -> Response:
     """Return a response with the original image, for callers that prefer it to an error."""
     name = sniff(image) or "PNG"
     response = Response(image, mimetype=f"image/{name.lower()}")

@@ -14,10 +14,10 @@ from app.engine.messages import EngineConfig
 from app.engine.observer import EngineObserver
 from app.engine.pool import EnginePool
 from app.engine.queue import RemovalQueue
+from app.engine.submission import Submitter
 from app.engine.weights_fetcher import WeightsFetcher
 from app.fetch.url_fetcher import UrlFetcher
 from app.http import limits
-from app.http.admission import RemovalService
 from app.jobs.service import JobService, open_jobs
 from app.observability.health import HealthMonitor
 from app.observability.metrics import Metrics
@@ -49,7 +49,6 @@ class Services:
     queue: RemovalQueue
     pool: EnginePool
     cache: ResultCache | None
-    removals: RemovalService
     health: HealthMonitor
     metrics: Metrics
     sampler: MetricsSampler
@@ -57,6 +56,11 @@ class Services:
     weights_fetcher: WeightsFetcher
     sweeper: Sweeper
     jobs: JobService | None
+
+    @property
+    def submitter(self) -> Submitter:
+        """Return the cache in front of the engines, without a cache the engines."""
+        return self.cache or self.pool
 
     def start(self) -> None:
         """Start the engines and the background threads; returns at once."""
@@ -80,7 +84,7 @@ class Services:
         self.pool.stop()
 
 
-def build_services(settings: Settings, make_pool: PoolFactory = EnginePool) -> Services:
+def build_services(settings: Settings, make_pool: PoolFactory) -> Services:
     """Build the services; connects to nothing. Raise SettingsError for files that the settings name."""
     capacity = plan_capacity(settings)
     metrics = Metrics(settings)
@@ -89,14 +93,14 @@ def build_services(settings: Settings, make_pool: PoolFactory = EnginePool) -> S
     cache = open_cache(settings, capacity, pool, on_lookup=metrics.count_lookup)
     redis_users = (limits.storage_up, cache.up) if cache else (limits.storage_up,)
     url_fetcher = UrlFetcher(settings)
-    jobs = open_jobs(settings, cache or pool, url_fetcher, metrics, capacity.engines)
+    # Without the cache: jobs would displace the results of interactive requests.
+    jobs = open_jobs(settings, pool, url_fetcher, metrics, capacity.engines)
     return Services(
         settings=settings,
         presets=load_presets(settings.presets_file),
         queue=queue,
         pool=pool,
         cache=cache,
-        removals=RemovalService(queue, cache or pool),
         health=HealthMonitor(settings, pool, *redis_users, jobs_up=jobs.up if jobs else lambda: None),
         metrics=metrics,
         sampler=MetricsSampler(metrics, settings, pool, limits.storage_up, jobs.waiting if jobs else lambda: None),

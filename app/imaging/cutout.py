@@ -17,11 +17,13 @@ from app.imaging.placing import scaled
 from app.imaging.subject import VISIBLE, portrait_box, raw_box, visible_box
 from app.removal import RGBA, Blur, Box, Gradient, RemovalOptions
 
-__all__ = ["Cutout", "Picture", "cut_out", "extend_colours", "finish", "on_background"]
+__all__ = ["WHITE", "Cutout", "Picture", "cut_out", "extend_colours", "finish", "on_background", "on_colour"]
 
 WHITE: RGBA = (255, 255, 255, 255)
 # Rows processed in floats at once.
 STRIP = 128
+# Px by which the colours of the subject are extended.
+RADIUS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +94,11 @@ def on_background(
     if isinstance(options.backdrop, Gradient):
         return _on_image(image, gradient(image.size, options.backdrop), options)
     colour = _background_colour(options)
-    return _on_colour(image, colour) if colour else image
+    return on_colour(image, colour) if colour else image
 
 
-def extend_colours(image: Image.Image, radius: int = 8) -> Image.Image:
-    """Return the colours of an RGBA image as RGB, with the subject's extended by `radius` px, white beyond.
+def extend_colours(image: Image.Image) -> Image.Image:
+    """Return the colours of an RGBA image as RGB, with the subject's extended by RADIUS px, white beyond.
 
     So no background colour bleeds into half-transparent pixels of a JPEG.
     """
@@ -104,16 +106,16 @@ def extend_colours(image: Image.Image, radius: int = 8) -> Image.Image:
     height = rgba.shape[0]
     colours = np.empty((*rgba.shape[:2], 3), np.uint8)
     for top in range(0, height, STRIP):  # in strips, since whole planes of floats would take 16 bytes per pixel
-        first, last = max(0, top - radius), min(height, top + STRIP + radius)
-        strip = _extended(rgba[first:last], radius)
+        first, last = max(0, top - RADIUS), min(height, top + STRIP + RADIUS)
+        strip = _extended(rgba[first:last])
         colours[top : top + STRIP] = strip[top - first : top - first + STRIP]
     return Image.fromarray(colours, "RGB")
 
 
-def _extended(rgba: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
-    """Fill transparent pixels with the mean of the visible colours within `radius` px, white if there are none."""
+def _extended(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Fill transparent pixels with the mean of the visible colours within RADIUS px, white if there are none."""
     opaque = (rgba[..., 3] > 0).view(np.uint8)
-    side = (2 * radius + 1, 2 * radius + 1)
+    side = (2 * RADIUS + 1, 2 * RADIUS + 1)
     visible = cv2.cvtColor(cv2.bitwise_and(rgba, rgba, mask=opaque), cv2.COLOR_RGBA2RGB)
     sums = cv2.boxFilter(visible, cv2.CV_32F, side, normalize=False)
     counts = cv2.boxFilter(opaque, cv2.CV_32F, side, normalize=False)
@@ -143,8 +145,8 @@ def _background_colour(options: RemovalOptions) -> RGBA | None:
     return WHITE if options.format == "JPEG" else None
 
 
-def _on_colour(image: Image.Image, colour: RGBA) -> Image.Image:
-    """Put the image on a colour; the result stays RGBA only if the colour is not opaque."""
+def on_colour(image: Image.Image, colour: RGBA) -> Image.Image:
+    """Return an RGBA image on a colour; it stays RGBA only if the colour is not opaque."""
     if colour[3] == 255:
         return _flatten(image, Image.new("RGB", image.size, colour[:3]))
     return Image.alpha_composite(Image.new("RGBA", image.size, colour), image)
@@ -155,7 +157,7 @@ def _on_image(image: Image.Image, background: Image.Image, options: RemovalOptio
     if background.mode == "RGB":
         return _flatten(image, background)
     mixed = Image.alpha_composite(background, image)
-    return _on_colour(mixed, WHITE) if options.format == "JPEG" else mixed
+    return on_colour(mixed, WHITE) if options.format == "JPEG" else mixed
 
 
 def _flatten(image: Image.Image, background: Image.Image) -> Image.Image:

@@ -8,7 +8,7 @@ import zipfile
 from PIL import Image
 
 from app.imaging import png
-from app.imaging.cutout import extend_colours
+from app.imaging.cutout import WHITE, extend_colours, on_colour
 from app.removal import OutputFormat
 
 __all__ = ["MIMETYPES", "encode"]
@@ -49,7 +49,7 @@ def encode(image: Image.Image, output: OutputFormat, quality: int) -> bytes:
     if output == "PNG":
         return _png(image, quality)
     if output == "JPEG":
-        return _jpeg(_opaque(image), quality)
+        return _jpeg(on_colour(image, WHITE) if image.mode == "RGBA" else image, quality)
     if output == "WEBP":
         return _webp(image, quality)
     if output == "AVIF":
@@ -102,14 +102,6 @@ def _zip(image: Image.Image, quality: int) -> bytes:
         for name, data in (("color.jpg", _jpeg(colours, quality)), ("alpha.png", _png(alpha, quality))):
             archive.writestr(zipfile.ZipInfo(name), data)
     return packed.getvalue()
-
-
-def _opaque(image: Image.Image) -> Image.Image:
-    if image.mode != "RGBA":
-        return image
-    white = Image.new("RGB", image.size, "white")
-    white.paste(image, (0, 0), image)
-    return white
 
 
 def _save(image: Image.Image, name: str, **options: object) -> bytes:

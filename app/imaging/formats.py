@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from app.errors import EmptyFile, FileTooLarge, UnsupportedFormat
 
-__all__ = ["ACCEPTED_FORMATS", "check_image", "check_size", "sniff", "webp_canvas"]
+__all__ = ["ACCEPTED_FORMATS", "HEAD_BYTES", "check_image", "check_size", "sniff", "webp_canvas"]
 
+# Bytes that `sniff` needs at most.
+HEAD_BYTES = 256
 ACCEPTED_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 
 _SIGNATURES = (
@@ -52,7 +54,7 @@ def sniff(data: bytes) -> str | None:
 
 def _sniff_iso_media(data: bytes) -> str | None:
     """Distinguish AVIF and HEIF by the brands of the file type box (ISO/IEC 14496-12)."""
-    size = min(int.from_bytes(data[:4]), 256)
+    size = min(int.from_bytes(data[:4]), HEAD_BYTES)
     brands = {data[8:12], *(data[at : at + 4] for at in range(16, size, 4))}
     if brands & _AVIF_BRANDS:
         return "AVIF"

@@ -6,7 +6,17 @@ from math import isqrt
 
 from app.removal import Box, Length, Lengths
 
-__all__ = ["cover_box", "fit_pixels", "fit_within", "grow_box", "intersect", "pixels_of", "scale_box", "widen_box"]
+__all__ = [
+    "Size",
+    "cover_box",
+    "fit_pixels",
+    "fit_within",
+    "grow_box",
+    "intersect",
+    "pixels_of",
+    "scale_box",
+    "widen_box",
+]
 
 Size = tuple[int, int]
 

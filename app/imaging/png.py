@@ -21,7 +21,7 @@ except ImportError:  # not built for every processor
 else:
     HAVE_ISAL = True
 
-__all__ = ["COLOUR_TYPES", "available", "write_png"]
+__all__ = ["available", "write_png"]
 
 Bytes = NDArray[np.uint8]
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from app.imaging.geometry import Size, intersect, scale_box
 from app.removal import Box
 
-__all__ = ["confidence_of", "portrait_box", "raw_box", "stretch", "visible_box"]
+__all__ = ["SUBJECT", "VISIBLE", "confidence_of", "portrait_box", "raw_box", "stretch", "visible_box"]
 
 SUBJECT = 0.5
 # Fewer cells than this share of the grid are not a subject, at any probability.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -17,20 +18,13 @@ def describe(job: Job, items: Sequence[Item] | None = None, now: float | None = 
     """Return a job as JSON types; with `items` also these of its items. `now` is in seconds since 1970."""
     seconds_left = job.seconds_left(time.time() if now is None else now)
     path = f"/jobs/{job.id}"
-    counts = job.counts
     described = {
         "id": job.id,
         "state": job.state.value,
         "created": _timestamp(job.created),
         "ended": None if job.ended is None else _timestamp(job.ended),
         "expires": _timestamp(job.expires),
-        "counts": {
-            "total": counts.total,
-            "queued": counts.queued,
-            "running": counts.running,
-            "done": counts.done,
-            "failed": counts.failed,
-        },
+        "counts": {"total": job.counts.total, **asdict(job.counts)},
         "progress": round(job.progress, 3),
         "seconds_left": None if seconds_left is None else round(seconds_left, 1),
         "links": {"self": path, "events": f"{path}/events", "results": f"{path}/results.zip"},

@@ -75,7 +75,7 @@ class FsspecFiles:
         return _pieces(file)
 
     def delete_job(self, job_id: str) -> None:
-        """Delete all files of a job; none is no error."""
+        """Delete all files of a job; also if there are none."""
         with _os_errors():
             if paths := self._system.find(self._path(job_id)):
                 self._system.rm(paths)

@@ -96,11 +96,6 @@ class RedisJobStore:
         found = self._call(lambda: self._hashes(f"{PREFIX}job:{job_id}" for job_id in ids))
         return [_job(job_id, fields) for job_id, fields in zip(ids, found, strict=True) if fields]
 
-    def with_idempotency_key(self, client: str, key: str) -> Job | None:
-        """Return the job that a client has made with an idempotency key."""
-        job_id = self._call(lambda: self._redis.get(f"{PREFIX}idempotency:{_hash(client, key)}"))
-        return self.job(job_id) if job_id else None
-
     def items(self, job_id: str, changed_after: int = -1) -> Sequence[Item]:
         """Return the items of a job in order, or those changed after a version of the job."""
         key, after = f"{PREFIX}versions:{job_id}", f"({changed_after}"

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import replace
 
-from app.engine.submission import Submitter
+from app.engine.submission import BatchSubmitter
 from app.errors import NotFound
 from app.fetch.url_fetcher import UrlFetcher
 from app.jobs.alarm import Alarm
@@ -24,7 +23,7 @@ from app.jobs.sqlite_store import SqliteStore
 from app.jobs.store import JobBackend, JobFiles, JobStore, QueueState
 from app.jobs.sweeper import JobSweeper
 from app.jobs.webhooks import Webhooks
-from app.jobs.work import SPARE_THREADS, JobObserver, Tools
+from app.jobs.work import SPARE_THREADS, JobObserver, Tools, discard
 from app.settings import Settings
 
 __all__ = ["DATABASE", "JobService", "open_jobs"]
@@ -40,7 +39,7 @@ class JobService:
     """Jobs of all clients; nothing is opened before the first use.
 
     `files` takes the photos of a new job, under keys that begin with its `new_id`, before `submit`, which makes them
-    durable by `sync`.
+    durable.
     """
 
     def __init__(
@@ -50,14 +49,12 @@ class JobService:
         backend: JobBackend,
         observer: JobObserver,
         webhooks: Webhooks | None = None,
-        sync: Callable[[Sequence[str]], None] = lambda keys: None,
     ) -> None:
         self.files = files
         self._store = store
         self._backend = backend
         self._observer = observer
         self._webhooks = webhooks
-        self._sync = sync
         self._sweeper = JobSweeper(store, files)
 
     def new_id(self) -> str:
@@ -88,7 +85,7 @@ class JobService:
             if stored.digest != job.digest:
                 raise IdempotencyConflict()
             return stored
-        self._process(stored)
+        self._backend.submit(stored)
         log.info("job.accepted job=%s photos=%d outputs=%d", short_id(job.id), len(job.items), len(job.variants))
         self._observer.job_accepted()
         return stored
@@ -96,19 +93,10 @@ class JobService:
     def _stored(self, job: NewJob) -> Job:
         keys = [item.key for item in job.items if item.key and not item.error]
         try:
-            self._sync([*keys, job.background] if job.background else keys)
+            self.files.sync([*keys, job.background] if job.background else keys)
         except OSError as error:
             raise JobsUnavailable() from error
         return self._store.add(job)
-
-    def _process(self, job: Job) -> None:
-        """Start a stored job; a job that cannot be started is deleted, since its client sends it again."""
-        try:
-            self._backend.submit(job)
-        except JobsUnavailable:
-            with suppress(JobsUnavailable):
-                self.delete(job)
-            raise
 
     def find(self, job_id: str, owner: str) -> Job:
         """Return a job; raise NotFound for an unknown or deleted one and for that of another owner, JobsUnavailable."""
@@ -139,10 +127,7 @@ class JobService:
 
     def discard(self, job_id: str) -> None:
         """Delete the files of a job that is not stored: deleted, or refused during its upload."""
-        try:
-            self.files.delete_job(job_id)
-        except OSError as error:  # the sweeper tries again
-            log.warning("jobs.not_deleted error=%.200r", error)
+        discard(self.files, job_id)
 
     def queue_state(self) -> QueueState:
         """Return the state of the queue of all jobs; raise JobsUnavailable."""
@@ -180,7 +165,7 @@ class JobService:
 
 
 def open_jobs(
-    settings: Settings, submitter: Submitter, url_fetcher: UrlFetcher, observer: JobObserver, engines: int
+    settings: Settings, submitter: BatchSubmitter, url_fetcher: UrlFetcher, observer: JobObserver, engines: int
 ) -> JobService | None:
     """Return the jobs for JOBS_BACKEND, None for `off`; opens nothing."""
     if settings.jobs_backend == "local":
@@ -191,7 +176,7 @@ def open_jobs(
 
 
 def _local(
-    settings: Settings, submitter: Submitter, url_fetcher: UrlFetcher, observer: JobObserver, engines: int
+    settings: Settings, submitter: BatchSubmitter, url_fetcher: UrlFetcher, observer: JobObserver, engines: int
 ) -> JobService:
     folder = settings.jobs_dir
     store, alarm = SqliteStore(folder / DATABASE, settings.jobs_ttl), Alarm("files")
@@ -207,7 +192,7 @@ def _local(
         grace=min(settings.shutdown_grace, MAX_GRACE),
     )
     webhooks = _webhooks(settings, store, url_fetcher, observer)
-    return JobService(store, uploads, backend, observer, webhooks, uploads.sync)
+    return JobService(store, uploads, backend, observer, webhooks)
 
 
 def _celery(settings: Settings, url_fetcher: UrlFetcher, observer: JobObserver) -> JobService:
@@ -221,7 +206,7 @@ def _celery(settings: Settings, url_fetcher: UrlFetcher, observer: JobObserver) 
     store = RedisJobStore(settings.redis_url.get_secret_value(), settings.jobs_ttl)
     backend = CeleryBackend(store, build_celery(settings), files, observer)
     webhooks = _webhooks(settings, store, url_fetcher, observer)
-    return JobService(store, files, backend, observer, webhooks, files.sync)
+    return JobService(store, files, backend, observer, webhooks)
 
 
 def _webhooks(settings: Settings, store: JobStore, url_fetcher: UrlFetcher, observer: JobObserver) -> Webhooks | None:

@@ -78,11 +78,6 @@ class SqliteStore:
         with self._reader.transaction() as db:
             return [_job(row) for row in db.execute("SELECT * FROM jobs WHERE owner = ? ORDER BY rowid DESC", (owner,))]
 
-    def with_idempotency_key(self, client: str, key: str) -> Job | None:
-        """Return the job that a client has made with an idempotency key."""
-        with self._reader.transaction() as db:
-            return _job_by_key(db, client, key)
-
     def items(self, job_id: str, changed_after: int = -1) -> Sequence[Item]:
         """Return the items of a job in order, or those changed after a version of the job."""
         query = "SELECT * FROM items WHERE job_id = ? AND version > ? ORDER BY number"

@@ -56,9 +56,6 @@ class JobStore(Protocol):
     def jobs_of(self, owner: str) -> Sequence[Job]:
         """Return the jobs of an API key, the newest first."""
 
-    def with_idempotency_key(self, client: str, key: str) -> Job | None:
-        """Return the job that a client has made with an idempotency key."""
-
     def items(self, job_id: str, changed_after: int = -1) -> Sequence[Item]:
         """Return the items of a job in order, or those changed after a version of the job."""
 
@@ -102,6 +99,9 @@ class JobFiles(Protocol):
     def create(self, key: str) -> AbstractContextManager[BinaryIO]:
         """Return a file to write; it appears under its key when the block ends without an exception."""
 
+    def sync(self, keys: Sequence[str]) -> None:
+        """Make files durable."""
+
     def read(self, key: str) -> bytes:
         """Return a file's content."""
 
@@ -128,7 +128,7 @@ class JobBackend(Protocol):
         """End; items in work are queued again or finished."""
 
     def submit(self, job: Job) -> None:
-        """Process the queued items of a stored job; raise JobsUnavailable."""
+        """Process the queued items of a stored job, without waiting for it."""
 
     def up(self) -> bool | None:
         """Return whether jobs are processed, None where no other program is needed for that."""

@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 
 from app.jobs.errors import JobsUnavailable
 from app.jobs.store import JobFiles, JobStore
+from app.periodic import PeriodicThread
 
 __all__ = ["JobSweeper"]
 
 log = logging.getLogger("app.jobs")
 
-MINUTE, HOUR = 60.0, 3600.0
+HOUR = 3600.0
 # Age of files from which their job must exist: its upload may take some time.
 ORPHAN_SECONDS = 6 * HOUR
 
 
-class JobSweeper:
+class JobSweeper(PeriodicThread):
     """Thread that deletes expired jobs every minute, and files without a job every hour."""
 
+    name, seconds = "job-sweeper", 60.0
+
     def __init__(self, store: JobStore, files: JobFiles, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
         self._store = store
         self._files = files
         self._clock = clock
-        self._stopped = threading.Event()
+        self._next_search = time.monotonic()
 
-    def start(self) -> None:
-        """Start the thread."""
-        threading.Thread(target=self._run, name="job-sweeper", daemon=True).start()
-
-    def stop(self) -> None:
-        """Stop the thread."""
-        self._stopped.set()
+    def work(self) -> None:
+        """Delete what is due."""
+        self._sweep(self.delete_expired, "expired")
+        if time.monotonic() >= self._next_search:
+            self._sweep(self.delete_orphans, "files without a job")
+            self._next_search = time.monotonic() + HOUR
 
     def delete_expired(self) -> int:
         """Delete the expired jobs with their files and return their number; raise JobsUnavailable or OSError."""
@@ -52,15 +54,6 @@ class JobSweeper:
         for job_id in orphans:
             self._files.delete_job(job_id)
         return len(orphans)
-
-    def _run(self) -> None:
-        next_search = time.monotonic()
-        while not self._stopped.is_set():
-            self._sweep(self.delete_expired, "expired")
-            if time.monotonic() >= next_search:
-                self._sweep(self.delete_orphans, "files without a job")
-                next_search = time.monotonic() + HOUR
-            self._stopped.wait(MINUTE)
 
     def _sweep(self, delete: Callable[[], int], what: str) -> None:
         try:

@@ -6,6 +6,8 @@ A receiver may get a webhook twice: its first answer may be lost, or this proces
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import logging
 import threading
@@ -17,11 +19,11 @@ from app.fetch.url_fetcher import UrlFetcher
 from app.jobs.description import describe, short_id
 from app.jobs.errors import JobsUnavailable
 from app.jobs.model import Delivery
-from app.jobs.signatures import sign
 from app.jobs.store import JobStore
 from app.jobs.work import JobObserver
+from app.periodic import PeriodicThread
 
-__all__ = ["PAUSES", "SIGNATURE", "Webhooks"]
+__all__ = ["PAUSES", "SIGNATURE", "Webhooks", "sign"]
 
 log = logging.getLogger("app.jobs")
 
@@ -33,11 +35,15 @@ ATTEMPT_SECONDS = 10.0
 LEASE_SECONDS = 60.0
 # Attempts at once, so that silent receivers do not delay the others.
 MAX_CONCURRENT = 4
-POLL_SECONDS = 1.0
 
 
-class Webhooks:
-    """Thread that takes due webhooks from the store, and threads of the attempts."""
+class Webhooks(PeriodicThread):
+    """Thread that takes due webhooks from the store, and threads of the attempts.
+
+    After the stop the store keeps attempts that have not ended.
+    """
+
+    name, seconds = "webhooks", 1.0
 
     def __init__(
         self,
@@ -47,23 +53,15 @@ class Webhooks:
         observer: JobObserver,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__()
         self._store = store
         self._fetcher = fetcher
         self._secret = secret
         self._observer = observer
         self._clock = clock
         self._slots = threading.Semaphore(MAX_CONCURRENT)
-        self._stopped = threading.Event()
 
-    def start(self) -> None:
-        """Start the thread."""
-        threading.Thread(target=self._run, name="webhooks", daemon=True).start()
-
-    def stop(self) -> None:
-        """Stop the thread; the store keeps attempts that have not ended."""
-        self._stopped.set()
-
-    def send_due(self) -> None:
+    def work(self) -> None:
         """Begin an attempt of each webhook that is due, while there are free threads."""
         while not self._stopped.is_set() and self._slots.acquire(blocking=False):
             delivery = self._taken()
@@ -71,10 +69,6 @@ class Webhooks:
                 self._slots.release()
                 return
             threading.Thread(target=self._send, args=(delivery,), name="webhook", daemon=True).start()
-
-    def _run(self) -> None:
-        while not self._stopped.wait(POLL_SECONDS):
-            self.send_due()
 
     def _taken(self) -> Delivery | None:
         try:
@@ -122,3 +116,8 @@ class Webhooks:
         except OSError as error:
             return f"{error!r:.200}"
         return "" if 200 <= status < 300 else f"status {status}"
+
+
+def sign(secret: str, body: bytes) -> str:
+    """Return the value of X-Signature: HMAC-SHA256 of a body with WEBHOOK_SECRET."""
+    return f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"

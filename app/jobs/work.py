@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Protocol
 
-from app.engine.submission import ClientGone, Deadline, Submitter
+from app.engine.submission import BatchSubmitter, ClientGone, Deadline
 from app.errors import InternalError, ModelUnavailable, ServiceError, ShuttingDown
 from app.fetch.url_fetcher import UrlFetcher
 from app.file_names import EXTENSIONS
@@ -32,6 +32,7 @@ __all__ = [
     "Outcome",
     "Tools",
     "complete",
+    "discard",
     "insist",
     "parse_variant",
     "process",
@@ -81,7 +82,7 @@ class Tools:
     """Files, engines, fetcher and settings for the work on photos; `stopped()` ends the wait for an engine."""
 
     files: JobFiles
-    submitter: Submitter
+    submitter: BatchSubmitter
     url_fetcher: UrlFetcher
     settings: Settings
     stopped: Callable[[], bool] = lambda: False
@@ -131,10 +132,15 @@ def complete(task: Task, outcome: Outcome, store: JobStore, files: JobFiles, obs
     if store.finish(task.job.id, task.item.number, outcome.outputs, outcome.error):
         observer.job_photo_finished("failed" if outcome.error else "done")
     elif store.job(task.job.id) is None:
-        try:
-            files.delete_job(task.job.id)
-        except OSError as error:  # the sweeper tries again
-            log.warning("jobs.not_deleted error=%.200r", error)
+        discard(files, task.job.id)
+
+
+def discard(files: JobFiles, job_id: str) -> None:
+    """Delete the files of a job that is not stored."""
+    try:
+        files.delete_job(job_id)
+    except OSError as error:  # the sweeper tries again
+        log.warning("jobs.not_deleted error=%.200r", error)
 
 
 def insist(change: Callable[[], None], ending: Event) -> None:

@@ -1,1 +1,1 @@
-"""Request ids, logs and health."""
+"""Metrics and health; no Flask."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -12,20 +11,22 @@ from app.engine.pool import EnginePool
 from app.observability.cpu import CpuClock
 from app.observability.disk import least_space
 from app.observability.metrics import Metrics
+from app.periodic import PeriodicThread
 from app.settings import Settings
 
 __all__ = ["MetricsSampler"]
 
-# Interval of the samples; a scrape may reach another worker, which reads the last sample.
-SAMPLE_SECONDS = 1.0
 
-
-class MetricsSampler:
+class MetricsSampler(PeriodicThread):
     """Thread that samples the queue, the storage of the rate limits, the engines, CPU time, disk space and jobs.
 
     `jobs` returns the number of waiting photos, the age of the oldest in seconds and the number of living workers, None
     where they are not known.
     """
+
+    name = "metrics-sampler"
+    # A scrape may reach another worker, which reads the last sample.
+    seconds = 1.0
 
     def __init__(
         self,
@@ -35,22 +36,19 @@ class MetricsSampler:
         storage_up: Callable[[], bool | None] = lambda: None,
         jobs: Callable[[], tuple[int, float, int] | None] = lambda: None,
     ) -> None:
+        super().__init__()
         self._metrics = metrics
         self._settings = settings
         self._pool = pool
         self._storage_up = storage_up
         self._jobs = jobs
-        self._stopped = threading.Event()
         self._provider = ""
         self._cpu = CpuClock()
 
-    def start(self) -> None:
-        """Start the thread."""
-        threading.Thread(target=self._run, name="metrics-sampler", daemon=True).start()
-
-    def stop(self) -> None:
-        """Stop the thread."""
-        self._stopped.set()
+    def work(self) -> None:
+        """Sample, and publish the model."""
+        self.sample()
+        self._publish_model()
 
     def sample(self) -> None:
         """Set the gauges of the current state."""
@@ -60,11 +58,6 @@ class MetricsSampler:
         )
         if (waiting := self._jobs()) is not None:
             self._metrics.set_jobs(*waiting)
-
-    def _run(self) -> None:
-        while not self._stopped.wait(SAMPLE_SECONDS):
-            self.sample()
-            self._publish_model()
 
     def _publish_model(self) -> None:
         """Publish the default model, each member of a cascade, once an engine has run it, once per provider."""

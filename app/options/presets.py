@@ -10,7 +10,7 @@ from app.errors import InvalidParameter
 from app.options.parameters import PARAMETERS, not_one_of, parse_fields
 from app.settings import SettingProblem, SettingsError
 
-__all__ = ["BUILT_IN", "apply_preset", "load_presets"]
+__all__ = ["BUILT_IN", "Preset", "apply_preset", "load_presets"]
 
 Preset = Mapping[str, str]
 

@@ -16,6 +16,7 @@ from app.removal import RGBA, Blur, Gradient, Length
 
 __all__ = [
     "CENTRE",
+    "DECIMAL",
     "Kind",
     "background",
     "boolean",
@@ -40,8 +41,8 @@ CENTRE = (0.5, 0.5)
 MAX_MARGIN = {"px": 500.0, "%": 50.0}
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _MARGIN = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,4})?)(px|%|)", re.ASCII)
-_DECIMAL = r"[0-9]{1,6}(?:\.[0-9]{1,4})?"
-_PERCENT = re.compile(rf"({_DECIMAL})%", re.ASCII)
+DECIMAL = r"[0-9]{1,6}(?:\.[0-9]{1,4})?"
+_PERCENT = re.compile(rf"({DECIMAL})%", re.ASCII)
 _CANVAS = re.compile(r"([0-9]{3,4})[x×]([0-9]{3,4})", re.ASCII)
 _BLUR = re.compile(r"blur(?::([0-9]{1,3}))?", re.ASCII)
 _ANGLE = re.compile(r"([0-9]{1,3})(?:deg)?", re.ASCII)

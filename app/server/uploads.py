@@ -18,7 +18,7 @@ from app.server.environ import CONTINUE
 from app.server.pace import Pace
 from app.server.transport import Transport
 
-__all__ = ["Upload", "Uploads"]
+__all__ = ["MAX_UPLOADS", "Upload", "Uploads"]
 
 # Bodies of a worker that arrive at the same time; each holds a thread.
 MAX_UPLOADS = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.cache.redis_store import RedisStore
-from app.cache.stores import StoreDown
+from app.redis_link import CircuitOpen
 from app.settings import Settings
 from tests.support.configuration import NO_LIMITS
 from tests.support.loaded_modules import modules_after
@@ -15,9 +15,9 @@ from tests.support.removals import result
 def test_no_request_waits_for_a_dns_lookup(stalled_names: list[str]) -> None:
     store = RedisStore("redis://redis.invalid/0", 1 << 20, ttl=60)
     for _ in range(3):
-        with pytest.raises(StoreDown):
+        with pytest.raises(CircuitOpen):
             store.get("a")
-        with pytest.raises(StoreDown):
+        with pytest.raises(CircuitOpen):
             store.put("a", result())
     assert not store.up()
     assert len(stalled_names) <= 2  # the first request and the probe: the circuit is open after that

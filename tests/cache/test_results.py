@@ -14,7 +14,7 @@ from app import capacity
 from app.cache import results
 from app.cache.keys import ResultKeys
 from app.cache.results import Lookup, ResultCache, open_cache
-from app.cache.stores import MemoryStore, StoreDown
+from app.cache.stores import MemoryStore
 from app.capacity import plan_capacity
 from app.engine.container import MEGABYTE
 from app.engine.submission import ClientGone, Deadline, Priority
@@ -29,6 +29,7 @@ from app.errors import (
     ShuttingDown,
     UnknownForeground,
 )
+from app.redis_link import CircuitOpen
 from app.removal import RemovalRequest, RemovalResult
 from app.settings import Settings
 from tests.support.configuration import ENGINE
@@ -138,10 +139,10 @@ def test_without_weights_the_pool_reports_the_error(fake_pool: FakePool, monkeyp
 
 class DeadStore(MemoryStore):
     def get(self, key: str) -> RemovalResult | None:
-        raise StoreDown
+        raise CircuitOpen
 
     def put(self, key: str, result: RemovalResult) -> None:
-        raise StoreDown
+        raise CircuitOpen
 
 
 def test_while_the_store_is_down_every_request_is_processed(fake_pool: FakePool) -> None:
@@ -286,11 +287,3 @@ def test_a_result_made_under_load_is_not_cached(fake_pool: FakePool) -> None:
     fake_pool.under_load = False
     assert [cache.ask().cache, cache.ask().cache] == ["miss", "hit"]
     assert len(fake_pool.requests) == 3
-
-
-def test_several_results_are_neither_looked_up_nor_kept(fake_pool: FakePool) -> None:
-    cache = Cache(fake_pool)
-    for _ in range(2):
-        outcomes = cache.submit_all(replace(REQUEST, more_options=(REQUEST.options,)), Deadline.from_start(300))
-        assert [isinstance(outcome, RemovalResult) for outcome in outcomes] == [True, True]
-    assert len(fake_pool.requests) == 4 and cache.lookups == []

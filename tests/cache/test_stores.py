@@ -4,28 +4,12 @@ from __future__ import annotations
 
 import threading
 
-import pytest
-
 from app.cache.stores import ENTRY_BYTES, MemoryStore
+from tests.support.clock import Clock
 from tests.support.removals import result
 
 SIZE = 10_000
 ENTRY = SIZE + ENTRY_BYTES
-
-
-class Clock:
-    """Clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def kept(store: MemoryStore, *keys: str) -> str:

@@ -88,7 +88,7 @@ def test_a_photo_without_a_subject_is_unknown_to_both(pipeline: Pipeline) -> Non
 
 
 def test_the_mask_is_blended_before_it_is_scaled(sessions: list[Session], stages: Stages) -> None:
-    prediction = predict(sessions, UNSURE, stages)
+    prediction = predict(sessions, UNSURE, stages.stage)
     expected = AUTO_BLEND.combine(*(session.predict(UNSURE) for session in sessions))
     assert prediction.mask.shape == (320, 320)
     assert np.abs(prediction.raw - expected).max() < 1e-5

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -17,11 +16,10 @@ from app.engine.job import Job
 from app.engine.keeper import FIRST_BACKOFF, LAST_BACKOFF, MAX_FAILED_STARTS, Keeper
 from app.engine.messages import EXIT_MEMORY, EXIT_TASKS, EngineConfig
 from app.engine.observer import RestartReason
-from app.engine.pool import EnginePool
-from app.engine.process import EngineDied, NotAccepted
+from app.engine.process import NotAccepted
 from app.engine.quarantine import STRIKES, Quarantine
 from app.engine.queue import MAX_HANDOVERS, EngineState, RemovalQueue
-from app.engine.submission import Deadline, Outcome, Priority
+from app.engine.submission import Deadline, Priority
 from app.errors import (
     CorruptImage,
     DeadlineExceeded,
@@ -31,91 +29,13 @@ from app.errors import (
     ServiceError,
     ShuttingDown,
 )
-from app.removal import Box, RemovalOptions, RemovalRequest, RemovalResult
+from app.removal import RemovalOptions, RemovalRequest, RemovalResult
 from tests.support.doubles import Recorder
+from tests.support.scripted_engines import READY, RESULT, Script, ScriptedEngine, died
 from tests.support.waiting import wait_until
 
 REQUEST = RemovalRequest(b"photo", RemovalOptions("lite", 100), b"background")
-RESULT = RemovalResult(b"", "image/png", 1, 1, Box(), 1.0, "lite", {}, stages_mb={"decode": 70, "encode": 60})
-READY = {"ready": True, "model": "lite", "provider": "CPUExecutionProvider", "rss_mb": 50}
 UNAVAILABLE = {"ready": False, "error": {"code": "MODEL_UNAVAILABLE", "message": "no weights"}}
-
-
-def died(code: int, kind: type[EngineDied] = EngineDied) -> EngineDied:
-    return kind(f"ended with {code}", code)
-
-
-class FakeEngine:
-    """An engine process whose answers are taken from a script; an exception is raised, and ends the engine."""
-
-    def __init__(self, number: int, script: Script, on_exit: Callable[[], None]) -> None:
-        self.pid = number
-        self.exit_status: int | None = None
-        self.death = "ended"
-        self._cpu = 0.0
-        self._script = script
-        self._on_exit = on_exit
-        self._ended = threading.Event()
-
-    @property
-    def alive(self) -> bool:
-        return self.exit_status is None
-
-    @property
-    def cpu_seconds(self) -> float:
-        self._cpu += self._script.cpu_step
-        return self._cpu
-
-    def warm_up(self, deadline: float, *, first: bool = False) -> dict[str, Any]:
-        return self._play(self._script.warm_ups.pop(0) if self._script.warm_ups else READY)  # type: ignore[no-any-return]
-
-    def remove(
-        self, request: RemovalRequest, deadline: Deadline, *, alone: bool = False, fast: bool = False
-    ) -> Iterator[tuple[int, Outcome]]:
-        self._script.fast.append(fast)
-        self._script.requests.append(request)
-        for number in range(len(request.all_options)):
-            answer = self._script.answers.pop(0) if self._script.answers else RESULT
-            if answer == "hang":
-                self._ended.wait()
-                raise died(-signal.SIGKILL)
-            yield number, answer if isinstance(answer, ServiceError) else self._play(answer)
-
-    def _play(self, answer: Any) -> Any:
-        if isinstance(answer, EngineDied):
-            self.exit_status = answer.code
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def end(self, status: int) -> None:
-        """End the process from outside."""
-        self.exit_status = status
-        self._on_exit()
-
-    def hang_up(self) -> None:
-        pass
-
-    def kill(self) -> None:
-        if self.alive:
-            self.exit_status = -signal.SIGKILL
-        self._ended.set()
-
-
-class Script:
-    """Answers of the next engines, and the engines that were started."""
-
-    def __init__(self) -> None:
-        self.warm_ups: list[dict[str, Any] | Exception] = []
-        self.answers: list[RemovalResult | Exception | str] = []
-        self.engines: list[FakeEngine] = []
-        self.fast: list[bool] = []
-        self.requests: list[RemovalRequest] = []
-        self.cpu_step = 100.0  # between two readings
-
-    def start_engine(self, config: EngineConfig, on_exit: Callable[[], None]) -> FakeEngine:
-        self.engines.append(FakeEngine(len(self.engines), self, on_exit))
-        return self.engines[-1]
 
 
 class Waits(threading.Event):
@@ -145,7 +65,7 @@ class Setup:
     def submit(self, *answers: RemovalResult | Exception | str) -> RemovalResult:
         """Submit a request, which engines answer as given."""
         self.script.answers += answers
-        return self.queue.process(REQUEST, Deadline.after(300))
+        return self.queue.run(REQUEST, Deadline.after(300)).outcome()
 
     def start(self) -> None:
         self.keeper.start()
@@ -393,7 +313,7 @@ def test_an_engine_that_does_not_answer_its_first_warm_up_is_killed(idle: Setup)
 def test_a_process_that_can_not_be_started_is_tried_again(idle: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     attempts: list[EngineConfig] = []
 
-    def start(config: EngineConfig, on_exit: Callable[[], None]) -> FakeEngine:
+    def start(config: EngineConfig, on_exit: Callable[[], None]) -> ScriptedEngine:
         attempts.append(config)
         if len(attempts) == 1:
             raise OSError("no more processes")
@@ -463,101 +383,14 @@ def test_an_engine_learns_whether_the_queue_is_under_load(
 def test_a_batch_is_never_answered_by_less_because_of_load(started: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RemovalQueue, "under_load", True)
     for priority in Priority:
-        started.queue.process(REQUEST, Deadline.after(300), priority)
+        started.queue.run(REQUEST, Deadline.after(300), priority).outcome()
     assert started.script.fast == [True, False]
 
 
 def test_the_time_of_a_batch_does_not_count_for_retry_after(started: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds: list[float] = []
     monkeypatch.setattr(started.queue, "record_service", seconds.append)
-    started.queue.process(REQUEST, Deadline.after(300), Priority.BATCH)
+    started.queue.run(REQUEST, Deadline.after(300), Priority.BATCH).outcome()
     assert seconds == []
     started.submit(RESULT)
     wait_until(lambda: len(seconds) == 1)
-
-
-# Several results
-
-
-OPTIONS = [RemovalOptions("lite", 100), RemovalOptions("u2netp", 100), RemovalOptions("lite", 300)]
-SEVERAL = RemovalRequest(b"photo", OPTIONS[0], more_options=tuple(OPTIONS[1:]))
-
-
-class Several:
-    """A pool of one fake engine."""
-
-    def __init__(self, script: Script) -> None:
-        self.script = script
-        self.observer = Recorder()
-        self.pool = EnginePool(EngineConfig("lite", 1, 1, 1), 1, RemovalQueue(4, body_slots=4), self.observer)
-
-    def submit(self, *answers: RemovalResult | Exception | str) -> list[str]:
-        """Submit the request for three results; return the models or codes of errors."""
-        self.script.answers += answers
-        self.script.requests.clear()
-        outcomes = self.pool.submit_all(SEVERAL, Deadline.from_start(300))
-        return [outcome.model if isinstance(outcome, RemovalResult) else outcome.code for outcome in outcomes]
-
-    @property
-    def requested(self) -> list[list[RemovalOptions]]:
-        return [list(request.all_options) for request in self.script.requests]
-
-
-@pytest.fixture
-def several(monkeypatch: pytest.MonkeyPatch) -> Iterator[Several]:
-    script = Script()
-    monkeypatch.setattr("app.engine.keeper.EngineProcess", script.start_engine)
-    several = Several(script)
-    yield several
-    several.pool.stop()
-
-
-def test_several_results_are_one_job(several: Several) -> None:
-    assert several.submit(RESULT, replace(RESULT, model="u2netp"), RESULT) == ["lite", "u2netp", "lite"]
-    assert several.requested == [OPTIONS]
-    assert several.observer.removals == list(zip(OPTIONS, ("lite", "u2netp", "lite"), strict=True))
-
-
-def test_an_error_is_that_of_one_result(several: Several) -> None:
-    assert several.submit(RESULT, CorruptImage(), RESULT) == ["lite", "CORRUPT_IMAGE", "lite"]
-    assert several.requested == [OPTIONS] and several.observer.reasons == []
-
-
-@pytest.mark.parametrize(
-    ("death", "code"),
-    [
-        (died(-signal.SIGSEGV), "ENGINE_CRASHED"),
-        (died(-signal.SIGABRT), "OUT_OF_MEMORY"),
-        (died(-signal.SIGPROF), "DEADLINE_EXCEEDED"),
-        (TimeoutError(), "DEADLINE_EXCEEDED"),
-    ],
-)
-def test_results_that_an_engine_leaves_open_are_processed_alone(death: Exception, code: str, several: Several) -> None:
-    assert several.submit(RESULT, death, death, RESULT) == ["lite", code, "lite"]
-    assert several.requested == [OPTIONS, [OPTIONS[1]], [OPTIONS[2]]]
-
-
-def test_a_request_that_has_ended_two_engines_is_processed_alone(several: Several) -> None:
-    crash = died(-signal.SIGSEGV)
-    for _ in range(STRIKES):
-        several.submit(RESULT, crash)
-        assert several.requested == [OPTIONS, [OPTIONS[1]], [OPTIONS[2]]]
-    assert several.submit() == ["lite"] * 3
-    assert several.requested == [[each] for each in OPTIONS]
-
-
-def test_a_result_whose_engine_has_ended_twice_is_refused_and_the_others_are_not(several: Several) -> None:
-    crash = died(-signal.SIGSEGV)
-    for _ in range(STRIKES):
-        several.submit(RESULT, crash, crash)
-    assert several.submit() == ["lite", "IMAGE_REFUSED", "lite"]
-
-
-def test_a_killed_engine_costs_nothing(several: Several) -> None:
-    assert several.submit(RESULT, died(-signal.SIGKILL)) == ["lite"] * 3
-    assert several.requested == [OPTIONS, OPTIONS]
-
-
-def test_a_closed_pool_has_no_results(several: Several) -> None:
-    several.pool.stop()
-    assert several.submit() == ["SHUTTING_DOWN"] * 3

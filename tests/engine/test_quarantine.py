@@ -8,22 +8,11 @@ import pytest
 
 from app.engine.quarantine import MAX_ENTRIES, SECONDS, Quarantine
 from app.removal import RemovalOptions, RemovalRequest
+from tests.support.clock import Clock
 
 
 def request(image: str, background: str = "", **options: Any) -> RemovalRequest:
     return RemovalRequest(image.encode(), RemovalOptions("lite", 100, **options), background.encode())
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

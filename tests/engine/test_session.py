@@ -150,8 +150,9 @@ def loader() -> Iterator[Loader]:
 
 
 @pytest.fixture
-def cache(loader: Loader) -> SessionCache:
-    return SessionCache(1, load=loader.load, require=lambda model: None, clock=lambda: loader.now)
+def cache(loader: Loader, monkeypatch: pytest.MonkeyPatch) -> SessionCache:
+    monkeypatch.setattr("app.engine.weights.require", lambda model: None)
+    return SessionCache(1, load=loader.load, clock=lambda: loader.now)
 
 
 def test_a_model_is_loaded_once(cache: SessionCache, loader: Loader) -> None:

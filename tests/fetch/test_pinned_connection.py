@@ -12,14 +12,11 @@ import pytest
 
 from app.fetch.pinned_connection import Wire, connect, seconds_left, send_request
 from app.urls import parse_url
+from tests.support.fetching import soon
 from tests.support.scripted_server import answer, serving
 
 BODY = bytes(1000)
 THIS, OTHER = ip_address("127.0.0.1"), ip_address("127.0.0.2")
-
-
-def soon() -> float:
-    return time.monotonic() + 300
 
 
 def no_tls() -> ssl.SSLContext:
@@ -49,15 +46,15 @@ def test_a_deadline_in_the_past_is_a_timeout() -> None:
 def test_reads_stop_at_the_limit_of_bytes(pair: tuple[socket.socket, socket.socket]) -> None:
     wire, buffer = Wire(pair[0], soon(), max_bytes=10), bytearray(10)
     pair[1].sendall(bytes(11))
-    assert wire.recv_into(buffer) == 10
+    assert wire.readinto(buffer) == 10
     with pytest.raises(OSError, match="more bytes than allowed"):
-        wire.recv_into(buffer)
+        wire.readinto(buffer)
 
 
 def test_a_read_after_the_deadline_is_a_timeout(pair: tuple[socket.socket, socket.socket]) -> None:
     pair[1].sendall(b"x")
     with pytest.raises(TimeoutError):
-        Wire(pair[0], time.monotonic() - 1, max_bytes=10).recv_into(bytearray(1))
+        Wire(pair[0], time.monotonic() - 1, max_bytes=10).readinto(bytearray(1))
 
 
 def test_a_request_is_sent_and_the_body_read() -> None:

@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
+from tests.support.log_lines import json_lines
 from tests.support.photos import jpeg
 from tests.support.service import Answer, Service, free_port, gunicorn
 from tests.support.waiting import wait_until
@@ -61,10 +61,6 @@ def service(start: Start, keys_file: Path, tmp_path_factory: pytest.TempPathFact
 
 def ask(service: Service, key: str = "", path: str = URL) -> Answer:
     return service.request(path, jpeg(), headers={"X-Api-Key": key} if key else None)
-
-
-def log_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def everywhere(service: Service, key: str, status: int) -> bool:
@@ -195,7 +191,7 @@ def test_a_worker_that_starts_with_a_bad_file_accepts_no_unknown_key(service: Se
 
 def test_every_line_is_json_without_private_data(service: Service) -> None:
     ask(service, "env-key")
-    lines = log_lines(service.log)
+    lines = json_lines(service.log)
     loggers = {line["logger"] for line in lines}
     assert {"gunicorn.error", "app.requests", "app.images", "app.engine.keeper"} <= loggers
     done = next(line for line in reversed(lines) if line.get("status") == 200 and line["path"] == URL)
@@ -225,14 +221,14 @@ def test_engines_log_in_the_same_form_to_the_same_file(start: Start, tmp_path: P
     )
     ask(service)
     wait_until(lambda: "engine.recycled" in log.read_text())
-    assert [line["logger"] for line in log_lines(log) if "engine.recycled" in line["message"]] == ["app.engine"]
+    assert [line["logger"] for line in json_lines(log) if "engine.recycled" in line["message"]] == ["app.engine"]
 
 
 def test_json_goes_to_standard_error_without_a_file(start: Start) -> None:
     service = start(ENGINE_PROCESSES=1, LOG_FORMAT="json")
     ask(service)
     service.stop()
-    assert {line["logger"] for line in log_lines(service.log)} >= {"gunicorn.error", "app.requests", "app.images"}
+    assert {line["logger"] for line in json_lines(service.log)} >= {"gunicorn.error", "app.requests", "app.images"}
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import pytest
 
 from app.cache import redis_store
 from app.cache.redis_store import PREFIX, RedisStore
-from app.cache.stores import ENTRY_BYTES, StoreDown
+from app.cache.stores import ENTRY_BYTES
 from app.engine.container import MEGABYTE
-from app.redis_link import CLIENT_OPTIONS, Circuit
+from app.redis_link import CLIENT_OPTIONS, Circuit, CircuitOpen
 from tests.support.photos import encoded, jpeg, photo
 from tests.support.redis_circuits import undisturbed
 from tests.support.removals import result
@@ -148,7 +148,7 @@ def test_an_unreadable_value_is_a_miss(damage: str, store: RedisStore, redis: Re
 
 def test_a_key_of_another_type_is_a_miss(store: RedisStore, redis: RedisServer) -> None:
     redis.command(f"LPUSH {PREFIX}a 1")
-    with pytest.raises(StoreDown):
+    with pytest.raises(CircuitOpen):
         store.get("a")
     wait_until(lambda: store._circuit._up is True)
     assert store.get("b") is None

@@ -55,19 +55,6 @@ def test_the_heartbeat_file_is_in_memory(start: Start) -> None:
     assert [file for file in held if file.startswith("/dev/shm/wgunicorn")]  # noqa: S108
 
 
-def test_a_stopping_service_refuses_connections_at_once(start: Start) -> None:
-    service = start(ENGINE_PROCESSES=1)
-    (engine,) = service.engines()
-    engine.suspend()
-    post = Post(service, URL, jpeg("coffee"))
-    wait_until(service.received)
-    service.process.send_signal(signal.SIGTERM)
-    wait_until(service.refuses)
-    assert post.is_alive()  # the photo is still in progress
-    engine.resume()
-    assert post.result().status == 200
-
-
 def test_no_connection_is_refused_while_a_worker_is_replaced(start: Start) -> None:
     service = start(ENGINE_PROCESSES=1, ENGINE_FAULTS=1)
     post = Post(service, URL, jpeg("coffee"), {"X-Request-ID": "fault-nap"})

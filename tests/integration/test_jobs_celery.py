@@ -14,7 +14,6 @@ import pytest
 from urllib3 import encode_multipart_formdata
 
 from app.fetch.url_fetcher import UrlFetcher
-from app.jobs import redis_store
 from app.jobs.celery_queue import KEY_PREFIX
 from app.jobs.errors import JobsUnavailable
 from app.jobs.model import Counts, Job, JobState, NewItem, NewJob, Variant
@@ -31,7 +30,7 @@ from tests.support.service import Answer, Service, free_port
 from tests.support.waiting import wait_until
 from tests.support.workers import Worker, celery_program
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("patient_jobs")]
 
 PHOTO = encoded(photo("coffee").resize((300, 200)), "JPEG")
 
@@ -42,15 +41,6 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server = RedisServer(free_port(), tmp_path_factory.mktemp("redis"), durable=True).start()
     yield server
     server.kill()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def patient() -> Iterator[None]:
-    """Let the services in this process wait for Redis as long as a busy machine needs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(redis_store, "SOCKET_SECONDS", 60.0)
-        patch.setattr(redis_store, "MAX_WAIT", 60.0)
-        yield
 
 
 @dataclass

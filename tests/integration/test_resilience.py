@@ -355,6 +355,7 @@ def test_termination_refuses_new_work_and_finishes_what_runs(start: Start) -> No
     tree, started = service.tree(), time.monotonic()
     service.process.send_signal(signal.SIGTERM)
     wait_until(service.refuses)
+    assert post.is_alive()  # connections are refused while the photo is in progress
     try:
         kept_alive.request("GET", "/health/ready")
         assert kept_alive.getresponse().status == 503

@@ -12,20 +12,16 @@ from app.jobs.errors import JobsUnavailable
 from app.jobs.model import Item
 from app.jobs.redis_scripts import PREFIX
 from app.jobs.redis_store import LOST_SECONDS, RedisJobStore
+from tests.support.clock import Clock
 from tests.support.configuration import ROOT
 from tests.support.documentation import table_below
-from tests.support.job_stores import TTL, Clock
+from tests.support.job_stores import TTL
 from tests.support.jobs import an_output, new_job
 from tests.support.servers import RedisServer
 from tests.support.waiting import wait_until
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32
 TASKS = "a-queue"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

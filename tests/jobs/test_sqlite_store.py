@@ -17,16 +17,12 @@ from app.jobs.database import examine
 from app.jobs.errors import JobsUnavailable
 from app.jobs.model import Counts, ItemState
 from app.jobs.sqlite_store import SqliteStore
+from tests.support.clock import Clock
 from tests.support.configuration import ROOT
-from tests.support.job_stores import TTL, Clock
+from tests.support.job_stores import TTL
 from tests.support.jobs import new_job
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

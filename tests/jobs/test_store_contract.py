@@ -10,17 +10,13 @@ import pytest
 from app.errors import CorruptImage
 from app.jobs.model import Counts, ItemError, ItemState, Job, JobState, NewItem, Variant
 from app.jobs.store import JobStore
-from tests.support.job_stores import STORES, TTL, Clock, Place, StoreKind
+from tests.support.clock import Clock
+from tests.support.job_stores import STORES, TTL, Place, StoreKind
 from tests.support.jobs import an_output, new_job
 from tests.support.servers import RedisServer
 
 A, B = "a" * 32, "b" * 32
 ERROR = ItemError.of(CorruptImage(details="it ends after 3 bytes"))
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture(params=STORES, ids=lambda kind: kind.name)
@@ -218,15 +214,12 @@ def test_an_idempotency_key_gives_the_earlier_job(store: JobStore) -> None:
     first = store.add(new_job(A, client="shop", idempotency_key="k", digest="d"))
     assert store.add(new_job(B, client="shop", idempotency_key="k", digest="other")) == first
     assert store.job(B) is None
-    assert store.with_idempotency_key("shop", "k") == first
-    assert store.with_idempotency_key("other", "k") is None
     assert store.add(new_job(B, client="other", idempotency_key="k")).id == B
 
 
 def test_jobs_without_an_idempotency_key_are_different(store: JobStore) -> None:
     assert store.add(new_job(A)).id == A
     assert store.add(new_job(B)).id == B
-    assert store.with_idempotency_key("", "") is None
 
 
 def test_the_idempotency_key_of_a_deleted_job_is_free(store: JobStore) -> None:

@@ -12,7 +12,8 @@ from app.jobs.folder_files import FolderFiles
 from app.jobs.sqlite_store import SqliteStore
 from app.jobs.store import unfinished_seconds
 from app.jobs.sweeper import ORPHAN_SECONDS, JobSweeper
-from tests.support.job_stores import TTL, Clock
+from tests.support.clock import Clock
+from tests.support.job_stores import TTL
 from tests.support.jobs import new_job
 from tests.support.waiting import wait_until
 

@@ -15,12 +15,11 @@ from app.fetch.url_fetcher import UrlFetcher
 from app.jobs import webhooks
 from app.jobs.description import describe
 from app.jobs.model import ItemError, NewItem
-from app.jobs.signatures import sign
 from app.jobs.sqlite_store import SqliteStore
-from app.jobs.webhooks import LEASE_SECONDS, MAX_CONCURRENT, PAUSES, Webhooks
+from app.jobs.webhooks import LEASE_SECONDS, MAX_CONCURRENT, PAUSES, Webhooks, sign
 from app.settings import Settings
+from tests.support.clock import Clock
 from tests.support.job_doubles import Observed
-from tests.support.job_stores import Clock
 from tests.support.jobs import an_output, new_job
 from tests.support.waiting import wait_until
 from tests.support.webhook_receiver import Receiver, loopback_fetcher, receiver
@@ -46,7 +45,7 @@ class Sender:
     def send(self) -> str:
         """Send what is due and return the outcome."""
         before = len(self.observer.events)
-        self.webhooks.send_due()
+        self.webhooks.work()
         wait_until(lambda: len(self.observer.events) > before)
         return self.observer.events[-1]
 
@@ -88,7 +87,7 @@ def test_the_end_of_a_job_is_sent_with_a_valid_signature(sender: Sender, hooks: 
     assert job is not None
     assert json.loads(body) == describe(job) | {"timestamp": int(sender.clock.now)}
     sender.clock.now += 7000
-    sender.webhooks.send_due()
+    sender.webhooks.work()
     assert sender.observer.events == ["delivered"]
 
 
@@ -120,12 +119,12 @@ def test_attempts_go_on_for_an_hour_and_then_end(sender: Sender, hooks: Receiver
     for pause in PAUSES:
         assert sender.send() == "retried"
         sender.clock.now += pause - 1
-        sender.webhooks.send_due()
+        sender.webhooks.work()
         sender.clock.now += 1
     assert sender.send() == "abandoned"
     assert sender.clock.now - begun == 3600
     sender.clock.now += 86_400
-    sender.webhooks.send_due()
+    sender.webhooks.work()
     assert len(hooks.requests) == len(PAUSES) + 1
 
 
@@ -172,7 +171,7 @@ def test_silent_receivers_do_not_delay_the_others(sender: Sender, hooks: Receive
     hooks.silent.add("/silent")
     for number in range(MAX_CONCURRENT - 1):
         sender.end_job(hooks.url("/silent"), f"{number:032x}")
-    sender.webhooks.send_due()
+    sender.webhooks.work()
     wait_until(lambda: len(hooks.requests) == MAX_CONCURRENT - 1)
     sender.end_job(hooks.url("/quick"))
     assert sender.send() == "delivered"
@@ -199,7 +198,7 @@ def test_an_attempt_whose_process_ended_is_repeated(sender: Sender, hooks: Recei
 
 
 def test_the_thread_sends_what_becomes_due(sender: Sender, hooks: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(Webhooks, "seconds", 0.01)
     sender.webhooks.start()
     sender.end_job(hooks.url())
     wait_until(lambda: sender.observer.events == ["delivered"])

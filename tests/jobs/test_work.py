@@ -13,7 +13,6 @@ import pytest
 from app.engine.messages import EngineConfig
 from app.engine.pool import EnginePool
 from app.engine.queue import RemovalQueue
-from app.engine.submission import Priority
 from app.errors import CorruptImage, ModelUnavailable, OutOfMemory, ServiceError, ShuttingDown
 from app.fetch.url_fetcher import UrlFetcher
 from app.jobs import work
@@ -66,7 +65,7 @@ def code_of(outcome: Outcome) -> str:
     return outcome.error.code
 
 
-def test_a_photo_is_processed_behind_interactive_requests_and_its_output_written(files: FolderFiles) -> None:
+def test_a_photo_is_processed_and_its_output_written(files: FolderFiles) -> None:
     engine = FakeEngine()
     outcome = process(task(), tools(files, engine))
     (output,) = outcome.outputs
@@ -76,7 +75,6 @@ def test_a_photo_is_processed_behind_interactive_requests_and_its_output_written
     assert (output.size, output.sha256) == (len(body), hashlib.sha256(body).hexdigest())
     assert (output.variant, output.path, output.mimetype) == ("", "photo-1.png", "image/png")
     assert (output.width, output.height, output.model, output.confidence) == (30, 20, "lite", 0.9)
-    assert engine.priorities == {Priority.BATCH}
     assert engine.requests[0].request_id == "job-00000000-1"
 
 

@@ -72,10 +72,8 @@ class FakePool(EnginePool):
             under_load=self.under_load,
         )
 
-    def submit_all(
-        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.BATCH
-    ) -> list[Outcome]:
-        return [self._outcome(single, deadline, priority) for single in request.singles]
+    def submit_all(self, request: RemovalRequest, deadline: Deadline) -> list[Outcome]:
+        return [self._outcome(single, deadline) for single in request.singles]
 
     def status(self) -> PoolStatus:
         return self.answer
@@ -108,6 +106,5 @@ def failing(pool: FakePool, error: ServiceError | Exception) -> FakePool:
 def use_fetcher(app: Flask, fetcher: UrlFetcher) -> None:
     """Make an application and its jobs fetch URLs and send webhooks by this."""
     services = services_of(app)
-    submitter = services.cache or services.pool
-    jobs = open_jobs(services.settings, submitter, fetcher, services.metrics, services.pool.status().engines)
+    jobs = open_jobs(services.settings, services.pool, fetcher, services.metrics, services.pool.status().engines)
     install(app, replace(services, url_fetcher=fetcher, jobs=jobs))

@@ -10,7 +10,7 @@ from threading import Lock
 from flask import Flask
 
 from app.engine.pool import EnginePool
-from app.engine.submission import Deadline, Outcome, Priority
+from app.engine.submission import Deadline, Outcome
 from app.http.factory import build_app
 from app.removal import RemovalRequest
 from app.settings import load_settings
@@ -26,16 +26,14 @@ class HeldPool(EnginePool):
 
     _lock, _passed = Lock(), 0
 
-    def submit_all(
-        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.BATCH
-    ) -> list[Outcome]:
+    def submit_all(self, request: RemovalRequest, deadline: Deadline) -> list[Outcome]:
         hold = Path(os.environ["HOLD"])
         with self._lock:
             self._passed = self._passed + 1 if hold.exists() else 0
             passes = self._passed <= PASSING
         while not passes and hold.exists():
             time.sleep(0.02)
-        return super().submit_all(request, deadline, priority)
+        return super().submit_all(request, deadline)
 
 
 def create_held_app() -> Flask:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterable
 from functools import cache
@@ -13,16 +14,21 @@ from werkzeug.test import TestResponse
 
 from app.http.services import services_of
 from app.jobs.service import JobService
-from tests.support.photos import encoded, photo
+from tests.support.photos import encoded, jpeg, photo
 from tests.support.waiting import wait_until
 
-__all__ = ["form", "jobs_of", "photos", "post", "small_photo", "stored_files", "work"]
+__all__ = ["base64_photo", "form", "jobs_of", "photos", "post", "small_photo", "stored_files", "work"]
 
 
 @cache
 def small_photo() -> bytes:
     """Return a photo of 600 bytes, so that a form of many stays in memory."""
     return encoded(photo("cat").resize((16, 16)), "JPEG")
+
+
+def base64_photo(content: bytes = b"") -> str:
+    """Return a photo, or other content, as base64."""
+    return base64.b64encode(content or jpeg()).decode()
 
 
 def photos(count: int) -> list[tuple[str, bytes]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from app.engine.submission import Deadline, Outcome, Priority
+from app.engine.submission import Deadline, Outcome
 from app.errors import ServiceError
 from app.fetch.url_fetcher import UrlFetcher
 from app.jobs.alarm import Alarm
@@ -47,29 +47,23 @@ class FakeEngine:
     def __init__(self, before: Callable[[RemovalRequest], None] = lambda _: None) -> None:
         self.before = before
         self.requests: list[RemovalRequest] = []
-        self.priorities: set[Priority] = set()
         self.deadlines: list[Deadline] = []
         self._lock = threading.Lock()
 
-    def submit(
-        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.INTERACTIVE
-    ) -> RemovalResult:
+    def submit(self, request: RemovalRequest, deadline: Deadline) -> RemovalResult:
         with self._lock:
             self.requests.append(request)
-            self.priorities.add(priority)
             self.deadlines.append(deadline)
         self.before(request)
         mimetype = f"image/{request.options.format.lower()}"
         return RemovalResult(request.image[::-1], mimetype, 30, 20, Box(1, 2, 3, 4), 0.9, "lite", {})
 
-    def submit_all(
-        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.BATCH
-    ) -> list[Outcome]:
-        return [self._outcome(single, deadline, priority) for single in request.singles]
+    def submit_all(self, request: RemovalRequest, deadline: Deadline) -> list[Outcome]:
+        return [self._outcome(single, deadline) for single in request.singles]
 
-    def _outcome(self, request: RemovalRequest, deadline: Deadline, priority: Priority) -> Outcome:
+    def _outcome(self, request: RemovalRequest, deadline: Deadline) -> Outcome:
         try:
-            return self.submit(request, deadline, priority)
+            return self.submit(request, deadline)
         except ServiceError as error:
             return error
 
@@ -97,4 +91,4 @@ def local_jobs(
     tools = Tools(files, engine, UrlFetcher(configuration), configuration)
     processes = Processes(folder / "processes")
     backend = LocalBackend(store, files, tools, processes, observer, threads, grace)
-    return JobService(store, uploads, backend, observer, sync=uploads.sync)
+    return JobService(store, uploads, backend, observer)

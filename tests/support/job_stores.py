@@ -10,20 +10,11 @@ from typing import Any
 from app.jobs.redis_store import RedisJobStore
 from app.jobs.sqlite_store import SqliteStore
 from app.jobs.store import JobStore
+from tests.support.clock import Clock
 
-__all__ = ["STORES", "TTL", "Clock", "Place", "StoreKind"]
+__all__ = ["STORES", "TTL", "Place", "StoreKind"]
 
 TTL = 100.0
-
-
-@dataclass
-class Clock:
-    """Clock that a test sets."""
-
-    now: float = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass(frozen=True)

@@ -131,10 +131,10 @@ def _check_listener(address: str, settings: Settings) -> Finding:
     return Finding(Level.OK, "port", f"{name} answers on {address}: healthy")
 
 
-def check_engine(config: EngineConfig, seconds: float = START_SECONDS) -> Finding:
+def check_engine(config: EngineConfig) -> Finding:
     """Start an engine and process a photo with it."""
     try:
-        return Finding(Level.OK, "engine", _process_photo(config, seconds))
+        return Finding(Level.OK, "engine", _process_photo(config))
     except OutOfMemory as error:  # its own advice is for clients
         found = f"not enough memory for a small photo: {error.details}"
         return Finding(Level.FAIL, "engine", found, "Raise ENGINE_MEMORY_MB, or leave it empty.")
@@ -145,20 +145,19 @@ def check_engine(config: EngineConfig, seconds: float = START_SECONDS) -> Findin
         return Finding(Level.FAIL, "engine", f"processing a photo failed: {error}", advice)
 
 
-def _process_photo(config: EngineConfig, seconds: float) -> str:
+def _process_photo(config: EngineConfig) -> str:
     """Return model, provider, times and memory; raise ServiceError, EngineDied or OSError."""
     started = time.monotonic()
-    quiet = replace(
-        config, log_level="WARNING", log_file=""
-    )  # a log file of this user could be closed to the service's
+    # Without the log file: one of this user could be closed to the service's.
+    quiet = replace(config, log_level="WARNING", log_file="")
     engine = EngineProcess(quiet, on_exit=lambda: None)
     try:
-        answer = engine.warm_up(started + seconds, first=True)
+        answer = engine.warm_up(started + START_SECONDS, first=True)
         if isinstance(problem := answer.get("error"), dict):
             raise from_code(**problem)
         ready = time.monotonic()
         request = RemovalRequest(small_photo(), RemovalOptions(config.model, longest_side=256), request_id="doctor")
-        _, outcome = next(engine.remove(request, Deadline(ready + seconds)))
+        _, outcome = next(engine.remove(request, Deadline.after(START_SECONDS)))
         if isinstance(outcome, ServiceError):
             raise outcome
         done = time.monotonic()
@@ -169,8 +168,9 @@ def _process_photo(config: EngineConfig, seconds: float) -> str:
     return f"{answer['model']} on {answer['provider']}: {times}, {resident} MB"
 
 
-def small_photo(side: int = 64) -> bytes:
+def small_photo() -> bytes:
     """Return a PNG of a bright disc on a dark background, made without Pillow."""
+    side = 64
 
     def pixel(x: int, y: int) -> bytes:
         inside = (x - side / 2) ** 2 + (y - side / 2) ** 2 < (side / 3) ** 2

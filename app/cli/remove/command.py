@@ -201,22 +201,23 @@ def _engines(pool: EnginePool) -> Iterator[None]:
 @contextmanager
 def _interruptible(run: Run, pool: EnginePool) -> Iterator[Callable[[], None]]:
     """Stop the run at the first Ctrl-C, end its engines at the second one; yield a function to call regularly."""
-    interrupts = list[int]()
+    interrupts = handled = 0
 
     def handle(number: int, frame: object) -> None:
-        interrupts.append(number)
+        nonlocal interrupts
+        interrupts += 1
         run.stopped.set()
 
     def check() -> None:
-        if len(interrupts) > len(seen):
-            seen.append(interrupts[len(seen)])
-            if len(seen) == 1:
+        nonlocal handled
+        if interrupts > handled:
+            handled += 1
+            if handled == 1:
                 click.echo("\nThe photos in the engines are being finished; Ctrl-C again ends at once.", err=True)
             else:
                 pool.queue.close()
                 pool.stop()
 
-    seen = list[int]()
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield check

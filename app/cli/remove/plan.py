@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from app import file_names
 from app.cli.remove.files import is_newer
 from app.cli.remove.outcomes import Failure, Outcome, printable
 from app.cli.remove.photos import Found, Search
@@ -21,7 +22,8 @@ from app.settings import Settings
 __all__ = ["EXTENSIONS", "Outputs", "Variant", "planned", "service_settings", "variants", "watched"]
 
 WATCH_SECONDS = 2.0
-EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "AVIF": "avif", "ZIP": "zip"}
+# Endings of outputs by format.
+EXTENSIONS = {mimetype.partition("/")[2].upper(): ending for mimetype, ending in file_names.EXTENSIONS.items()}
 
 
 @dataclass(frozen=True, slots=True)

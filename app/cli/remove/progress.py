@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import click
 
 from app.cli.remove.outcomes import Outcome, Tally, printable
 
-__all__ = ["Progress", "open_progress", "summary"]
+__all__ = ["JsonLines", "Progress", "open_progress", "summary"]
 
 SECONDS_BETWEEN_LINES = 5.0
 
 
-class Progress(Protocol):
-    """Display of a run; calls come from one thread at a time."""
+class Progress:
+    """Display of a run, by itself none; calls come from one thread at a time."""
 
     def update(self, outcome: Outcome, tally: Tally) -> None:
         """Show an outcome."""
@@ -26,17 +26,7 @@ class Progress(Protocol):
         """End the display."""
 
 
-class Silent:
-    """No display."""
-
-    def update(self, outcome: Outcome, tally: Tally) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class JsonLines:
+class JsonLines(Progress):
     """One JSON object per photo on a stream."""
 
     def __init__(self, stream: IO[str] | None = None) -> None:
@@ -46,11 +36,8 @@ class JsonLines:
         """Write a line at once, so that a reader can follow."""
         print(json.dumps(outcome.line()), file=self._stream or sys.stdout, flush=True)
 
-    def close(self) -> None:
-        """Do nothing: the stream belongs to the caller."""
 
-
-class Lines:
+class Lines(Progress):
     """A line every few seconds."""
 
     def __init__(self) -> None:
@@ -70,11 +57,8 @@ class Lines:
             err=True,
         )
 
-    def close(self) -> None:
-        """Do nothing."""
 
-
-class Bar:
+class Bar(Progress):
     """A progress bar by tqdm, which rembg's downloads require anyway."""
 
     def __init__(self, total: int) -> None:
@@ -99,7 +83,7 @@ def open_progress(total: int, *, quiet: bool, as_json: bool) -> Progress:
     if as_json:
         return JsonLines()
     if quiet:
-        return Silent()
+        return Progress()
     return Bar(total) if sys.stderr.isatty() else Lines()
 
 

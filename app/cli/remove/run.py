@@ -11,7 +11,7 @@ from pathlib import Path
 from app.cli.remove.files import is_newer, read_photo, write_whole
 from app.cli.remove.outcomes import Failure, Outcome, Tally, printable
 from app.engine import submission
-from app.engine.submission import Deadline, Submitter
+from app.engine.submission import BatchSubmitter, Deadline
 from app.errors import ModelUnavailable, ServiceError, ShuttingDown
 from app.removal import RemovalOptions, RemovalRequest, RemovalResult
 
@@ -60,7 +60,7 @@ class Run:
     """Photos in work are bounded by the number of threads, so memory does not grow with the number of photos."""
 
     def __init__(
-        self, submitter: Submitter, engines: int, rules: Rules, report: Callable[[Outcome, Tally], None]
+        self, submitter: BatchSubmitter, engines: int, rules: Rules, report: Callable[[Outcome, Tally], None]
     ) -> None:
         self.tally = Tally()
         self.stopped = threading.Event()

@@ -7,32 +7,22 @@ file's checksum before the file, or the whole file in memory.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from zipstream import ZipStream
 
-from app.http.jobs.transfer import or_cut
-from app.jobs.description import describe, describe_item
+from app.jobs.description import describe, describe_item, short_id
 from app.jobs.model import Item, Job, Output
 from app.jobs.store import JobFiles
+from app.server.flush import AnswerCut
 
-__all__ = ["MANIFEST", "archive"]
+__all__ = ["archive", "result_content"]
+
+log = logging.getLogger("app.jobs")
 
 MANIFEST = "manifest.json"
-
-
-class _Content:
-    """Content of an output, opened when the ZIP comes to it: a job may have more results than a process open files."""
-
-    def __init__(self, job_id: str, files: JobFiles, output: Output) -> None:
-        self._job_id, self._files, self._output = job_id, files, output
-
-    def __iter__(self) -> Iterator[bytes]:
-        return or_cut(self._job_id, self._chunks())
-
-    def _chunks(self) -> Iterator[bytes]:
-        yield from self._files.chunks(self._output.key)
 
 
 def archive(job: Job, items: Sequence[Item], files: JobFiles) -> ZipStream:
@@ -43,9 +33,26 @@ def archive(job: Job, items: Sequence[Item], files: JobFiles) -> ZipStream:
     zipped = ZipStream(sized=True)
     for item in items:
         for output in item.outputs:
-            zipped.add(_Content(job.id, files, output), output.path, size=output.size)
+            zipped.add(result_content(job.id, _chunks(files, output)), output.path, size=output.size)
     zipped.add(json.dumps(_manifest(job, items), ensure_ascii=False, indent=1), MANIFEST)
     return zipped
+
+
+def result_content(job_id: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the content of a result; raise AnswerCut, after a line in the log, if it cannot be read any more."""
+    try:
+        yield from chunks
+    except FileNotFoundError as error:
+        log.info("job.transfer_cut job=%s the job was deleted", short_id(job_id))
+        raise AnswerCut("the job was deleted") from error
+    except OSError as error:
+        log.warning("job.transfer_cut job=%s error=%.200r", short_id(job_id), error)
+        raise AnswerCut(str(error)) from error
+
+
+def _chunks(files: JobFiles, output: Output) -> Iterator[bytes]:
+    """Open an output when the ZIP comes to it: a job may have more results than a process open files."""
+    yield from files.chunks(output.key)
 
 
 def _manifest(job: Job, items: Sequence[Item]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from werkzeug.sansio.multipart import Data, Field, File
 
 from app.errors import MissingImage
 from app.http.bodies import BACKGROUND, NO_CONTENT_TYPE, SOURCES, field_name, present
-from app.http.body_parsers import HEAD_BYTES, Budget, decoded_text, is_image_part, multipart_events
+from app.http.body_parsers import Budget, decoded_text, is_image_part, multipart_events
 from app.http.jobs.photos import Intake, Photo
+from app.imaging.formats import HEAD_BYTES
 
 __all__ = ["IMAGE_URLS", "JobForm"]
 

@@ -10,14 +10,13 @@ from typing import BinaryIO
 
 from app.errors import InvalidParameter, ServiceError, UnsupportedFormat, UrlRefused
 from app.file_names import safe_name
-from app.http.body_parsers import HEAD_BYTES
 from app.http.limits import reserve_photos
-from app.imaging.formats import check_size, sniff
+from app.imaging.formats import HEAD_BYTES, check_size, sniff
 from app.jobs.errors import JobsUnavailable, TooManyPhotos
 from app.jobs.model import ItemError, NewItem
 from app.jobs.store import JobFiles
 
-__all__ = ["Intake", "Photo", "display_name"]
+__all__ = ["Intake", "Photo", "too_many_photos"]
 
 # Bytes of a name in UTF-8: file systems allow 255, and names in a ZIP get a number and another extension.
 MAX_NAME_BYTES = 200

@@ -13,10 +13,9 @@ from app.http.client_connection import pauses_between_pieces
 from app.http.dispositions import content_disposition
 from app.http.headers import CONTENT_DISPOSITION, LOCATION
 from app.http.jobs.answers import answer
-from app.http.jobs.archive import archive
+from app.http.jobs.archive import archive, result_content
 from app.http.jobs.events import EventStream, has_ended
 from app.http.jobs.submission import submit
-from app.http.jobs.transfer import or_cut
 from app.http.limits import limited_by, limiter
 from app.http.responses import NO_STORE, name_ignored
 from app.http.services import services
@@ -171,7 +170,7 @@ def _chunks(job: Job, output: Output) -> Iterator[bytes]:
         raise NotFound() from None
     except OSError as error:
         raise JobsUnavailable() from error
-    return itertools.chain([first], or_cut(job.id, chunks))
+    return itertools.chain([first], result_content(job.id, chunks))
 
 
 def _attach(response: Response, name: str) -> None:

@@ -9,7 +9,7 @@ from app.http.answers import Error
 from app.http.headers import HEADERS
 from app.http.openapi import jobs, native, rembg, removebg, service
 from app.http.openapi.introduction import introduction
-from app.http.openapi.operations import Operation, Schema
+from app.http.openapi.operations import Dialect, Schema
 from app.http.openapi.samples import code_samples
 from app.http.openapi.schemas import model_schemas
 from app.settings import Settings
@@ -43,7 +43,7 @@ def describe(settings: Settings, presets: Mapping[str, Mapping[str, str]]) -> Sc
         "servers": [{"url": "/"}],
         "tags": [{"name": dialect.name, "description": dialect.description} for dialect in dialects],
         "security": [{name: []} for name in SECURITY_SCHEMES] + ([] if _needs_key(settings) else [{}]),
-        "paths": _paths(settings, (operation for dialect in dialects for operation in dialect.operations)),
+        "paths": _paths(settings, dialects),
         "components": {
             "schemas": model_schemas(Error) | schemas,
             "headers": {
@@ -59,12 +59,13 @@ def _needs_key(settings: Settings) -> bool:
     return bool(settings.api_keys) or settings.api_keys_file is not None
 
 
-def _paths(settings: Settings, operations: Iterable[Operation]) -> Schema:
+def _paths(settings: Settings, dialects: Iterable[Dialect]) -> Schema:
     paths: Schema = {}
     server, needs_key = f"http://localhost:{settings.port}", _needs_key(settings)
-    for operation in operations:
-        samples = {"x-codeSamples": code_samples(operation, server, needs_key)}
-        paths.setdefault(operation.path, {})[operation.method] = operation.as_object() | samples
+    for dialect in dialects:
+        for operation in dialect.operations:
+            samples = {"x-codeSamples": code_samples(operation, server, needs_key)}
+            paths.setdefault(operation.path, {})[operation.method] = operation.as_object(dialect.name) | samples
     return paths
 
 

@@ -35,7 +35,6 @@ from app.options.parameters import WEB_OPTIONS
 
 __all__ = ["dialect"]
 
-TAG = "jobs"
 ANY_JOB = (
     errors.MalformedRequest,
     errors.AuthRequired,
@@ -72,6 +71,7 @@ OF_PHOTO = (
     errors.UnknownForeground,
 )
 PRESETS = "Named sets of parameters, separated by commas: one result of each photo for each. Default: none."
+JOB = {"application/json": ref("schemas", "JobAnswer")}
 # Each event of the stream, in the form of OpenAPI 3.2.
 EVENT: Schema = fields_schema(
     {
@@ -106,29 +106,8 @@ KEY = _header(
     "A new text for each job: a request that is repeated with it gets the same job.",
 )
 LAST_EVENT = _header("Last-Event-ID", {"type": "string"}, "`id` of the last event received.")
+PRESET = {"preset": {"type": "string", "description": "Preset of the result; required if the job has several."}}
 IF_NONE_MATCH = _header("If-None-Match", {"type": "string"}, "ETag of the result that the client has.")
-
-
-def dialect(models: Sequence[str], presets: Iterable[str]) -> Dialect:
-    """Return the operations of a service with these models and presets."""
-    names = list(presets)
-    fields = {name: each for name, each in native_fields(models, names).items() if name not in WEB_OPTIONS}
-    fields["presets"] = {"type": "string", "description": f"{PRESETS} Names: {', '.join(names)}."}
-    fields["webhook_url"] = {
-        "type": "string",
-        "description": "URL for a POST of the job, without `items`, when it has ended.",
-    }
-    operations = (
-        _submission(query_parameters({"files": FILES} | fields)),
-        _list(),
-        _state(),
-        _deletion(),
-        _events(),
-        _item(),
-        _results(),
-    )
-    schemas = model_schemas(JobAnswer, JobList) | _bodies(fields)
-    return Dialect(TAG, "Many photos in one request, processed in the background.", operations, schemas)
 
 
 def _bodies(fields: dict[str, Schema]) -> dict[str, Schema]:
@@ -147,21 +126,12 @@ def _failures(*more: type[ServiceError]) -> dict[int, Answer]:
     return native_failures(*ANY_JOB, *more)
 
 
-def _job(description: str) -> Answer:
-    return Answer(description, {"application/json": ref("schemas", "JobAnswer")})
-
-
 def _submission(parameters: tuple[Schema, ...]) -> Operation:
-    accepted = Answer(
-        "The job is stored.",
-        {"application/json": ref("schemas", "JobAnswer")},
-        (LOCATION, IGNORED_PARAMS, *RATE_LIMIT),
-    )
+    accepted = Answer("The job is stored.", JOB, (LOCATION, IGNORED_PARAMS, *RATE_LIMIT))
     return Operation(
         path="/jobs",
         method="post",
         name="create_job",
-        tag=TAG,
         summary="Process many photos in the background",
         description="A photo that is empty, too large or not an image fails alone. The answer comes before the work.",
         parameters=(KEY, *parameters),
@@ -173,48 +143,35 @@ def _submission(parameters: tuple[Schema, ...]) -> Operation:
     )
 
 
-def _list() -> Operation:
-    return Operation(
+OPERATIONS = (
+    Operation(
         path="/jobs",
         method="get",
         name="list_jobs",
-        tag=TAG,
         summary="List the jobs of this API key",
         answers={200: Answer("The jobs, the newest first.", {"application/json": ref("schemas", "JobList")})}
         | native_failures(*(error for error in ANY_JOB if error is not errors.NotFound), JobsNotListed),
-    )
-
-
-def _state() -> Operation:
-    return Operation(
+    ),
+    Operation(
         path="/jobs/{job_id}",
         method="get",
         name="read_job",
-        tag=TAG,
         summary="State of a job",
         parameters=(ID,),
-        answers={200: _job("The job with its photos.")} | _failures(),
-    )
-
-
-def _deletion() -> Operation:
-    return Operation(
+        answers={200: Answer("The job with its photos.", JOB)} | _failures(),
+    ),
+    Operation(
         path="/jobs/{job_id}",
         method="delete",
         name="delete_job",
-        tag=TAG,
         summary="Cancel and delete a job",
         parameters=(ID,),
         answers={204: Answer("The job and its files are deleted.", {})} | _failures(),
-    )
-
-
-def _events() -> Operation:
-    return Operation(
+    ),
+    Operation(
         path="/jobs/{job_id}/events",
         method="get",
         name="read_job_events",
-        tag=TAG,
         summary="Progress of a job as server-sent events",
         description="The first event has all photos, the others those that have changed. The stream ends with the job.",
         parameters=(ID, LAST_EVENT),
@@ -223,35 +180,41 @@ def _events() -> Operation:
             204: Answer("The job has ended, and the client has its last event.", {}),
         }
         | _failures(errors.QueueFull),
-    )
-
-
-def _item() -> Operation:
-    preset = {"preset": {"type": "string", "description": "Preset of the result; required if the job has several."}}
-    return Operation(
+    ),
+    Operation(
         path="/jobs/{job_id}/items/{number}",
         method="get",
         name="read_job_item",
-        tag=TAG,
         summary="Result of a photo",
         description="A photo that has failed is answered with its error.",
-        parameters=(ID, NUMBER, *query_parameters(preset), IF_NONE_MATCH),
+        parameters=(ID, NUMBER, *query_parameters(PRESET), IF_NONE_MATCH),
         answers={
             200: Answer("The result.", dict.fromkeys(IMAGE_TYPES, BINARY), (CONTENT_DISPOSITION, ETAG)),
             304: Answer("The client has this result.", {}, (ETAG,)),
         }
         | _failures(*OF_PHOTO, PhotoUnreadable, ResultNotReady),
-    )
-
-
-def _results() -> Operation:
-    return Operation(
+    ),
+    Operation(
         path="/jobs/{job_id}/results.zip",
         method="get",
         name="read_job_results",
-        tag=TAG,
         summary="ZIP of the results so far",
         description="`manifest.json` at its end lists all photos with the paths of their results, or their errors.",
         parameters=(ID,),
         answers={200: Answer("The ZIP.", {"application/zip": BINARY}, (CONTENT_DISPOSITION,))} | _failures(),
-    )
+    ),
+)
+
+
+def dialect(models: Sequence[str], presets: Iterable[str]) -> Dialect:
+    """Return the operations of a service with these models and presets."""
+    names = list(presets)
+    fields = {name: each for name, each in native_fields(models, names).items() if name not in WEB_OPTIONS}
+    fields["presets"] = {"type": "string", "description": f"{PRESETS} Names: {', '.join(names)}."}
+    fields["webhook_url"] = {
+        "type": "string",
+        "description": "URL for a POST of the job, without `items`, when it has ended.",
+    }
+    operations = (_submission(query_parameters({"files": FILES} | fields)), *OPERATIONS)
+    schemas = model_schemas(JobAnswer, JobList) | _bodies(fields)
+    return Dialect("jobs", "Many photos in one request, processed in the background.", operations, schemas)

@@ -15,18 +15,16 @@ from app.http.openapi.operations import (
     Sample,
     Schema,
     fields_schema,
-    model_schema,
     native_failures,
+    parameter_schemas,
     query_parameters,
     ref,
-    with_text,
 )
 from app.http.openapi.schemas import model_schemas
 from app.options.parameters import PARAMETERS
 
 __all__ = ["ANYWHERE", "BASE64", "BODY", "REMOVAL", "WORK", "dialect", "native_fields"]
 
-TAG = "native"
 RESULT = (*NATIVE_PICTURE, FALLBACK, SAVED_AS)
 BASE64: Schema = {
     "type": "string",
@@ -92,13 +90,12 @@ def dialect(models: Sequence[str], presets: Iterable[str]) -> Dialect:
         ),
     }
     removals = (_removal(name, *words, query_parameters(fields)) for name, words in endpoints.items())
-    return Dialect(TAG, "Native API of this service.", (*removals, _read_file()), SCHEMAS | _bodies(fields))
+    return Dialect("native", "Native API of this service.", (*removals, _read_file()), SCHEMAS | _bodies(fields))
 
 
 def native_fields(models: Sequence[str], presets: Iterable[str]) -> dict[str, Schema]:
     """Return the schemas of the native parameters, and of `preset`."""
-    fields = {name: with_text(parameter.kind.schema, parameter) for name, parameter in PARAMETERS.items()}
-    fields["model"] = model_schema(PARAMETERS["model"], models)
+    fields = parameter_schemas(PARAMETERS, models)
     text = "Named set of parameters; explicit parameters override it. Default: none."
     fields["preset"] = {"type": "string", "enum": list(presets), "description": text}
     return fields
@@ -122,7 +119,6 @@ def _removal(name: str, summary: str, description: str, answer: Answer, paramete
         path=f"/{name}",
         method="post",
         name=name.replace("-", "_"),
-        tag=TAG,
         summary=summary,
         description=f"{description} The image's format is detected from its content; file names and types are ignored.",
         parameters=parameters,
@@ -142,7 +138,6 @@ def _read_file() -> Operation:
         path="/read-file",
         method="post",
         name="read_file",
-        tag=TAG,
         summary="Read a stored image",
         description="Returns an image from UPLOAD_DIR or OUTPUT_DIR, such as a result of `save`.",
         body={"application/json": ref("schemas", "ReadFileRequest")},

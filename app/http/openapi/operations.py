@@ -18,8 +18,8 @@ __all__ = [
     "Sample",
     "Schema",
     "fields_schema",
-    "model_schema",
     "native_failures",
+    "parameter_schemas",
     "query_parameters",
     "ref",
     "with_text",
@@ -73,7 +73,6 @@ class Operation:
     path: str
     method: str
     name: str
-    tag: str
     summary: str
     description: str = ""
     parameters: tuple[Schema, ...] = ()
@@ -82,9 +81,9 @@ class Operation:
     open: bool = False
     sample: Sample = Sample()
 
-    def as_object(self) -> Schema:
+    def as_object(self, tag: str) -> Schema:
         """Return an Operation Object."""
-        written: Schema = {"operationId": self.name, "tags": [self.tag], "summary": self.summary}
+        written: Schema = {"operationId": self.name, "tags": [tag], "summary": self.summary}
         if self.description:
             written["description"] = self.description
         written["parameters"] = [*self.parameters, REQUEST_ID_PARAMETER]
@@ -124,9 +123,11 @@ def with_text(schema: Mapping[str, Any], parameter: Parameter) -> Schema:
     return {**schema, "description": f"{parameter.help}{allowed} Default: {parameter.default}."}
 
 
-def model_schema(parameter: Parameter, models: Sequence[str]) -> Schema:
-    """Return the schema of a parameter that selects a model; the first model is the default."""
-    return {"type": "string", "enum": list(models), "description": f"{parameter.help} Default: {models[0]}."}
+def parameter_schemas(parameters: Mapping[str, Parameter], models: Sequence[str]) -> dict[str, Schema]:
+    """Return the schemas of a dialect's parameters; the first of `models` is the default."""
+    schemas = {name: with_text(parameter.kind.schema, parameter) for name, parameter in parameters.items()}
+    description = f"{parameters['model'].help} Default: {models[0]}."
+    return schemas | {"model": {"type": "string", "enum": list(models), "description": description}}
 
 
 def query_parameters(schemas: Mapping[str, Schema], *required: str) -> tuple[Schema, ...]:

@@ -15,31 +15,27 @@ from app.http.openapi.operations import (
     Sample,
     Schema,
     fields_schema,
-    model_schema,
     native_failures,
+    parameter_schemas,
     query_parameters,
     ref,
-    with_text,
 )
 from app.http.rembg import PARAMETERS
 
 __all__ = ["dialect"]
 
-TAG = "rembg"
 URL: Schema = {"type": "string", "description": "URL of the photo; only with ALLOW_URL_FETCH."}
 OF_URL = (errors.MissingImage, errors.InvalidParameter, errors.FileTooLarge, errors.UrlRefused, errors.DownloadFailed)
 
 
 def dialect(models: Sequence[str]) -> Dialect:
     """Return the dialect for a service with these models."""
-    fields = {name: with_text(parameter.kind.schema, parameter) for name, parameter in PARAMETERS.items()}
-    fields["model"] = model_schema(PARAMETERS["model"], models)
+    fields = parameter_schemas(PARAMETERS, models)
     picture = Answer("The picture.", {"image/png": BINARY}, NATIVE_PICTURE)
     upload = Operation(
         path="/api/remove",
         method="post",
         name="rembg_remove",
-        tag=TAG,
         summary="Remove the background",
         parameters=query_parameters(fields),
         body={"multipart/form-data": ref("schemas", "RembgMultipart")},
@@ -50,7 +46,6 @@ def dialect(models: Sequence[str]) -> Dialect:
         path="/api/remove",
         method="get",
         name="rembg_remove_url",
-        tag=TAG,
         summary="Remove the background of a photo at a URL",
         parameters=query_parameters({"url": URL} | fields, "url"),
         answers={200: picture} | native_failures(*ANYWHERE, *OF_URL, *WORK),
@@ -58,4 +53,4 @@ def dialect(models: Sequence[str]) -> Dialect:
     )
     file = BINARY | {"description": "The photo."}
     body = fields_schema({"file": file} | fields, "file")
-    return Dialect(TAG, "API of rembg's own server.", (upload, by_url), {"RembgMultipart": body})
+    return Dialect("rembg", "API of rembg's own server.", (upload, by_url), {"RembgMultipart": body})

@@ -87,7 +87,6 @@ OPERATIONS = (
         path="/v1.0/removebg",
         method="post",
         name="removebg",
-        tag=TAG,
         summary="Remove the background",
         description=f"Exactly one of {', '.join(f'`{name}`' for name in SOURCES)} is required. The answer is the "
         "picture, or JSON with `Accept: application/json`. Parameters without effect are listed in `X-Ignored-Params`.",
@@ -110,7 +109,6 @@ OPERATIONS = (
         path="/v1.0/account",
         method="get",
         name="removebg_account",
-        tag=TAG,
         summary="Constant credit balance",
         answers={200: Answer("The balance.", {"application/json": ref("schemas", "RemoveBgAccount")})}
         | _failures(errors.AuthRequired, errors.AuthFailed, errors.InternalError),
@@ -119,7 +117,6 @@ OPERATIONS = (
         path="/v1.0/improve",
         method="post",
         name="removebg_improve",
-        tag=TAG,
         summary="Not implemented",
         description="Uploaded photos are not used for training.",
         answers=_failures(*ANYWHERE, errors.NotImplementedHere),

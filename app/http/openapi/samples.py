@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from app.http.openapi.operations import Answer, Operation, Schema
+from app.http.openapi.operations import Operation, Schema
 
 __all__ = ["code_samples"]
 
@@ -16,7 +16,7 @@ def code_samples(operation: Operation, server: str, needs_key: bool) -> list[Sch
     """Return the extension `x-codeSamples` for an operation of the server at an address; empty if it only fails."""
     if min(operation.answers) >= 300:
         return []
-    call = _Call(operation, server, needs_key and not operation.open)
+    call = _call(operation, server, needs_key)
     sources = {"curl": _curl(call), "Python": _python(call), "JavaScript": _javascript(call)}
     return [
         {"lang": "Shell" if label == "curl" else label, "label": label, "source": source}
@@ -33,50 +33,38 @@ class _SampleValues(dict[str, str]):
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    operation: Operation
-    server: str
+    """Request of an example; `photo` is the form field of the files `photos`, empty without any.
+
+    `answer` is how the answer is read: `json`, `text`, `events` or `blob`, empty without content; a blob is stored as
+    `output`.
+    """
+
+    method: str
+    url: str
     key: bool
+    photo: str
+    photos: tuple[str, ...]
+    body: str
+    answer: str
+    output: str
 
-    @property
-    def url(self) -> str:
-        query = f"?{self.operation.sample.query}" if self.operation.sample.query else ""
-        path = self.operation.path.format_map(_SampleValues())
-        return f"{self.server}{path}{query}"
 
-    @property
-    def method(self) -> str:
-        return self.operation.method
-
-    @property
-    def body(self) -> str:
-        return json.dumps(dict(self.operation.sample.json)) if self.operation.sample.json else ""
-
-    @property
-    def photo(self) -> str:
-        """Name of the form field with the photo."""
-        return self.operation.sample.photo
-
-    @property
-    def photos(self) -> tuple[str, ...]:
-        """Return the names of the files to send."""
-        names = ("photo.jpg", "another.jpg") if self.operation.sample.several else ("photo.jpg",)
-        return names if self.photo else ()
-
-    @property
-    def answer(self) -> str:
-        """Return what the answer is read as: `json`, `text`, `events` or `blob`; empty without content."""
-        kind = next(iter(self._success.content), "")
-        known = {"": "", "application/json": "json", "text/event-stream": "events"}
-        return known.get(kind, "text" if kind.startswith("text/") else "blob")
-
-    @property
-    def output(self) -> str:
-        """Name of the file for an answer that is a blob."""
-        return "out.zip" if list(self._success.content) == ["application/zip"] else "out.png"
-
-    @property
-    def _success(self) -> Answer:
-        return self.operation.answers[min(self.operation.answers)]
+def _call(operation: Operation, server: str, needs_key: bool) -> _Call:
+    sample, content = operation.sample, operation.answers[min(operation.answers)].content
+    query = f"?{sample.query}" if sample.query else ""
+    kind = next(iter(content), "")
+    known = {"": "", "application/json": "json", "text/event-stream": "events"}
+    names = ("photo.jpg", "another.jpg") if sample.several else ("photo.jpg",)
+    return _Call(
+        method=operation.method,
+        url=f"{server}{operation.path.format_map(_SampleValues())}{query}",
+        key=needs_key and not operation.open,
+        photo=sample.photo,
+        photos=names if sample.photo else (),
+        body=json.dumps(dict(sample.json)) if sample.json else "",
+        answer=known.get(kind, "text" if kind.startswith("text/") else "blob"),
+        output="out.zip" if list(content) == ["application/zip"] else "out.png",
+    )
 
 
 def _curl(call: _Call) -> str:
@@ -117,14 +105,14 @@ def _python(call: _Call) -> str:
 
 
 def _files(call: _Call) -> str:
-    if not call.operation.sample.several:
+    if len(call.photos) == 1:
         return f'{{"{call.photo}": open("photo.jpg", "rb")}}'
     return f'[("{call.photo}", open(name, "rb")) for name in {json.dumps(call.photos)}]'
 
 
 def _javascript(call: _Call) -> str:
     lines = ["const body = new FormData();"] if call.photo else []
-    if call.operation.sample.several:
+    if len(call.photos) > 1:
         lines.append(
             f'for (const file of files) body.append("{call.photo}", file); // from <input type="file" multiple>'
         )

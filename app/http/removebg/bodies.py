@@ -9,8 +9,9 @@ from flask import Request
 from werkzeug.datastructures import FileStorage
 
 from app.errors import DownloadFailed, InvalidParameter, MissingImage, MultipleSources, UrlRefused
-from app.http.bodies import Parts, check_image, decode_base64, query_texts, read_parts
+from app.http.bodies import Parts, decode_base64, query_texts, read_parts
 from app.http.removebg.parameters import BACKGROUNDS, PARAMETERS, SOURCES
+from app.imaging.formats import check_image
 
 __all__ = ["RemoveBgBody", "fetched", "read"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from app.options.values import Kind, choice
+from app.options.values import DECIMAL, Kind, choice
 from app.removal import Length, Lengths
 
 __all__ = ["SIZES", "region", "size"]
@@ -20,8 +20,7 @@ SIZES = {
     "50MP": 25_000_000,
     "auto": 25_000_000,
 }
-_DECIMAL = r"[0-9]{1,6}(?:\.[0-9]{1,4})?"
-_EDGE = re.compile(rf"({_DECIMAL})(px|%)", re.ASCII)
+_EDGE = re.compile(rf"({DECIMAL})(px|%)", re.ASCII)
 _size_name = choice(*SIZES)
 
 

@@ -7,10 +7,11 @@ import base64
 from flask import Response
 from werkzeug.datastructures import MIMEAccept
 
+from app.file_names import EXTENSIONS
 from app.http.answers import Base64, Count, JsonModel, json_response
 from app.http.headers import REMOVEBG_PICTURE, TYPE, picture_headers
 from app.http.removebg.parameters import RemoveBgRequest
-from app.http.responses import EXTENSIONS, NO_STORE
+from app.http.responses import NO_STORE
 from app.removal import RemovalResult
 
 __all__ = ["ACCOUNT", "RemoveBgAccount", "RemoveBgResult", "answer", "wants_json"]

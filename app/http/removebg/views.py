@@ -7,6 +7,7 @@ from flask import Blueprint, Response, g, request
 from app.errors import NotImplementedHere
 from app.http import events, responses
 from app.http.accept import accepted_types
+from app.http.admission import admitted
 from app.http.answers import json_response
 from app.http.limits import count_megapixels, limited_by, limiter
 from app.http.removebg import bodies
@@ -26,7 +27,7 @@ blueprint = Blueprint("removebg", __name__, url_prefix=PREFIX)
 def remove_background() -> Response:
     """Answer with the photo without its background."""
     settings = services().settings
-    with services().removals.slot() as slot:
+    with admitted() as slot:
         carried = bodies.read(request, settings.max_image_bytes)
         parsed = parse(carried.fields, model=settings.model_name, longest_side=settings.max_dimension)
         image, background = bodies.fetched(carried, _fetch, settings.max_image_bytes)

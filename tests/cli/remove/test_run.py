@@ -56,11 +56,9 @@ class CountingPool(FakePool):
             raise error
         return super().submit(request, deadline, priority)
 
-    def submit_all(
-        self, request: RemovalRequest, deadline: Deadline, priority: Priority = Priority.BATCH
-    ) -> list[submission.Outcome]:
+    def submit_all(self, request: RemovalRequest, deadline: Deadline) -> list[submission.Outcome]:
         self.together.append(request.all_options)
-        return super().submit_all(request, deadline, priority)
+        return super().submit_all(request, deadline)
 
 
 def test_photos_are_taken_one_by_one_and_submitted_as_a_batch(tmp_path: Path) -> None:

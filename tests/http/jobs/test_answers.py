@@ -26,6 +26,7 @@ from tests.support.api_keys import sha
 from tests.support.doubles import FakePool, failing
 from tests.support.job_clients import form, photos, post, small_photo, stored_files, work
 from tests.support.jobs import a_job, an_item, an_output
+from tests.support.metric_samples import samples
 
 MakeClient = Callable[..., FlaskClient]
 PICTURE = b"picture"  # of the pretended engine
@@ -120,6 +121,16 @@ def test_a_photo_that_does_not_exist_is_not_found(client: FlaskClient, number: s
     answer = client.get(f"{finished(client)}/items/{number}")
     assert answer.json is not None
     assert (answer.status_code, answer.json["code"]) == (404, "NOT_FOUND")
+
+
+def test_results_are_neither_looked_up_nor_kept_in_the_cache(make_jobs_client: MakeClient, fake_pool: FakePool) -> None:
+    client = make_jobs_client(cache_url="memory://")
+    for _ in range(2):
+        post(client, fields={"presets": "web,mobile"})
+    work(client)
+    assert len(fake_pool.requests) == 4
+    found = samples(client.get("/metrics").text)
+    assert [found[f"cache_requests_total,result={name}"] for name in ("hit", "miss", "error")] == [0, 0, 0]
 
 
 def test_results_of_presets_are_chosen_by_name(client: FlaskClient) -> None:

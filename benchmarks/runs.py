@@ -16,7 +16,7 @@ from benchmarks.server import HOST, NO_LIMITS, ROOT, Service, ServiceFailed, fre
 from benchmarks.steal import undisturbed
 from benchmarks.watch import MemoryWatch, Watch
 
-__all__ = ["Plan", "Result", "duel", "layouts", "make_run"]
+__all__ = ["Plan", "Result", "layouts", "make_run", "server_runs"]
 
 WARM_UP_SECONDS = 2.0
 # A sample costs some 7 ms of one core.
@@ -36,7 +36,7 @@ class Plan:
     seconds: float
 
 
-def duel(plan: Plan, contender: Contender, model: Model, photo: str, round: int) -> Iterator[Cell | ColdStart]:
+def server_runs(plan: Plan, contender: Contender, model: Model, photo: str, round: int) -> Iterator[Cell | ColdStart]:
     """Start a server and measure it with ever more clients, so that no run inherits memory of a larger one."""
     post = contender.post(plan.photos[photo], model)
     with contender.running(model) as service:
@@ -51,7 +51,7 @@ def layouts(plan: Plan, model: Model, photo: str, round: int) -> Iterator[Layout
     cores = cpu_quota()
     for engines, threads in dict.fromkeys([(1, 1), (1, cores), (cores, 1)]):
         contender = our_server({"ENGINE_PROCESSES": str(engines), "ENGINE_THREADS": str(threads)})
-        for result in duel(plan, contender, model, photo, round):
+        for result in server_runs(plan, contender, model, photo, round):
             if isinstance(result, Cell):
                 yield Layout(engines, threads, result)
 

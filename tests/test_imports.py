@@ -1,4 +1,4 @@
-"""The walls between the rooms: what each process may import, seen in a process of its own."""
+"""Imports of each process, observed in a separate process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_package_imports_no_web_framework_until_the_application_is_read() ->
     assert "flask" in modules_after("from app import app; import app as package; assert package.app is app")
 
 
-def test_the_http_room_imports_no_pixels() -> None:
+def test_the_http_package_imports_no_pixels() -> None:
     assert modules_after(every_module("app/http")) & (PIXELS | HEAVY) == set()
 
 
@@ -56,11 +56,11 @@ def test_an_engine_at_work_imports_nothing_heavy() -> None:
     assert modules_after(code) & (WEB | HEAVY) == set()
 
 
-def test_the_imaging_room_imports_no_web_framework_and_no_model_runtime() -> None:
+def test_the_imaging_package_imports_no_web_framework_and_no_model_runtime() -> None:
     assert modules_after(every_module("app/imaging")) & (WEB | HEAVY | {"onnxruntime"}) == set()
 
 
-def test_the_fetch_room_imports_no_web_framework_and_no_pixels() -> None:
+def test_the_fetch_package_imports_no_web_framework_and_no_pixels() -> None:
     assert modules_after(every_module("app/fetch")) & (PIXELS | HEAVY | {"flask", "werkzeug", "requests"}) == set()
 
 
@@ -79,5 +79,5 @@ def test_lean_rembg_brings_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "app").rglob("*.py")), ids=lambda path: path.name)
-def test_no_room_outgrows_itself(path: Path) -> None:
+def test_a_module_has_a_maximum_length(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
