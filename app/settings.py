@@ -21,7 +21,7 @@ from app.engine.providers import CPU, parse_providers
 from app.setting_problems import ENV_ENCODING, SettingProblem, SettingsError, check_env_file, problem_of
 from app.urls import parse_host_rule, parse_origin, plain_redis_url
 
-__all__ = ["SettingProblem", "Settings", "SettingsError", "load_settings"]
+__all__ = ["SettingProblem", "Settings", "SettingsError", "load_settings", "package_version"]
 
 
 def package_version() -> str:
