@@ -17,7 +17,7 @@ __all__ = ["BUILT_IN", "apply_preset", "load_presets"]
 Preset = Mapping[str, str]
 Value = TypeVar("Value")
 # Names of folders in ZIPs and of the command `remove`, and separated by commas in `presets` of a job.
-_NAME = re.compile(r"\w([\w .-]{0,62}\w)?")
+_NAME = re.compile(r"[^\s./\\,]([^/\\,]{0,62}[^\s./\\,])?")
 
 
 def _preset(format: str, quality: int, size: tuple[int, int] | None = None, **more: str) -> Preset:
@@ -75,10 +75,10 @@ def _unique(pairs: Sequence[tuple[str, Value]]) -> dict[str, Value]:
 
 def _name(name: str) -> str:
     """Return a preset's name as `apply_preset` looks it up; raise ValueError for one that no request can name."""
-    if not _NAME.fullmatch(name):
+    if not (name.isprintable() and _NAME.fullmatch(name)):
         raise ValueError(
-            f"preset {name!r} must have a name of 1 to 64 letters, digits, spaces and . _ -, "
-            "with a letter, a digit or _ at both ends"
+            f"preset {name!r} must have a name of 1 to 64 printable characters without slashes and commas, "
+            "and without a space or a dot at its ends"
         )
     return name.lower()
 

@@ -104,6 +104,8 @@ def test_a_file_adds_and_replaces_presets(tmp_path: Path) -> None:
         ('{"": {}}', "'' must have a name"),
         ('{" shop": {}}', "' shop' must have a name"),
         ('{"shop.": {}}', "'shop.' must have a name"),
+        ('{"..": {}}', "'..' must have a name"),
+        ('{"shop\\\\large": {}}', "must have a name"),
         ('{"\\u001b[31m": {}}', "must have a name"),
         (json.dumps({"x" * 65: {}}), "must have a name"),
         ('{"shop": {}, "shop": {}}', "'shop' occurs twice"),
@@ -119,7 +121,7 @@ def test_an_invalid_file_stops_the_start_with_a_reason(content: str, reason: str
         load_presets(path)
 
 
-@pytest.mark.parametrize("name", ["Shop", "shop 2", "größe", "a", "b_", "x.y-z", "x" * 64])
+@pytest.mark.parametrize("name", ["Shop", "shop 2", "größe", "a", "b_", "x.y-z", "a|b", "x" * 64])
 def test_a_preset_of_a_file_is_found_by_its_name(name: str, tmp_path: Path) -> None:
     path = tmp_path / "presets.json"
     path.write_text(json.dumps({name: {"quality": 11}}))

@@ -14,7 +14,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from app.errors import FileTooLarge, InvalidParameter, MissingImage
 from app.http import request_log
-from app.http.bodies import NO_CONTENT_TYPE, query_texts
+from app.http.bodies import NO_CONTENT_TYPE, check_coding, query_texts
 from app.http.body_parsers import MAX_FIELD_BYTES, MAX_FIELDS, PIECE, Budget
 from app.http.jobs.form import JobForm
 from app.http.jobs.json_body import JobJson
@@ -51,6 +51,7 @@ def submit(request: Request, jobs: JobService) -> Submission:
     settings = services().settings
     request.max_content_length = settings.jobs_max_bytes
     jobs.check()
+    check_coding(request)
     key, query = _idempotency_key(request), query_texts(request)
     _reserve_announced(query, settings.jobs_max_files)
     _options(query)
