@@ -23,7 +23,7 @@ from app.errors import (
     UnsupportedFormat,
 )
 from app.http.body_parsers import Multipart, Pair, parse_json, parse_urlencoded
-from app.imaging.formats import check_image, sniff
+from app.imaging.formats import check_image, of_background, sniff
 
 __all__ = [
     "BACKGROUND",
@@ -132,7 +132,8 @@ def read_upload(request: Request, max_image_bytes: int) -> Upload:
     image, background = _only(images), _background(parts)
     check_image(image, max_image_bytes)
     if background:
-        check_image(background, max_image_bytes)
+        with of_background():
+            check_image(background, max_image_bytes)
     unknown = tuple(name for name, _ in parts.files if name not in (*SOURCES, BACKGROUND))
     return Upload(image, query | texts, background, unknown, (files[0].filename or "") if files else "")
 

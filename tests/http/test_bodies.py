@@ -193,6 +193,13 @@ def test_a_body_of_too_many_bytes(kind: str, make_client: Callable[..., FlaskCli
     assert (response.status_code, response.json["code"]) == (413, "FILE_TOO_LARGE")  # type: ignore[index]
 
 
+@pytest.mark.parametrize("fields", [("file", "background_file"), ("image_file", "bg_image_file")])
+def test_an_error_of_the_background_names_it(fields: tuple[str, str], fast_client: FlaskClient) -> None:
+    path = URL if fields[0] == "file" else "/v1.0/removebg"
+    answer = fast_client.post(path, data={fields[0]: part(), fields[1]: part(b"hi")})
+    assert '"background: The data is not an image in a supported format."' in answer.text
+
+
 @pytest.mark.parametrize("coding", ["gzip", "BR", "identity, deflate", "zstd"])
 @pytest.mark.parametrize(
     "path", [URL, "/remove-background-base64", "/api/remove", "/v1.0/removebg", "/read-file", "/jobs"]

@@ -22,6 +22,7 @@ from app.http.jobs.options import JobOptions, parse_options
 from app.http.jobs.photos import Intake, too_many_photos
 from app.http.limits import client_name, keep_photos, reserve_photos
 from app.http.services import services
+from app.imaging.formats import of_background
 from app.jobs.errors import JobsUnavailable
 from app.jobs.model import Job, NewJob
 from app.jobs.service import JobService
@@ -148,7 +149,8 @@ def _json_pieces(request: Request) -> Iterator[bytes]:
 def _new_job(intake: Intake, options: JobOptions, key: str) -> NewJob:
     background = intake.background
     if background is not None and background.error is not None:
-        raise background.error
+        with of_background():
+            raise background.error
     return NewJob(
         id=intake.job_id,
         owner=g.api_key_name or "",
