@@ -14,7 +14,7 @@ def limits() -> None:
     """Manage rate limits."""
 
 
-@limits.command()
+@limits.command(short_help="Delete a client's counts in Redis.")
 @click.argument("client")
 def reset(client: str) -> None:
     """Delete a client's counts in Redis; CLIENT is the name of an API key, or an address."""

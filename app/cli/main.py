@@ -11,13 +11,14 @@ from app.cli.limits import limits
 from app.cli.models import models
 from app.cli.remove.command import remove
 from app.cli.serve import serve
-from app.settings import SettingsError, load_settings
+from app.settings import SettingsError, load_settings, package_version
 from app.storage import sweep
 
 __all__ = ["main"]
 
 
 @click.group()
+@click.version_option(package_version(), prog_name="Background Remover API")
 @click.pass_context
 def main(context: click.Context) -> None:
     """Run a Background Remover API, and remove backgrounds without it."""
@@ -28,7 +29,7 @@ def main(context: click.Context) -> None:
             raise click.ClickException(str(error)) from None
 
 
-@main.command()
+@main.command(short_help="Delete old results.")
 def cleanup() -> None:
     """Delete old results in OUTPUT_DIR, and with CLEANUP_UPLOADS=true old files in UPLOAD_DIR."""
     settings = load_settings()

@@ -27,7 +27,7 @@ def list_models() -> None:
 
 
 @models.command()
-@click.argument("name", type=click.Choice(sorted(REGISTRY)))
+@click.argument("name", metavar="MODEL", type=click.Choice(sorted(REGISTRY)))
 def pull(name: str) -> None:
     """Download a model's weights, unless they are installed."""
     model = REGISTRY[name]

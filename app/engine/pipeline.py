@@ -26,6 +26,7 @@ from app.imaging.canvas import max_answer_pixels
 from app.imaging.cutout import WHITE, Cutout, cut_out
 from app.imaging.decode import Header, Photo, PixelLimits, decode, measure
 from app.imaging.encode import MIMETYPES, encode
+from app.imaging.formats import of_background
 from app.imaging.geometry import fit_within
 from app.imaging.own_alpha import is_visible, on_neutral_ground, visible_cells, without_hidden_colours
 from app.imaging.refine import Refiner, keep
@@ -217,11 +218,8 @@ class Pipeline:
         if not request.background_image or request.options.mask_only:
             return None
         held = len(request.image) + HELD_BYTES * photo.size[0] * photo.size[1]
-        try:
+        with of_background():
             background = self._decode(request.background_image, request.options, plan.background_side(photo), held)
-        except ServiceError as error:
-            error.message = f"background: {error.message}"
-            raise
         return _opaque(background, request.options.background or WHITE)
 
 

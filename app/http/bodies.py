@@ -20,9 +20,10 @@ from app.errors import (
     InvalidParameter,
     MissingImage,
     MultipleSources,
+    UnsupportedFormat,
 )
 from app.http.body_parsers import Multipart, Pair, parse_json, parse_urlencoded
-from app.imaging.formats import check_image, sniff
+from app.imaging.formats import check_image, of_background, sniff
 
 __all__ = [
     "BACKGROUND",
@@ -31,6 +32,7 @@ __all__ = [
     "Base64Decoder",
     "Parts",
     "Upload",
+    "check_coding",
     "decode_base64",
     "field_name",
     "not_base64",
@@ -51,6 +53,8 @@ PADDING = "=" + string.whitespace
 WHITESPACE = dict.fromkeys(map(ord, "\r\n\t "))
 # In a urlencoded form, a space is a "+" that the client did not escape.
 FORM_WHITESPACE = WHITESPACE | {ord(" "): "+"}
+# Other values are mistakes of clients, such as "utf-8", with bodies that are not compressed.
+COMPRESSIONS = {"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"}
 MAX_NAMES = 10
 MAX_NAME_LENGTH = 100
 _OBJECT = re.compile(rb"\s*+\{")
@@ -89,13 +93,24 @@ class Parts:
 def read_parts(request: Request) -> Parts:
     """Parse a multipart form, JSON, a urlencoded form or a raw body; the bytes decide before Content-Type does.
 
-    Raises MissingImage (a malformed multipart form), FileTooLarge, TooManyParts, InvalidJson, InvalidBase64 and
-    InvalidParameter (a repeated field).
+    Raises MissingImage (a malformed multipart form), FileTooLarge, TooManyParts, InvalidJson, InvalidBase64,
+    InvalidParameter (a repeated field) and UnsupportedFormat (a compressed body).
     """
+    check_coding(request)
     try:
         return _from_multipart(request) if request.mimetype == "multipart/form-data" else _from_body(request)
     except RequestEntityTooLarge:
         raise too_large(request) from None
+
+
+def check_coding(request: Request) -> None:
+    """Raise UnsupportedFormat for a compressed body."""
+    coding = request.headers.get("Content-Encoding", "")
+    if COMPRESSIONS.intersection(re.split(r"[\s,]+", coding.lower())):
+        raise UnsupportedFormat(
+            f"The body is compressed (Content-Encoding: {coding[:MAX_NAME_LENGTH]}).",
+            solution="Send the body without compression.",
+        )
 
 
 def read_upload(request: Request, max_image_bytes: int) -> Upload:
@@ -118,7 +133,8 @@ def read_upload(request: Request, max_image_bytes: int) -> Upload:
     image, background = images[0], _background(parts)
     check_image(image, max_image_bytes)
     if background:
-        check_image(background, max_image_bytes)
+        with of_background():
+            check_image(background, max_image_bytes)
     unknown = tuple(name for name, _ in parts.files if name not in (*SOURCES, BACKGROUND))
     return Upload(image, query | texts, background, unknown, (files[0].filename or "") if files else "")
 
@@ -190,7 +206,8 @@ def _background(parts: Parts) -> bytes:
 
 
 def read_json(request: Request) -> dict[str, str]:
-    """Read a flat JSON object; raise InvalidJson, or InvalidParameter for a field that is not a text."""
+    """Read a flat JSON object; raise UnsupportedFormat, InvalidJson, or InvalidParameter (a field is not a text)."""
+    check_coding(request)
     return _joined(parse_json(_whole_body(request)))
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from app.errors import EmptyFile, FileTooLarge, UnsupportedFormat
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["ACCEPTED_FORMATS", "HEAD_BYTES", "check_image", "check_size", "sniff", "webp_canvas"]
+from app.errors import EmptyFile, FileTooLarge, ServiceError, UnsupportedFormat
+
+__all__ = ["ACCEPTED_FORMATS", "HEAD_BYTES", "check_image", "check_size", "of_background", "sniff", "webp_canvas"]
 
 # Bytes that `sniff` needs at most.
 HEAD_BYTES = 256
@@ -30,6 +33,16 @@ def check_image(image: bytes, max_bytes: int) -> None:
     check_size(len(image), max_bytes)
     if sniff(image) is None:
         raise UnsupportedFormat()
+
+
+@contextmanager
+def of_background() -> Iterator[None]:
+    """Name the background in the message of an error."""
+    try:
+        yield
+    except ServiceError as error:
+        error.message = f"background: {error.message}"
+        raise
 
 
 def check_size(size: int, max_bytes: int) -> None:

@@ -38,6 +38,8 @@ CERTAIN = 2
 MIN_SIDE = 256
 # Bytes of the solver: per pixel of the photo, per unknown pixel, and for buffers.
 PLANES, STENCIL, FIXED = 16, 260, 20_000_000
+# Bytes of a solution at a smaller scale while alpha is enlarged: per pixel of the smaller photo, and of the photo.
+ENLARGED, WHOLE = 24, 3
 # This many take about 8 s on one core; more are solved at a smaller scale.
 MAX_UNKNOWN = 1_500_000
 # Rows of the photo, and pixels of the band, processed at once while the matrix is built.
@@ -81,8 +83,9 @@ def fitting_scale(known: Bytes, room: int) -> float:
     if in_time == 1 and solver_bytes(pixels, unknown) <= room:
         return 1.0
     in_room = (max(room - FIXED, 0) / (PLANES * pixels + STENCIL * unknown)) ** 0.5
+    enlarged = (max(room - FIXED - WHOLE * pixels, 0) / (ENLARGED * pixels)) ** 0.5
     min_scale = min(1.0, MIN_SIDE / max(known.shape))
-    return float(max(min(in_time, in_room), min_scale))
+    return float(max(min(in_time, in_room, enlarged), min_scale))
 
 
 def solve_alpha(photo: Bytes, known: Bytes, guess: Bytes) -> Bytes:

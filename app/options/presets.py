@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from app.errors import InvalidParameter
 from app.options.parameters import PARAMETERS, not_one_of, parse_fields
@@ -13,6 +15,9 @@ from app.settings import SettingProblem, SettingsError
 __all__ = ["BUILT_IN", "Preset", "apply_preset", "load_presets"]
 
 Preset = Mapping[str, str]
+Value = TypeVar("Value")
+# Names of folders in ZIPs and of the command `remove`, and separated by commas in `presets` of a job.
+_NAME = re.compile(r"[^\s./\\,]([^/\\,]{0,62}[^\s./\\,])?")
 
 
 def _preset(format: str, quality: int, size: tuple[int, int] | None = None, **more: str) -> Preset:
@@ -50,12 +55,32 @@ def load_presets(path: Path | None) -> dict[str, Preset]:
     if path is None:
         return BUILT_IN
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        # Some editors begin a file with a byte order mark.
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique)
         if not isinstance(content, dict):
             raise ValueError("the file must contain one JSON object")
-        return BUILT_IN | {name: _checked(name, fields) for name, fields in content.items()}
-    except (OSError, ValueError, InvalidParameter) as error:
+        return BUILT_IN | _unique([(_name(name), _checked(name, fields)) for name, fields in content.items()])
+    except (OSError, ValueError, RecursionError, InvalidParameter) as error:
         raise SettingsError(SettingProblem.of("PRESETS_FILE", str(path), str(error))) from None
+
+
+def _unique(pairs: Sequence[tuple[str, Value]]) -> dict[str, Value]:
+    content: dict[str, Value] = {}
+    for name, value in pairs:
+        if name in content:
+            raise ValueError(f"{name!r} occurs twice")
+        content[name] = value
+    return content
+
+
+def _name(name: str) -> str:
+    """Return a preset's name as `apply_preset` looks it up; raise ValueError for one that no request can name."""
+    if not (name.isprintable() and _NAME.fullmatch(name)):
+        raise ValueError(
+            f"preset {name!r} must have a name of 1 to 64 printable characters without slashes and commas, "
+            "and without a space or a dot at its ends"
+        )
+    return name.lower()
 
 
 def _checked(name: str, fields: object) -> Preset:

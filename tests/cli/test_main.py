@@ -8,11 +8,16 @@ from click.testing import CliRunner
 from app.cli.main import main
 from app.engine.models import REGISTRY
 from app.engine.rembg_entry import session_class
+from app.settings import package_version
 
 
 def run(*arguments: str) -> tuple[int, str]:
     result = CliRunner().invoke(main, arguments)
     return result.exit_code, result.output
+
+
+def test_the_version_is_that_of_the_service() -> None:
+    assert run("--version") == (0, f"Background Remover API, version {package_version()}\n")
 
 
 @pytest.mark.parametrize(("value", "disabled"), [("false", False), ("true", True), ("", False)])

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from app.engine.container import MEGABYTE
-from app.engine.memory import MemoryGuard, is_out_of_memory, predict_growth, resident_bytes
+from app.engine.memory import MemoryGuard, is_out_of_memory, predict_finishing, predict_growth, resident_bytes
 from app.errors import OutOfMemory
 from app.imaging.decode import Header
 from tests.support.photos import encoded, photo
@@ -143,6 +143,7 @@ def test_a_webp_needs_more_than_a_png_and_a_draft_less() -> None:
             True,
         ),
         (Exception("OpenCV(5.0.0) error: (-4:Insufficient memory) Failed to allocate 100 bytes"), True),
+        (RuntimeError("Failed to encode image: Encoding of color planes failed"), True),
         (ValueError("bad value"), False),
     ],
 )
@@ -188,6 +189,38 @@ def test_saved_pictures_have_the_requested_mode(tmp_path: Path) -> None:
     save_picture(tmp_path / "x", 0.3, {"format": "PNG", "mode": "I;16"})
     with Image.open(tmp_path / "x") as image:
         assert image.mode == "I;16"
+
+
+def test_the_limit_of_allocations_is_set_again_after_the_inference() -> None:
+    limited: list[int] = []
+    guard = MemoryGuard(cap=1 << 40, warn=1, armed=True)
+    guard.limit_growth = lambda: limited.append(1)  # type: ignore[method-assign]  # of the test's own process
+    guard.make_room(1)
+    MemoryGuard(cap=0, warn=1).make_room(1)  # not armed: without a limit
+    assert limited == [1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the address space is read from /proc")
+def test_the_address_space_of_the_avif_encoder_is_predicted() -> None:
+    code = (
+        "from pathlib import Path\n"
+        "from app.imaging.encode import encode\n"
+        "from tests.support.photos import photo\n"
+        "def read(field):\n"
+        "    lines = Path('/proc/self/status').read_text().splitlines()\n"
+        "    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))\n"
+        "image = photo('cat').resize((4242, 2828)).convert('RGBA')\n"
+        "encode(image.resize((64, 64)), 'AVIF', 85)\n"
+        "before = read('VmSize:')\n"
+        "encode(image, 'AVIF', 85)\n"
+        "print(read('VmPeak:') - before)\n"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    held = 12 * 4242 * 2828  # photo, colours, alpha and cut-out meanwhile
+    assert int(done.stdout) + held <= predict_finishing((4242, 2828), "AVIF", 0)
 
 
 def test_kept_memory_is_given_back_for_a_photo_that_needs_it() -> None:

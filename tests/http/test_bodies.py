@@ -193,6 +193,29 @@ def test_a_body_of_too_many_bytes(kind: str, make_client: Callable[..., FlaskCli
     assert (response.status_code, response.json["code"]) == (413, "FILE_TOO_LARGE")  # type: ignore[index]
 
 
+@pytest.mark.parametrize("fields", [("file", "background_file"), ("image_file", "bg_image_file")])
+def test_an_error_of_the_background_names_it(fields: tuple[str, str], fast_client: FlaskClient) -> None:
+    path = URL if fields[0] == "file" else "/v1.0/removebg"
+    answer = fast_client.post(path, data={fields[0]: part(), fields[1]: part(b"hi")})
+    assert '"background: The data is not an image in a supported format."' in answer.text
+
+
+@pytest.mark.parametrize("coding", ["gzip", "BR", "identity, deflate", "zstd"])
+@pytest.mark.parametrize(
+    "path", [URL, "/remove-background-base64", "/api/remove", "/v1.0/removebg", "/read-file", "/jobs"]
+)
+def test_a_compressed_body_is_named(path: str, coding: str, fast_client: FlaskClient) -> None:
+    answer = fast_client.post(path, data=b"\x1f\x8b\x08", headers={"Content-Encoding": coding})
+    assert answer.status_code == (400 if path.startswith("/v1.0") else 415)
+    assert f"The body is compressed (Content-Encoding: {coding})." in answer.text
+    assert "Send the body without compression." in answer.text
+
+
+@pytest.mark.parametrize("coding", ["", "identity", "utf-8", "binary"])
+def test_other_codings_have_no_effect(coding: str, fast_client: FlaskClient) -> None:
+    assert fast_client.post(URL, data=PHOTO, headers={"Content-Encoding": coding}).status_code == 200
+
+
 def test_too_many_parts(fast_client: FlaskClient) -> None:
     response = fast_client.post(URL, data={f"field{i}": "x" for i in range(1100)}, content_type="multipart/form-data")
     assert (response.status_code, response.json["code"]) == (413, "TOO_MANY_PARTS")  # type: ignore[index]

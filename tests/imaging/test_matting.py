@@ -117,6 +117,44 @@ def test_the_scale_is_limited_by_time_too() -> None:
     assert (known == UNKNOWN).sum() * fitting_scale(known, 10**12) ** 2 <= 1.01 * matting.MAX_UNKNOWN
 
 
+@pytest.mark.parametrize("megabytes", [60, 120, 180])
+def test_a_smaller_solution_can_be_enlarged_in_the_same_memory(megabytes: int) -> None:
+    known = np.zeros((2000, 3000), np.uint8)
+    known[:, 1500:] = 255
+    known[:, 1500:1510] = UNKNOWN
+    scale = fitting_scale(known, megabytes << 20)
+    needed = matting.FIXED + known.size * (matting.ENLARGED * scale**2 + matting.WHOLE)
+    assert scale == 1 or needed == pytest.approx(megabytes << 20)
+
+
+ENLARGE = """
+import numpy as np
+from app.engine.allocator import keep_heap_small
+from app.engine.memory import resident_bytes
+from app.imaging import matting
+from app.imaging.foreground import enlarge_alpha
+from tests.support.peak_memory import peak_bytes, reset_peak
+from tests.support.synthetic_images import noise
+keep_heap_small(4 << 20)
+photo, small = np.asarray(noise((3000, 2000))), np.zeros((1600, 2400), np.uint8)
+small[:, 1000:1010] = 128
+small[:, 1010:] = 255
+enlarge_alpha(photo[:64, :64], small[:32, :32])
+idle = resident_bytes()
+reset_peak()
+enlarge_alpha(photo, small)
+held = 5 * small.size  # smaller photo, mask and alpha
+print(peak_bytes() - idle + held, matting.FIXED + matting.ENLARGED * small.size + matting.WHOLE * photo.size // 3)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
+def test_the_memory_of_enlarging_is_predicted_within_a_factor_of_two() -> None:
+    done = subprocess.run([sys.executable, "-c", ENLARGE], capture_output=True, text=True, check=True, cwd=ROOT)
+    measured, predicted = map(int, done.stdout.split())
+    assert measured <= predicted <= 2 * measured
+
+
 MEASURE = """
 import sys
 import numpy as np

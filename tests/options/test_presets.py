@@ -99,6 +99,19 @@ def test_a_file_adds_and_replaces_presets(tmp_path: Path) -> None:
         ('{"shop": {"qualty": 3}}', "qualty"),
         ('{"shop": {"quality": 3}}', "from 10 to 100"),
         ('{"shop": {"format": "bmp"}}', "PNG, JPEG"),
+        ('{"../shop": {}}', "'../shop' must have a name"),
+        ('{"shop, large": {}}', "'shop, large' must have a name"),
+        ('{"": {}}', "'' must have a name"),
+        ('{" shop": {}}', "' shop' must have a name"),
+        ('{"shop.": {}}', "'shop.' must have a name"),
+        ('{"..": {}}', "'..' must have a name"),
+        ('{"shop\\\\large": {}}', "must have a name"),
+        ('{"\\u001b[31m": {}}', "must have a name"),
+        (json.dumps({"x" * 65: {}}), "must have a name"),
+        ('{"shop": {}, "shop": {}}', "'shop' occurs twice"),
+        ('{"shop": {}, "Shop": {}}', "'shop' occurs twice"),
+        ('{"shop": {"crop": true, "crop": false}}', "'crop' occurs twice"),
+        ("[" * 100_000, "PRESETS_FILE"),
     ],
 )
 def test_an_invalid_file_stops_the_start_with_a_reason(content: str, reason: str, tmp_path: Path) -> None:
@@ -106,6 +119,19 @@ def test_an_invalid_file_stops_the_start_with_a_reason(content: str, reason: str
     path.write_text(content)
     with pytest.raises(SettingsError, match=reason):
         load_presets(path)
+
+
+@pytest.mark.parametrize("name", ["Shop", "shop 2", "größe", "a", "b_", "x.y-z", "a|b", "x" * 64])
+def test_a_preset_of_a_file_is_found_by_its_name(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "presets.json"
+    path.write_text(json.dumps({name: {"quality": 11}}))
+    assert apply_preset({"preset": name}, load_presets(path)) == {"quality": "11"}
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "presets.json"
+    path.write_text('{"shop": {"quality": 11}}', encoding="utf-8-sig")
+    assert load_presets(path)["shop"] == {"quality": "11"}
 
 
 def test_a_missing_file_stops_the_start(tmp_path: Path) -> None:

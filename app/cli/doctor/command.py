@@ -12,7 +12,7 @@ from app.cli.doctor.findings import Finding, Level
 __all__ = ["doctor", "line", "summary"]
 
 
-@click.command()
+@click.command(short_help="Check this installation and give advice.")
 @click.pass_context
 def doctor(context: click.Context) -> None:
     """Check this installation and give advice; exit status 1 if a check fails."""

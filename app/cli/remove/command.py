@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ from app.cli.remove.files import read_photo
 from app.cli.remove.outcomes import Failure, Outcome, Tally, printable
 from app.cli.remove.photos import ENDINGS, Search
 from app.cli.remove.plan import EXTENSIONS, Outputs, Variant, planned, service_settings, variants, watched
-from app.cli.remove.progress import JsonLines, Progress, open_progress, summary
+from app.cli.remove.progress import Progress, ReportFile, open_progress, summary
 from app.cli.remove.run import Rules, Run
 from app.cli.remove.stream import remove_stream
 from app.engine.pool import EnginePool
@@ -54,18 +55,31 @@ def _parameters(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+class AnyPath(click.Path):
+    """A path as Path, which would take an empty text, such as an unset variable of a shell, for the current folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, allow_dash=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; fail for an empty one."""
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
-@click.option("-o", "--output", type=click.Path(path_type=Path, allow_dash=True), help="Output folder or file.")
+@click.argument("inputs", nargs=-1, required=True, type=AnyPath())
+@click.option("-o", "--output", type=AnyPath(), help="Output folder or file.")
 @click.option("-r", "--recursive", is_flag=True, help="Search subfolders too, and keep their tree.")
 @click.option("--watch", is_flag=True, help="Process new photos too, until Ctrl-C.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist; newer ones are skipped otherwise.")
 @click.option("--engines", type=click.IntRange(1, 256), help="Engine processes; by cores and memory by default.")
 @click.option("--preset", "presets", multiple=True, help="Preset of the API; several give a folder each.")
-@click.option("--background-file", type=click.Path(path_type=Path), help="Image behind the subject.")
+@click.option("--background-file", type=AnyPath(), help="Image behind the subject.")
 @click.option("--quiet", is_flag=True, help="Print failures only.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line per output to stdout.")
-@click.option("--report", type=click.Path(path_type=Path), help="Write one JSON line per output to a file.")
+@click.option("--report", type=AnyPath(), help="Write one JSON line per output to a file.")
 @_parameters
 def remove(inputs: tuple[Path, ...], output: Path | None, presets: tuple[str, ...], **options: Any) -> None:
     """Remove the background of photos without a server.
@@ -97,9 +111,12 @@ def _text(value: str | bool) -> str:
 
 
 def _format_of(output: Path) -> str:
-    """Return the format by the ending of an output file, empty for a folder or an unknown ending."""
-    endings = {extension: name for name, extension in EXTENSIONS.items()} | {"jpeg": "JPEG"}
-    return "" if output.is_dir() else endings.get(output.suffix[1:].lower(), "")
+    """Return the format by the ending of an output file, empty for a folder or an unknown ending; raise UsageError."""
+    endings = {f".{extension}": name for name, extension in EXTENSIONS.items()} | {".jpeg": "JPEG"}
+    ending = "" if os.path.isdir(output) else output.suffix.lower()
+    if ending in ENDINGS - endings.keys():
+        raise click.UsageError(f"-o {printable(output)}: no format has this ending, only {', '.join(sorted(endings))}.")
+    return endings.get(ending, "")
 
 
 def _background(path: Path | None, settings: Settings) -> bytes:
@@ -124,16 +141,16 @@ def _check_stream(
 
 def _check_output(inputs: Sequence[Path], output: Path | None, made: Sequence[Variant], *, watch: bool) -> Path | None:
     """Return the output folder, None for outputs beside their photos or a single output file; raise UsageError."""
-    folders = [path for path in inputs if path.is_dir()]
+    folders = [path for path in inputs if os.path.isdir(path)]
     if output is None:
         if folders or watch or len(made) > 1:
             raise click.UsageError("Folders, --watch and several presets need an output folder: -o FOLDER.")
         return None
     if output == Path("-"):
         raise click.UsageError("'-o -' is for the input '-' only.")
-    if any(output.exists() and output.samefile(folder) for folder in folders):
+    if any(os.path.exists(output) and output.samefile(folder) for folder in folders):
         raise click.UsageError("The output folder must not be an input folder; a subfolder is possible.")
-    single = len(inputs) == 1 and not folders and len(made) == 1 and output.suffix and not output.is_dir()
+    single = len(inputs) == 1 and not folders and len(made) == 1 and output.suffix and not os.path.isdir(output)
     if problem := write_problem(output if single else output / "photo.png"):
         raise click.UsageError(f"-o {printable(output)}: {problem}")
     return None if single else output
@@ -184,9 +201,11 @@ def _report(stack: ExitStack, path: Path | None) -> list[Progress]:
     if path is None:
         return []
     try:
-        return [JsonLines(stack.enter_context(path.open("w", encoding="utf-8")))]
+        report = ReportFile(path)
     except OSError as error:
         raise click.UsageError(f"--report {printable(path)}: {error.strerror}") from None
+    stack.callback(report.close)
+    return [report]
 
 
 @contextmanager

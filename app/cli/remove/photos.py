@@ -63,10 +63,11 @@ class Search:
 
     def found(self) -> Iterator[Found]:
         """Yield every photo, sorted within each folder; only one folder's names are in memory."""
-        files = [path for path in self.inputs if not path.is_dir()]
+        # Path.is_dir raises for a folder that may not be searched and for a name that is too long.
+        files = [path for path in self.inputs if not os.path.isdir(path)]
         yield from self._files(files)
         for path in self.inputs:
-            if path.is_dir():
+            if os.path.isdir(path):
                 yield from self._below(path)
 
     def _files(self, files: Sequence[Path]) -> Iterator[Found]:
@@ -114,9 +115,13 @@ def _photos(entries: Iterable[os.DirEntry[str]], folder: Path, relative: Path) -
 
 
 def _problem_of_file(path: Path) -> Failure | None:
-    if not os.path.lexists(path):
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
         return Failure("NOT_FOUND", "The file does not exist.")
-    if path.exists() and not path.is_file():
+    except OSError as error:
+        return Failure("READ_FAILED", error.strerror or str(error))
+    if os.path.exists(path) and not os.path.isfile(path):
         return Failure("NOT_A_FILE", "This is not a regular file; send a pipe's content to '-'.")
     return None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any
 
 import click
@@ -35,6 +37,27 @@ class JsonLines(Progress):
     def update(self, outcome: Outcome, tally: Tally) -> None:
         """Write a line at once, so that a reader can follow."""
         print(json.dumps(outcome.line()), file=self._stream or sys.stdout, flush=True)
+
+
+class ReportFile(JsonLines):
+    """JSON lines in a file; an error of the file ends the run."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("w", encoding="utf-8")
+        super().__init__(self._file)
+
+    def update(self, outcome: Outcome, tally: Tally) -> None:
+        """Write a line; raise ClickException."""
+        try:
+            super().update(outcome, tally)
+        except OSError as error:
+            raise click.ClickException(f"--report {printable(self._path)}: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Close the file: each line has been written, or its error raised."""
+        with suppress(OSError):
+            self._file.close()
 
 
 class Lines(Progress):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -136,7 +137,7 @@ class Run:
         rules, target = self._rules, output.target
         if source == target:
             message = "The output would replace the photo itself; choose another one with -o."
-        elif rules.overwrite or not target.exists():
+        elif rules.overwrite or not os.path.exists(target):  # Path.exists raises for a name that is too long
             return True
         elif is_newer(target, source):
             self.record(Outcome(source, "skipped", target, message="The output exists and is newer."))

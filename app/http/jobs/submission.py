@@ -14,7 +14,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from app.errors import FileTooLarge, InvalidParameter, MissingImage
 from app.http import request_log
-from app.http.bodies import NO_CONTENT_TYPE, query_texts
+from app.http.bodies import NO_CONTENT_TYPE, check_coding, query_texts
 from app.http.body_parsers import MAX_FIELD_BYTES, MAX_FIELDS, PIECE, Budget
 from app.http.jobs.form import JobForm
 from app.http.jobs.json_body import JobJson
@@ -22,6 +22,7 @@ from app.http.jobs.options import JobOptions, parse_options
 from app.http.jobs.photos import Intake, too_many_photos
 from app.http.limits import client_name, keep_photos, reserve_photos
 from app.http.services import services
+from app.imaging.formats import of_background
 from app.jobs.errors import JobsUnavailable
 from app.jobs.model import Job, NewJob
 from app.jobs.service import JobService
@@ -51,6 +52,7 @@ def submit(request: Request, jobs: JobService) -> Submission:
     settings = services().settings
     request.max_content_length = settings.jobs_max_bytes
     jobs.check()
+    check_coding(request)
     key, query = _idempotency_key(request), query_texts(request)
     _reserve_announced(query, settings.jobs_max_files)
     _options(query)
@@ -147,7 +149,8 @@ def _json_pieces(request: Request) -> Iterator[bytes]:
 def _new_job(intake: Intake, options: JobOptions, key: str) -> NewJob:
     background = intake.background
     if background is not None and background.error is not None:
-        raise background.error
+        with of_background():
+            raise background.error
     return NewJob(
         id=intake.job_id,
         owner=g.api_key_name or "",

@@ -166,8 +166,9 @@ def _chunks(job: Job, output: Output) -> Iterator[bytes]:
     try:
         chunks = iter(_jobs().files.chunks(output.key))
         first = next(chunks, b"")
-    except FileNotFoundError:  # the job has just been deleted
-        raise NotFound() from None
+    except FileNotFoundError:  # the job has just been deleted, or somebody has deleted its files
+        message = "The file of this result has been deleted."
+        raise NotFound(message, solution="Send the photo again.") from None
     except OSError as error:
         raise JobsUnavailable() from error
     return itertools.chain([first], result_content(job.id, chunks))

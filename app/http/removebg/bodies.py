@@ -11,7 +11,7 @@ from werkzeug.datastructures import FileStorage
 from app.errors import DownloadFailed, InvalidParameter, MissingImage, MultipleSources, UrlRefused
 from app.http.bodies import Parts, decode_base64, query_texts, read_parts
 from app.http.removebg.parameters import BACKGROUNDS, PARAMETERS, SOURCES
-from app.imaging.formats import check_image
+from app.imaging.formats import check_image, of_background
 
 __all__ = ["RemoveBgBody", "fetched", "read"]
 
@@ -46,7 +46,8 @@ def read(request: Request, max_image_bytes: int) -> RemoveBgBody:
     if "image_url" not in texts:
         check_image(image, max_image_bytes)
     if "bg_image_file" in files:
-        check_image(background, max_image_bytes)
+        with of_background():
+            check_image(background, max_image_bytes)
     return RemoveBgBody(
         image,
         texts.get("image_url", ""),
@@ -63,7 +64,8 @@ def fetched(body: RemoveBgBody, fetch: Fetch, max_image_bytes: int) -> tuple[byt
     if body.image_url:
         image = _from_url(body.image_url, "image_url", fetch, max_image_bytes)
     if body.background_url:
-        background = _from_url(body.background_url, "bg_image_url", fetch, max_image_bytes)
+        with of_background():
+            background = _from_url(body.background_url, "bg_image_url", fetch, max_image_bytes)
     return image, background
 
 

@@ -102,6 +102,10 @@ def test_several_presets_have_a_folder_each(remove: Remove, photos: Path, tmp_pa
         (["{photos}/a.jpg", "-o", "{photos}/a.jpg/x"], "Not a directory"),
         (["{photos}/a.jpg", "--report", "{photos}/none/x"], "--report"),
         (["{photos}/a.jpg", "--background-file", "{photos}/none"], "--background-file"),
+        (["{photos}/a.jpg", "--report", ""], "'--report': the path is empty"),
+        (["{photos}/a.jpg", "-o", ""], "'-o' / '--output': the path is empty"),
+        (["{photos}/a.jpg", "-o", "{photos}/a.gif"], "no format has this ending, only .avif, .jpeg, .jpg, .png"),
+        ([""], "the path is empty"),
         (["-", "{photos}/a.jpg"], "reads one photo"),
         (["{photos}/a.jpg", "-o", "-"], "for the input '-' only"),
         ([], "Missing argument"),
@@ -168,6 +172,22 @@ def test_a_full_disk_ends_the_run_without_a_part(
     result = remove(photos, "-o", tmp_path / "out")
     assert result.exit_code == 1 and "WRITE_FAILED: No space left on device" in result.stderr
     assert files_below(tmp_path / "out") == set()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
+def test_a_full_disk_of_the_report_ends_the_run_with_a_reason(remove: Remove, photos: Path, tmp_path: Path) -> None:
+    result = remove(photos, "-o", tmp_path / "out", "--report", "/dev/full")
+    assert (result.exit_code, result.stderr) == (1, "Error: --report /dev/full: No space left on device\n")
+
+
+def test_a_name_that_is_too_long_fails_alone(remove: Remove, photos: Path, tmp_path: Path) -> None:
+    out, longest = tmp_path / "out", f"{'x' * 251}.jpg"
+    (photos / longest).write_bytes(jpeg())
+    out.mkdir()
+    result = remove(photos, photos / f"{'x' * 300}", "-o", out, "--format", "webp")
+    assert result.exit_code == 1 and "2 done, 0 skipped, 2 failed" in result.stderr
+    assert f"{longest}: WRITE_FAILED: File name too long" in result.stderr
+    assert "READ_FAILED: File name too long" in result.stderr
 
 
 def test_names_may_have_any_bytes(remove: Remove, tmp_path: Path) -> None:

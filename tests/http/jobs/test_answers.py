@@ -161,7 +161,9 @@ def test_a_result_deleted_meanwhile_is_not_found(client: FlaskClient, folder: Pa
     path = finished(client)
     for file in stored_files(folder):
         file.unlink()
-    assert client.get(f"{path}/items/1").status_code == 404
+    answer = client.get(f"{path}/items/1")
+    assert answer.json is not None
+    assert (answer.status_code, answer.json["message"]) == (404, "The file of this result has been deleted.")
 
 
 def test_heads_are_answered(client: FlaskClient) -> None:

@@ -77,7 +77,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "bad background",
         {"data": form(photos(1), background_file=(io.BytesIO(b"x"), "x"))},
         "UNSUPPORTED_FORMAT",
-        "",
+        "background: ",
     ),
     ("too many photos", {"data": form(photos(4))}, "TOO_MANY_PHOTOS", "3 photos"),
     ("too many photos in JSON", {"json": {"images": [base64_photo()] * 4}}, "TOO_MANY_PHOTOS", "3 photos"),
