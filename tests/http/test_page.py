@@ -89,7 +89,7 @@ def test_the_page_knows_models_presets_keys_and_fetching(
     make_client: Callable[..., FlaskClient], tmp_path: Path
 ) -> None:
     presets = tmp_path / "presets.json"
-    presets.write_text('{"</script>": {"format": "WEBP", "quality": 50}}')
+    presets.write_text('{"<!--<script>": {"format": "WEBP", "quality": 50}}')
     client = make_client(
         model_name="lite", models_allowed="lite,u2net", api_keys="secret", allow_url_fetch=True, presets_file=presets
     )
@@ -98,7 +98,8 @@ def test_the_page_knows_models_presets_keys_and_fetching(
 
     assert config["model"] == "lite"
     assert [model["name"] for model in config["models"]] == ["lite", "u2net"]
-    assert config["presets"]["</script>"] == {"format": "WEBP", "quality": "50"}
+    assert config["presets"]["<!--<script>"] == {"format": "WEBP", "quality": "50"}
+    assert "<!--" not in client.get("/").text.partition('id="config">')[2]
     assert config["key"] is True
     assert config["urls"] is True
     assert "secret" not in client.get("/").text
