@@ -28,7 +28,7 @@ LAYERS = (
         "app.storage",
         "app.jail",
     ),
-    ("app.settings", "app.settings_table"),
+    ("app.settings",),
     ("app.engine",),
     ("app.imaging",),
     (

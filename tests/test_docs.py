@@ -17,9 +17,9 @@ from app.http.security import SECURITY_HEADERS
 from app.observability.metrics import METRICS, PREFIX
 from app.options.parameters import PARAMETERS
 from app.options.presets import BUILT_IN
-from app.settings_table import env_sample, setting_rows
 from tests.support.configuration import ROOT
 from tests.support.documentation import API, METRICS_PAGE, table_below
+from tools.settings_table import env_sample, setting_rows
 
 SETTINGS = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from app.errors import error_codes
-from app.settings_table import setting_rows
 from tests.support.documentation import table_below
+from tools.settings_table import setting_rows
 
 ROOT = Path(__file__).parent.parent
 OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")

@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from app.settings import Settings, SettingsError, load_settings
-from app.settings_table import setting_rows
 from tests.support.loaded_modules import modules_after
+from tools.settings_table import setting_rows
 
 ALL_BAD = {
     "PORT": "99999",

@@ -1,9 +1,10 @@
-"""Settings as rows, for .env.sample, the documentation and its tests."""
+"""Settings as rows, for the documentation and its tests; `python -m tools.settings_table` prints .env.sample."""
 
 from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
+import click
 from annotated_types import Ge, Gt, Le
 from pydantic import SecretStr
 
@@ -63,3 +64,7 @@ def _default_text(field: Any) -> str:
     if isinstance(default, tuple):
         return ",".join(map(str, default))
     return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+if __name__ == "__main__":
+    click.echo(env_sample(), nl=False)
