@@ -31,13 +31,24 @@ DECODER = {"WEBP": 11.0, "AVIF": 3.5, "HEIF": 2.5}
 TO_8_BIT = 12.0
 # Bytes per pixel at working size of photo, colours, alpha, cut-out and encoder; some encoders have more planes.
 # That of AVIF reserves 7 more than it uses, which the limit of allocations counts.
-FINISHING, ENCODER = 21.0, {"WEBP": 9.0, "AVIF": 19.0}
+FINISHING, ENCODER = 21.0, {"WEBP": 10.5, "AVIF": 19.0}
 # Bytes per pixel of an answer on a canvas, with the placed cut-out, and per working pixel of the cut-out meanwhile.
 PLACING, CUTOUT = 14.0, 5.0
 # Grids of the guided filter, lite's arena and allocator slack, independent of the photo's size.
 FIXED = 60 * MEGABYTE
 MARGIN = 1.15
 PAGE = resource.getpagesize()
+# In errors of all libraries; libavif does not pass on the reason of its encoder.
+OUT_OF_MEMORY = (
+    "bad_alloc",
+    "bad allocation",
+    "failed to allocate",
+    "insufficient memory",
+    "out of memory",
+    "planes failed",
+)
+# VP8_ENC_ERROR_OUT_OF_MEMORY and VP8_ENC_ERROR_BITSTREAM_OUT_OF_MEMORY of libwebp, as Pillow reports them.
+WEBP_OUT_OF_MEMORY = {"encoding error 1", "encoding error 2"}
 
 
 def predict_growth(
@@ -199,15 +210,4 @@ def _pages(field: int) -> int:
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an exception of any library means that memory ran out."""
     text = str(error).lower()
-    return isinstance(error, MemoryError) or any(
-        sign in text
-        for sign in (
-            "bad_alloc",
-            "bad allocation",
-            "failed to allocate",
-            "insufficient memory",
-            "out of memory",
-            # libavif does not pass on the reason of its encoder.
-            "planes failed",
-        )
-    )
+    return isinstance(error, MemoryError) or text in WEBP_OUT_OF_MEMORY or any(sign in text for sign in OUT_OF_MEMORY)

@@ -38,7 +38,8 @@ __all__ = ["Pipeline"]
 
 # CPU seconds for decoding a photo and its background; the slowest files that pass all bounds take 1 to 2.
 DECODE_SECONDS = 10.0
-
+# Minimum side in px of a background that memory limits.
+MIN_BACKGROUND_SIDE = 640
 # Bytes per pixel of a decoded photo, held while its background is decoded.
 HELD_BYTES = 5
 ONE_PIXEL = Header("PNG", "RGB", (1, 1), (1, 1))
@@ -219,8 +220,18 @@ class Pipeline:
             return None
         held = len(request.image) + HELD_BYTES * photo.size[0] * photo.size[1]
         with of_background():
-            background = self._decode(request.background_image, request.options, plan.background_side(photo), held)
+            side = min(plan.background_side(photo), self._fitting_side(request, held))
+            background = self._decode(request.background_image, request.options, side, held)
         return _opaque(background, request.options.background or WHITE)
+
+    def _fitting_side(self, request: RemovalRequest, held: int) -> int:
+        """Return the largest side of the background that is predicted to fit; it is scaled up to cover the answer."""
+        image, options = request.background_image, request.options
+
+        def fits(header: Header, side: int) -> bool:
+            return _growth(header, image, options, side, held) <= self._memory.room
+
+        return largest_side(measure(image, self._limits), MIN_BACKGROUND_SIDE, fits)
 
 
 def _predict(model: ModelSpec, photo: Photo, stages: Stages, predictor: Predictor) -> Prediction:

@@ -144,6 +144,8 @@ def test_a_webp_needs_more_than_a_png_and_a_draft_less() -> None:
         ),
         (Exception("OpenCV(5.0.0) error: (-4:Insufficient memory) Failed to allocate 100 bytes"), True),
         (RuntimeError("Failed to encode image: Encoding of color planes failed"), True),
+        (ValueError("encoding error 1"), True),
+        (ValueError("encoding error 10"), False),
         (ValueError("bad value"), False),
     ],
 )

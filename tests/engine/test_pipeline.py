@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor, ImageDraw
 
+from app.engine.container import MEGABYTE
+from app.engine.memory import MemoryGuard
 from app.engine.pipeline import Pipeline
 from app.engine.session import SessionCache
-from app.errors import CorruptImage, ServiceError, TransparentImage, UnknownForeground
+from app.errors import CorruptImage, OutOfMemory, ServiceError, TransparentImage, UnknownForeground
 from app.imaging.decode import Photo, decode
 from app.removal import Blur, Box, Canvas, Gradient, Length, RemovalOptions, RemovalRequest, RemovalResult
 from tests.support.configuration import ENGINE, ROOT
@@ -153,6 +155,15 @@ def test_a_transparent_background_photo_is_put_on_the_colour(pipeline: Pipeline)
 def test_an_error_of_the_background_photo_names_it(pipeline: Pipeline) -> None:
     with pytest.raises(CorruptImage, match="background: "):
         run(pipeline, jpeg(), background=jpeg()[:2000])
+
+
+def test_a_background_that_does_not_fit_into_memory_is_decoded_smaller() -> None:
+    limited = Pipeline(ENGINE, SessionCache(threads=2), MemoryGuard(cap=150 * MEGABYTE, warn=1 << 40))
+    behind = encoded(Image.new("RGB", (3000, 3000), "blue"))
+    with pytest.raises(OutOfMemory):
+        run(limited, behind, longest_side=2000)
+    result = run(limited, encoded(photo("cat").resize((2000, 1300))), behind, full_size=True)
+    assert opened(result.body).size == (2000, 1300)
 
 
 def test_a_blurred_background_is_the_photos_own(pipeline: Pipeline) -> None:
