@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape
+from itertools import dropwhile, groupby
 
 __all__ = ["flame_graph", "read_stacks"]
 
@@ -13,13 +15,15 @@ WIDTH, ROW, TITLE, MARGIN, CHARACTER, MIN_WIDTH = 1200, 17, 30, 10, 6.2, 1.0
 # Colours by what a function's name contains, the first that fits; then that of the interpreter and the system.
 COLOURS = {
     "onnxruntime": "#e0a458",
-    "app/": "#6f9fe8",
+    "(app/": "#6f9fe8",
     "cv2": "#7fb069",
     "numpy": "#7fb069",
     "PIL": "#7fb069",
     "isal": "#7fb069",
 }
 OTHER = "#c3cad2"
+# Native code without symbols, such as `0x7efd8043b9eb (libc.so.6)`.
+_ADDRESS = re.compile(r"0x[0-9a-f]+ \((.*)\)")
 
 
 @dataclass(slots=True)
@@ -32,11 +36,16 @@ class _Frame:
 
 
 def read_stacks(text: str) -> dict[str, int]:
-    """Return the number of samples of each stack from lines such as `main;run;decode 12`."""
+    """Return the number of samples of each stack from lines such as `main;run;decode 12`.
+
+    Functions without a name are one frame with that of their library; before `main` they are left out.
+    """
     stacks: dict[str, int] = {}
     for line in text.splitlines():
         stack, _, samples = line.rpartition(" ")
-        stacks[stack] = stacks.get(stack, 0) + int(samples)
+        frames = list(dropwhile(_ADDRESS.fullmatch, stack.split(";")))
+        named = ";".join(name for name, _ in groupby(_ADDRESS.sub(r"\1", frame) for frame in frames))
+        stacks[named] = stacks.get(named, 0) + int(samples)
     return stacks
 
 

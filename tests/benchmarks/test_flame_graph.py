@@ -18,6 +18,10 @@ def test_equal_stacks_are_added() -> None:
     }
 
 
+def test_code_without_symbols_is_one_frame() -> None:
+    assert read_stacks("0xa1 (libc.so.6);main;0xb2 (ort.so);0xb3 (ort.so);cast 5") == {"main;ort.so;cast": 5}
+
+
 def test_widths_are_shares_of_the_samples() -> None:
     graph = ElementTree.fromstring(flame_graph({"engine": {"main;read": 1, "main;write <file>": 3}}))  # noqa: S314
     boxes = {
