@@ -37,11 +37,10 @@ DECODER_ERRORS = (
     TypeError,
     AttributeError,
     AssertionError,
-    NotImplementedError,
     OverflowError,
     ZeroDivisionError,
     struct.error,
-    RuntimeError,
+    RuntimeError,  # and its subclasses, such as that for unsupported variants
 )
 
 # Cameras write one, or some for large blocks. Pillow copies all earlier ones for each: 10 MB take a minute.

@@ -132,7 +132,7 @@ class CeleryBackend:
 
 
 def open_files(url: str, folder: Callable[[Path], FolderFiles] = FolderFiles) -> FolderFiles | FsspecFiles:
-    """Return the files below JOBS_STORAGE: file:///folder, opened by `folder`, or a URL of fsspec such as s3://bucket/prefix."""
+    """Return the files below JOBS_STORAGE: file:///path, opened by `folder`, or a URL of fsspec (s3://bucket)."""
     parts = urlsplit(url)
     if parts.scheme == "file":
         return folder(Path(url2pathname(parts.path)))

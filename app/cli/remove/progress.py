@@ -13,7 +13,7 @@ import click
 
 from app.cli.remove.outcomes import Outcome, Tally, printable
 
-__all__ = ["JsonLines", "Progress", "open_progress", "summary"]
+__all__ = ["Progress", "ReportFile", "open_progress", "summary"]
 
 SECONDS_BETWEEN_LINES = 5.0
 
