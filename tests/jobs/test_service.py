@@ -2,83 +2,30 @@
 
 from __future__ import annotations
 
-import errno
 import threading
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.errors import CorruptImage, ModelUnavailable, NotFound, ShuttingDown
-from app.jobs import local_backend, work
-from app.jobs.errors import IdempotencyConflict, JobsUnavailable
-from app.jobs.model import Counts, Item, Job, JobState
+from app.jobs.errors import IdempotencyConflict
+from app.jobs.model import Counts, Item, JobState
 from app.jobs.processes import Processes
-from app.jobs.service import DATABASE, JobService, open_jobs
+from app.jobs.service import DATABASE, open_jobs
 from app.jobs.sqlite_store import SqliteStore
 from app.jobs.work import MAX_LOSSES
 from app.removal import RemovalRequest
 from app.settings import Settings
-from tests.support.job_doubles import PHOTO, FakeEngine, Observed, local_jobs, upload
-from tests.support.jobs import new_job
+from tests.support.job_doubles import PHOTO, FakeEngine, Observed
+from tests.support.local_service import A, Gate, Make, ended, submitted
 from tests.support.waiting import in_thread, wait_until
 
-A, B = "a" * 32, "b" * 32
-Make = Callable[..., JobService]
-
-
-@pytest.fixture
-def engine() -> FakeEngine:
-    return FakeEngine()
-
-
-@pytest.fixture
-def make(tmp_path: Path, engine: FakeEngine) -> Iterator[Make]:
-    """Build jobs on one folder, as the web workers of a machine do."""
-    made = list[JobService]()
-
-    def build(own: FakeEngine | None = None, **options: Any) -> JobService:
-        made.append(local_jobs(tmp_path, own or engine, **options))
-        return made[-1]
-
-    yield build
-    for service in made:
-        service.stop()
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look for work and for ended processes all the time."""
-    monkeypatch.setattr(local_backend, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(local_backend, "RECOVERY_SECONDS", 0.1)
-    monkeypatch.setattr(work, "RETRY_SECONDS", 0.05)
-
-
-def submitted(service: JobService, job_id: str = A, photos: int = 3, **fields: Any) -> Job:
-    upload(service, job_id, photos)
-    return service.submit(new_job(job_id, photos=photos, **fields))
-
-
-def ended(service: JobService, job_id: str = A) -> Job:
-    wait_until(lambda: service.find(job_id, "").state is JobState.DONE)
-    return service.find(job_id, "")
+B = "b" * 32
 
 
 def codes(items: list[Item]) -> list[str]:
     return [item.error.code if item.error else "" for item in items]
-
-
-class Gate:
-    """Hold photos in an engine until it is opened."""
-
-    def __init__(self) -> None:
-        self.opened, self.reached = threading.Event(), threading.Semaphore(0)
-
-    def __call__(self, _: RemovalRequest) -> None:
-        self.reached.release()
-        assert self.opened.wait(300)
 
 
 def test_a_job_is_processed(make: Make, engine: FakeEngine) -> None:
@@ -311,106 +258,6 @@ def test_a_photo_that_ends_processes_fails(make: Make, tmp_path: Path, engine: F
     assert ended(service).counts == Counts(failed=1)
     assert codes(list(service.items(service.find(A, "")))) == ["INTERNAL"]
     assert engine.requests == []
-
-
-# Disks
-
-
-def test_a_store_that_is_away_for_a_moment_loses_no_outcome(
-    make: Make, engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine.before = gate = Gate()
-    service = make(threads=1)
-    service.start()
-    submitted(service, photos=1)
-    gate.reached.acquire()
-    finish, failures = SqliteStore.finish, [JobsUnavailable(), JobsUnavailable()]
-
-    def failing(self: SqliteStore, *args: Any) -> bool:
-        if failures:
-            raise failures.pop()
-        return finish(self, *args)
-
-    monkeypatch.setattr(SqliteStore, "finish", failing)
-    gate.opened.set()
-    assert ended(service).counts == Counts(done=1)
-    assert len(engine.requests) == 1
-
-
-def test_a_job_whose_photos_cannot_be_made_durable_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    service = make()
-    upload(service, A, 2)
-
-    def fsync(_: int) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr("os.fsync", fsync)
-    with pytest.raises(JobsUnavailable):
-        service.submit(new_job(A, photos=2))
-    assert service.up() is False
-    with pytest.raises(NotFound):
-        service.find(A, "")
-    with pytest.raises(FileNotFoundError):
-        service.files.read(f"{A}/in-1")
-
-
-def test_a_damaged_state_makes_jobs_unavailable_and_nothing_else(
-    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / DATABASE).write_bytes(b"not a database" * 1000)
-    service = make()
-    service.start()
-    wait_until(lambda: service.up() is False)
-    for call in (service.check, lambda: service.find(A, ""), lambda: submitted(service), service.queue_state):
-        with pytest.raises(JobsUnavailable):
-            call()
-    assert service.waiting() is None
-    time.sleep(0.5)
-    assert "Traceback" not in caplog.text
-    assert len([record for record in caplog.records if "damaged" in record.getMessage()]) <= 2  # reading, writing
-
-
-def test_jobs_return_with_a_new_state(make: Make, tmp_path: Path) -> None:
-    (tmp_path / DATABASE).write_bytes(b"not a database" * 1000)
-    service = make()
-    service.start()
-    wait_until(lambda: service.up() is False)
-    (tmp_path / DATABASE).unlink()
-    wait_until(lambda: service.up() is None)
-    submitted(service)
-    assert ended(service).counts == Counts(done=3)
-
-
-def test_a_folder_that_cannot_be_written_makes_jobs_unavailable(make: Make, tmp_path: Path) -> None:
-    (tmp_path / "files").touch()
-    (tmp_path / "processes").touch()
-    service = make()
-    service.start()
-    wait_until(lambda: service.up() is False)
-    with pytest.raises(JobsUnavailable):
-        service.check()
-
-
-def test_a_full_disk_delays_photos(make: Make, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.jobs.work.PAUSE_SECONDS", 0.1)
-    service = make(threads=1)
-    submitted(service)
-    full = threading.Event()
-    full.set()
-    replace = Path.replace
-
-    def limited(self: Path, target: Path) -> Path:
-        if full.is_set() and self.name.endswith(".part"):
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return replace(self, target)
-
-    monkeypatch.setattr(Path, "replace", limited)
-    service.start()
-    wait_until(lambda: service.up() is False)
-    assert service.find(A, "").counts.finished == 0
-    full.clear()
-    assert ended(service).counts == Counts(done=3)
-    wait_until(lambda: service.up() is None)
 
 
 # Settings
