@@ -34,24 +34,29 @@ def _sizes(_context: click.Context, _parameter: click.Parameter, value: str) -> 
               help="Folder of sets: a folder or tar each.")  # fmt: skip
 @click.option("--run", "folder", type=FOLDER, default=Path("training-run"),
               help="Folder of labels, checkpoint and results; an existing one is continued.")  # fmt: skip
-@click.option("--teacher", default="u2netp", help="Model for labels: a name of rembg's, or an ONNX file of that name.")
+@click.option("--teacher", "teachers", multiple=True, default=["u2netp"],
+              help="Model for labels: a name of rembg's, or an ONNX file of that name; several give the mean "
+                   "of their masks.")  # fmt: skip
 @click.option("--today", default="lite", help="Model to compare with: a name, or an ONNX file named lite.onnx.")
 @click.option("--start", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=EMBEDDED / "lite.onnx",
               help="A checkpoint (.pt) to begin with, or a lite.onnx, of which the encoder is taken.")  # fmt: skip
-@click.option("--steps", type=click.IntRange(1), default=8000, help="Number of batches.")
+@click.option("--steps", type=click.IntRange(0), default=8000,
+              help="Number of batches; 0 only exports and compares the model of --start.")  # fmt: skip
 @click.option("--batch", type=click.IntRange(2), default=16, help="Photos in a batch.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=1.5e-3,
               help="Highest learning rate; a third of it suits a start from a checkpoint.")  # fmt: skip
 @click.option("--sizes", callback=_sizes, default="224,256,256,320",
               help="Sides of the samples in px, each for an equal share of the steps.")  # fmt: skip
+@click.option("--frozen", type=click.IntRange(0, 17), default=3,
+              help="Blocks of the encoder that stay as they are, as its stem does; fewer take longer.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=1)
 @click.option("--threads", type=click.IntRange(1), default=1, help="Threads of the CPU that train.")
 @click.option("--idle/--no-idle", default=True, help="Idle priority, or that of any other process.")
-@click.option("--workers", type=click.IntRange(1), default=1, help="Threads that prepare photos; more for a GPU.")
+@click.option("--workers", type=click.IntRange(1), default=1, help="Processes that prepare photos; more for a GPU.")
 def main(
     data: Path,
     folder: Path,
-    teacher: str,
+    teachers: tuple[str, ...],
     today: str,
     start: Path,
     threads: int,
@@ -74,7 +79,8 @@ def main(
 
     cv2.setNumThreads(threads)
     torch.set_num_threads(threads)
-    plan = Plan(data, folder, teacher, today, start, Recipe(**settings), workers)  # type: ignore[arg-type]
+    torch.backends.cudnn.benchmark = True  # on a GPU, the fastest convolutions for each size of samples
+    plan = Plan(data, folder, teachers, today, start, Recipe(**settings), workers)  # type: ignore[arg-type]
     try:
         objections = run(plan, control.check)
     except Stopped:

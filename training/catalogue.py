@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import click
@@ -55,7 +55,9 @@ def read_facts(data: Path) -> dict[str, Facts]:
 
 def facts_of(name: str, facts: dict[str, Facts], *, masked: bool) -> Facts:
     """Return the facts of a set, also of an unknown one; `masked` is whether its photos came with masks."""
-    return facts.get(name) or (Facts(masks="human", validation="every 20") if masked else Facts())
+    if masked:
+        return facts.get(name) or Facts(masks="human", validation="every 20")
+    return replace(facts.get(name) or Facts(), masks="", validation="")  # its masks were removed: a teacher makes them
 
 
 def _parsed(name: str, table: object) -> Facts:

@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from app.engine.models import REGISTRY
 from app.engine.session import Session
 from training.dataset import NamedSet
-from training.labels import Teacher
+from training.labels import Teacher, square
 from training.network import Network
-from training.photos import mask_square
 
 __all__ = ["Score", "as_session", "evaluate"]
 
@@ -44,18 +42,10 @@ def evaluate(predict: Teacher, one: NamedSet, check: Callable[[], None]) -> Scor
         mask = photo.open_mask()
         truth = mask >= 128
         target = truth.astype(np.float32) if one.facts.threshold else mask / np.float32(255)
-        found = _square(predict(photo.open_image()))
+        found = square(predict(photo.open_image()))
         ious.append(_iou(found >= 0.5, truth))
         errors.append(float(np.abs(found - target).mean()))
     return Score(_mean(ious), _mean(errors), sum(iou < BAD for iou in ious), tuple(ious))
-
-
-def _square(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a mask of another size at the network's, through grey levels as a label is."""
-    if probabilities.shape == (REGISTRY["lite"].size,) * 2:
-        return probabilities
-    grey = Image.fromarray(np.rint(probabilities * 255).astype(np.uint8))
-    return mask_square(grey).astype(np.float32) / np.float32(255)
 
 
 def _iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:

@@ -14,7 +14,7 @@ from training.comparison import NEW, TODAY, compare
 from training.dataset import Data, NamedSet, assemble, read_sets
 from training.evaluation import as_session, evaluate
 from training.export import export
-from training.labels import label
+from training.labels import ensemble, label
 from training.recipe import Recipe
 from training.samples import Sampler
 from training.trainer import Trainer
@@ -31,7 +31,7 @@ class Plan:
 
     data: Path
     folder: Path
-    teacher: str
+    teachers: tuple[str, ...]
     today: str
     start: Path
     recipe: Recipe
@@ -44,17 +44,18 @@ def run(plan: Plan, check: Callable[[], None]) -> list[str]:
     """Label, train, export, compare and write the card; return the objections to the new model."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     sets = read_sets(plan.data)
-    teacher = models.resolve(plan.teacher)  # a missing teacher is an error before hours of training
+    teachers = [models.resolve(name) for name in plan.teachers]  # a missing one is an error before hours of training
     today = models.resolve(plan.today)
     labels = plan.folder / "labels"
     subjects = (photo for one in sets if not one.facts.background for photo in one.training)
-    label(subjects, models.load(*teacher).predict, labels, check)
+    label(subjects, ensemble([models.load(*teacher).predict for teacher in teachers]), labels, check)
     data = assemble(sets, labels, plan.folder / "skipped.json", check)
     _report_sets(data)
     trainer = train(plan, data, check)
     exported = plan.folder / "lite.onnx"
     export(trainer.average, exported)
-    return _judge(plan, data, {TODAY: today, NEW: ("lite", exported), teacher[0]: teacher}, check)
+    others = {f"teacher {name}": (name, path) for name, path in teachers}
+    return _judge(plan, data, {TODAY: today, NEW: ("lite", exported), **others}, check)
 
 
 def _report_sets(data: Data) -> None:
@@ -92,7 +93,7 @@ def _judge(plan: Plan, data: Data, paths: dict[str, tuple[str, Path]], check: Ca
     sets = data.validation_sets()
     sessions = {name: models.load(*where) for name, where in paths.items()}
     comparison = compare(sessions, sets, check)
-    text = card(paths[NEW][1], plan.recipe, plan.start.name, plan.teacher, data, comparison)
+    text = card(paths[NEW][1], plan.recipe, plan.start.name, ", ".join(plan.teachers), data, comparison)
     (plan.folder / "lite.md").write_text(text, "utf-8")
     (plan.folder / "comparison.json").write_text(json.dumps(asdict(comparison), indent=1), "utf-8")
     worst = write_worst(comparison, sets, sessions, plan.folder / "worst.jpg")

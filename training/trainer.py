@@ -8,22 +8,20 @@ import logging
 import math
 import time
 import zipfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
+from training.batches import prefetched
 from training.loss import mask_loss
 from training.network import Network, load_encoder
 from training.recipe import Recipe
 from training.samples import Sampler
 
-__all__ = ["Trainer", "device"]
+__all__ = ["Trainer", "Weights", "device", "load_average"]
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +34,7 @@ WARM_UP, MAX_WARM_UP_STEPS = 0.1, 100
 LAST_RATE = 2e-3
 MAX_DECAY = 0.999
 REPORT_EVERY = 20
-Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+Weights = dict[str, torch.Tensor]
 
 
 def device() -> torch.device:
@@ -97,9 +95,9 @@ class Trainer:
         until = min(until, self.recipe.steps)
         losses: list[float] = []
         began = time.monotonic()
-        for images, masks in _prefetched(sampler, self.recipe, self.step, until, workers):
+        for images, masks in prefetched(sampler, self.recipe, range(self.step, until), workers):
             check()
-            losses.append(self._one_step(torch.from_numpy(images), torch.from_numpy(masks)))
+            losses.append(self._one_step(images, masks))
             if self.step % REPORT_EVERY == 0 or self.step == until:
                 loss = sum(losses[-REPORT_EVERY:]) / len(losses[-REPORT_EVERY:])
                 pace = len(losses) * self.recipe.batch / (time.monotonic() - began)
@@ -142,7 +140,13 @@ def _load_start(network: Network, start: Path) -> None:
     if start.suffix == ".onnx":
         load_encoder(network, start)
     else:
-        network.load_state_dict(_read(start)["average"])
+        network.load_state_dict(load_average(start))
+
+
+def load_average(path: Path) -> Weights:
+    """Return the average of the weights from a checkpoint; raise ValueError for another file."""
+    average: Weights = _read(path)["average"]
+    return average
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -151,18 +155,3 @@ def _read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a checkpoint, or damaged.")
     state: dict[str, Any] = torch.load(path, map_location=device(), weights_only=True)
     return state
-
-
-def _prefetched(sampler: Sampler, recipe: Recipe, first: int, until: int, workers: int) -> Iterator[Batch]:
-    """Yield the batches of the steps from `first` on, made ahead by threads."""
-    with ThreadPoolExecutor(workers) as pool:
-        ahead: list[Future[Batch]] = []
-        try:
-            for step in range(first, until):
-                ahead.append(pool.submit(sampler.batch, step, recipe.side(step)))
-                if len(ahead) > workers:
-                    yield ahead.pop(0).result()
-            while ahead:
-                yield ahead.pop(0).result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)

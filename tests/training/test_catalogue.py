@@ -38,6 +38,12 @@ def test_an_unknown_set_validates_if_it_came_with_masks() -> None:
     assert facts_of("mine", {}, masked=False).licence == "none stated"
 
 
+def test_a_set_whose_masks_were_removed_has_those_of_the_teacher() -> None:
+    known = {"cars": Facts(source="a shop", masks="human", validation="last 3")}
+    assert facts_of("cars", known, masked=True).masks == "human"
+    assert facts_of("cars", known, masked=False) == Facts(source="a shop")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.support.drawn_photos import SIZE, write_set
 from training.dataset import Data, assemble, read_sets
-from training.labels import label
+from training.labels import ensemble, label
 from training.photos import SIDE, list_photos
 
 
@@ -41,6 +41,15 @@ def test_photos_without_masks_get_the_teachers(data: Path) -> None:
     (one,) = assembled(data).sets
     assert [photo.name for photo in one.training] == ["001", "002"]
     assert np.array_equal(one.training[0].open_mask(), 255 * half(Image.new("RGB", SIZE)))
+
+
+def test_several_teachers_give_the_mean_of_their_masks() -> None:
+    def all_of_it(_image: Image.Image) -> NDArray[np.float32]:
+        return np.ones((2 * SIDE, 2 * SIDE), np.float32)
+
+    mask = ensemble([half, all_of_it])(Image.new("RGB", SIZE))
+    assert mask.shape == (SIDE, SIDE)
+    assert (mask[0, 0], mask[0, -1]) == (1.0, 0.5)
 
 
 def test_labels_that_exist_stay(data: Path) -> None:

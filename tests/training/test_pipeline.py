@@ -85,6 +85,9 @@ def test_a_run_labels_trains_exports_compares_and_writes_a_card(sets: Path, tmp_
     again = train(sets, run)
     assert "Resumed at step 2" in again.stdout
     assert "photos labelled" not in again.stdout
+    compared = train(sets, tmp_path / "other", "--start", str(run / "checkpoint.pt"), "--steps", "0")
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+    assert (tmp_path / "other/lite.onnx").read_bytes() == (run / "lite.onnx").read_bytes()
     other = train(sets, run, "--rate", "0.1")
     assert (other.returncode, "made with other settings" in other.stderr) == (1, True)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
@@ -17,7 +18,7 @@ from tests.support.drawn_photos import draw_photo, write_set
 from tests.support.onnx_models import write_model
 from tests.support.torch_tests import HAS_TORCH, needs_torch
 from training import models
-from training.photos import list_photos
+from training.photos import Damaged, list_photos
 from training.recipe import Recipe
 from training.samples import Sampler, TrainingSet
 
@@ -26,6 +27,7 @@ if HAS_TORCH:
 
     from training.evaluation import as_session
     from training.export import MAX_DIFFERENCE, export
+    from training.merge import main as merge
     from training.network import Network, load_encoder
     from training.trainer import Trainer
 
@@ -117,6 +119,38 @@ def test_a_training_begins_with_the_average_of_a_checkpoint(sampler: Sampler, tm
     earlier.save(tmp_path / "checkpoint.pt")
     begun = Trainer(RECIPE, tmp_path / "checkpoint.pt").network.state_dict()
     assert all(torch.equal(value, begun[name]) for name, value in earlier.average.state_dict().items())
+
+
+def test_a_photo_that_is_damaged_during_the_training_is_named(sampler: Sampler, data: Path) -> None:
+    for path in (data / "some").glob("*.jpg"):
+        path.write_bytes(b"text")
+    with pytest.raises(Damaged, match=r"^some/\d+ cannot be decoded: unknown format$"):
+        Trainer(RECIPE).run(sampler, 1, nothing)
+
+
+def test_several_processes_make_the_batches_that_one_makes(sampler: Sampler) -> None:
+    one, other = Trainer(RECIPE, ENCODER), Trainer(RECIPE, ENCODER)
+    assert one.run(sampler, 3, nothing) == other.run(sampler, 3, nothing, workers=2)
+
+
+def test_merged_weights_are_the_mean(sampler: Sampler, tmp_path: Path) -> None:
+    trainer = Trainer(RECIPE)
+    first, second, out = (tmp_path / name for name in ("first.pt", "second.pt", "out.pt"))
+    trainer.save(first)
+    trainer.run(sampler, 2, nothing)
+    trainer.save(second)
+    CliRunner().invoke(merge, [str(out), str(first), str(second)], catch_exceptions=False)
+    found, *parts = (Trainer(RECIPE, path).average.head.weight for path in (out, first, second))
+    assert not torch.equal(parts[0], parts[1])
+    assert torch.allclose(found, (parts[0] + parts[1]) / 2)
+
+
+def test_merging_of_another_network_is_refused(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("first.pt", "second.pt")]
+    for path, context in zip(paths, (8, 16), strict=True):
+        Trainer(dataclasses.replace(RECIPE, context=context)).save(path)
+    result = CliRunner().invoke(merge, [str(tmp_path / "out.pt"), *map(str, paths)])
+    assert (result.exit_code, "second.pt is of another network" in result.output) == (1, True)
 
 
 def test_frozen_blocks_stay_and_the_others_learn(sampler: Sampler) -> None:
