@@ -17,7 +17,7 @@ from app.storage import sweep
 __all__ = ["main"]
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_version(), prog_name="Background Remover API")
 @click.pass_context
 def main(context: click.Context) -> None:

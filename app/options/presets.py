@@ -93,13 +93,15 @@ def _checked(name: str, fields: object) -> Preset:
     return texts
 
 
-def apply_preset(fields: Mapping[str, str], presets: Mapping[str, Preset]) -> dict[str, str]:
-    """Return the fields, merged over those of their preset; raise InvalidParameter for an unknown preset."""
+def apply_preset(
+    fields: Mapping[str, str], presets: Mapping[str, Preset], *, parameter: str = "preset"
+) -> dict[str, str]:
+    """Return the fields, merged over those of their preset; raise InvalidParameter about `parameter`."""
     explicit = dict(fields)
     name = explicit.pop("preset", None)
     if name is None:
         return explicit
     preset = presets.get(name.strip().lower())
     if preset is None:
-        raise not_one_of("preset", name, presets)
+        raise not_one_of(parameter, name, presets)
     return {**preset, **explicit}

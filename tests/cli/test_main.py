@@ -20,6 +20,11 @@ def test_the_version_is_that_of_the_service() -> None:
     assert run("--version") == (0, f"Background Remover API, version {package_version()}\n")
 
 
+@pytest.mark.parametrize("command", [[], ["remove"], ["models", "list"]])
+def test_the_short_option_shows_help(command: list[str]) -> None:
+    assert run(*command, "-h") == run(*command, "--help")
+
+
 @pytest.mark.parametrize(("value", "disabled"), [("false", False), ("true", True), ("", False)])
 def test_checksums_are_disabled_only_on_request(value: str, disabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODEL_CHECKSUM_DISABLED", value)

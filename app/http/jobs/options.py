@@ -30,9 +30,10 @@ class JobOptions:
 def parse_options(texts: Mapping[str, str], settings: Settings, presets: Mapping[str, Preset]) -> JobOptions:
     """Parse the fields of a job; raise InvalidParameter for the first invalid one, UrlRefused for a webhook's URL."""
     fields = {name: text for name, text in texts.items() if name not in OWN}
+    parameter = "presets" if "presets" in texts else "preset"
     variants, ignored = list[Variant](), set[str]()
     for name in _preset_names(texts) or [""]:
-        own = apply_preset(fields | ({"preset": name} if name else {}), presets)
+        own = apply_preset(fields | ({"preset": name} if name else {}), presets, parameter=parameter)
         ignored |= parse_variant(own, settings).ignored | (WEB_OPTIONS & own.keys())
         known = {key: text for key, text in own.items() if key in PARAMETERS and key not in WEB_OPTIONS}
         variants.append(Variant(name, known))

@@ -43,7 +43,13 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("bad option", {"data": form(photos(1), quality="5")}, "INVALID_PARAMETER", "quality"),
     ("bad option in JSON", {"json": {"images": [base64_photo()], "quality": 5}}, "INVALID_PARAMETER", "quality"),
     ("bad model", {"data": form(photos(1), model="dalle")}, "INVALID_PARAMETER", "model"),
-    ("unknown preset", {"data": form(photos(1), presets="web,nope")}, "INVALID_PARAMETER", "nope"),
+    ("unknown preset", {"data": form(photos(1), preset="nope")}, "INVALID_PARAMETER", "Parameter 'preset' must be"),
+    (
+        "unknown of two",
+        {"data": form(photos(1), presets="web,nope")},
+        "INVALID_PARAMETER",
+        "Parameter 'presets' must be",
+    ),
     ("preset twice", {"data": form(photos(1), presets="web", preset="web")}, "INVALID_PARAMETER", "either"),
     ("field twice", {"data": form(photos(1), format=["png", "webp"])}, "INVALID_PARAMETER", "more than once"),
     (
