@@ -29,9 +29,8 @@ SHA-256 `{sha256(model)}`.
 - **Output** `mask`: float32, 1×1×320×320, a probability. It is not stretched; its maximum shows the model's confidence.
 - **Network**: MobileNetV2 encoder (stride 32), dilated context and global pooling, a light decoder with separable
   convolutions and additive skips; output at half size, upsampled.
-- **Trained** in {recipe.steps} steps of {recipe.batch} photos at {", ".join(map(str, recipe.sizes))} px, learning rate
-  {recipe.rate:g}, first {recipe.frozen} blocks of the encoder frozen. It began with
-  {start}, whose own card lists what that was trained on. Teacher of photos without masks: {teacher}.
+- **Trained on**: {_training(recipe, start)} Its own card lists what that was trained on. Teacher of photos
+  without masks: {teacher}.
 - **Licence** of the weights: as the project, MIT. Photos whose licence is "none stated" have no clear rights: users who
   need clear rights should consider this, or use another model. No set has a non-commercial licence.
 - **Speed** on one thread, both models in turns: {took[NEW]:.1f} ms, today's {took[TODAY]:.1f} ms.
@@ -47,6 +46,16 @@ SHA-256 `{sha256(model)}`.
 |---|---|---|---|---|---|
 {_rows(data, teacher)}
 """
+
+
+def _training(recipe: Recipe, start: str) -> str:
+    if not recipe.steps:
+        return f"not in this run, which exported {start}."
+    sizes = ", ".join(map(str, recipe.sizes))
+    return (
+        f"{recipe.steps} steps of {recipe.batch} photos at {sizes} px, learning rate {recipe.rate:g}, stem and first "
+        f"{recipe.frozen} blocks of the encoder frozen; it began with {start}."
+    )
 
 
 def _rows(data: Data, teacher: str) -> str:

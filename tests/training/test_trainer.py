@@ -133,16 +133,24 @@ def test_several_processes_make_the_batches_that_one_makes(sampler: Sampler) -> 
     assert one.run(sampler, 3, nothing) == other.run(sampler, 3, nothing, workers=2)
 
 
-def test_merged_weights_are_the_mean(sampler: Sampler, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("options", "share"), [([], 0.5), (["--share", "3", "--share", "1"], 0.75)])
+def test_merged_weights_are_the_mean(sampler: Sampler, tmp_path: Path, options: list[str], share: float) -> None:
     trainer = Trainer(RECIPE)
     first, second, out = (tmp_path / name for name in ("first.pt", "second.pt", "out.pt"))
     trainer.save(first)
     trainer.run(sampler, 2, nothing)
     trainer.save(second)
-    CliRunner().invoke(merge, [str(out), str(first), str(second)], catch_exceptions=False)
+    CliRunner().invoke(merge, [str(out), str(first), str(second), *options], catch_exceptions=False)
     found, *parts = (Trainer(RECIPE, path).average.head.weight for path in (out, first, second))
     assert not torch.equal(parts[0], parts[1])
-    assert torch.allclose(found, (parts[0] + parts[1]) / 2)
+    assert torch.allclose(found, share * parts[0] + (1 - share) * parts[1])
+
+
+def test_a_share_for_each_checkpoint_is_needed(tmp_path: Path) -> None:
+    Trainer(RECIPE).save(tmp_path / "one.pt")
+    paths = [str(tmp_path / name) for name in ("out.pt", "one.pt", "one.pt")]
+    result = CliRunner().invoke(merge, [*paths, "--share", "1"])
+    assert (result.exit_code, "1 shares for 2 checkpoints" in result.output) == (2, True)
 
 
 def test_merging_of_another_network_is_refused(tmp_path: Path) -> None:
