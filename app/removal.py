@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 __all__ = [
+    "MIN_CONFIDENCE",
     "NO_MARGIN",
     "RGBA",
     "Blur",
@@ -25,6 +26,9 @@ __all__ = [
 OutputFormat = Literal["PNG", "JPEG", "WEBP", "AVIF", "ZIP", "AUTO"]
 Refinement = Literal["none", "edges", "matting"]
 RGBA = tuple[int, int, int, int]
+# Least confidence in a subject. Pictures of one colour reach 0.54 with `lite` and `auto`, noise 0.57; the least of 342
+# validation photos that are not entirely wrong is 0.61.
+MIN_CONFIDENCE = 0.58
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +164,13 @@ class Box:
 class RemovalResult:
     """The answer: an encoded image and its properties.
 
-    `foreground` is in px of the answer. `confidence` is 0..1, under 0.5 if no subject was found. `model` names the
-    models that were used, joined by "+". `stages_ms` holds the milliseconds of each stage by name, `stages_mb` the
-    engine's resident MB after it. `input_size` is the (width, height) of the photo as sent, `max_size` the maximum size
-    of the answer with a canvas. `scaled_down` means that the answer shows the photo smaller for another reason than the
-    caller's own bounds. `matting_scale` is the scale at which alpha was solved, None without matting. `under_load`
-    means that the second model of a cascade was left out because of the load. `cache` is the outcome of the look-up in
-    the result cache, empty without a cache.
+    `foreground` is in px of the answer. `confidence` is 0..1, under MIN_CONFIDENCE if no subject was found. `model`
+    names the models that were used, joined by "+". `stages_ms` holds the milliseconds of each stage by name,
+    `stages_mb` the engine's resident MB after it. `input_size` is the (width, height) of the photo as sent,
+    `max_size` the maximum size of the answer with a canvas. `scaled_down` means that the answer shows the photo
+    smaller for another reason than the caller's own bounds. `matting_scale` is the scale at which alpha was solved,
+    None without matting. `under_load` means that the second model of a cascade was left out because of the load.
+    `cache` is the outcome of the look-up in the result cache, empty without a cache.
     """
 
     body: bytes = field(repr=False)

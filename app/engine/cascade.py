@@ -47,7 +47,7 @@ class Blend:
 
 
 # Chosen by `python -m tools.choose_blend` on validation photos: docs/decisions/cascade.md.
-AUTO_BLEND = Blend(threshold=0.9, exponent=1, second_weight=0.5, contrast=2)
+AUTO_BLEND = Blend(threshold=0.9, exponent=9, second_weight=0.3, contrast=2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,8 @@ from app.imaging.geometry import fit_within
 from app.imaging.own_alpha import is_visible, on_neutral_ground, visible_cells, without_hidden_colours
 from app.imaging.refine import Refiner, keep
 from app.imaging.specks import clean
-from app.imaging.subject import SUBJECT, confidence_of
-from app.removal import RGBA, Blur, RemovalOptions, RemovalRequest, RemovalResult
+from app.imaging.subject import confidence_of
+from app.removal import MIN_CONFIDENCE, RGBA, Blur, RemovalOptions, RemovalRequest, RemovalResult
 
 __all__ = ["Pipeline"]
 
@@ -117,9 +117,9 @@ class Pipeline:
             refine = keep if photo.is_cut_out else refiner
             cutout = cut_out(rgb, alpha, mask, refine, portrait=options.portrait and options.crop)
             confidence = prediction.confidence
-            if confidence >= SUBJECT and not cutout.subject.width:  # nothing of the subject is visible
+            if confidence >= MIN_CONFIDENCE and not cutout.subject.width:  # nothing of the subject is visible
                 confidence = 0.0
-            if options.require_foreground and confidence < SUBJECT:
+            if options.require_foreground and confidence < MIN_CONFIDENCE:
                 raise UnknownForeground(details=f"confidence {confidence:.2f}")
             if isinstance(options.backdrop, Blur) and background is None:
                 background = _blurred(rgb, alpha, cutout, options.backdrop)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.removal import RemovalResult
+from app.removal import MIN_CONFIDENCE, RemovalResult
 
 __all__ = [
     "CONTENT_DISPOSITION",
@@ -105,7 +105,7 @@ PICTURE = (
     ResponseHeader(
         "X-Confidence",
         {"type": "number", "minimum": 0, "maximum": 1},
-        "Confidence of the model in the subject; below 0.5 there is none.",
+        f"Confidence of the model in the subject; below {MIN_CONFIDENCE} there is none.",
         lambda result: f"{result.confidence:.3f}",
     ),
     ResponseHeader(

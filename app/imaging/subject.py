@@ -10,6 +10,7 @@ from app.removal import Box
 
 __all__ = ["SUBJECT", "VISIBLE", "confidence_of", "portrait_box", "raw_box", "stretch", "visible_box"]
 
+# Least probability of a cell of the subject.
 SUBJECT = 0.5
 # Fewer cells than this share of the grid are not a subject, at any probability.
 MIN_SHARE = 0.001
@@ -22,7 +23,7 @@ STANDING = 1.8
 def confidence_of(probabilities: NDArray[np.float32]) -> float:
     """Return 0..1: the mean probability of the subject's cells, of at least a thousandth of the grid.
 
-    Under 0.5 means that there is no subject.
+    Under MIN_CONFIDENCE (app.removal) means that there is no subject.
     """
     flat = probabilities.ravel()
     subject = flat[flat >= SUBJECT]

@@ -82,9 +82,18 @@ def test_models_alone_ignore_load(pipeline: Pipeline) -> None:
     assert (result.model, result.under_load) == ("u2netp", False)
 
 
-def test_a_photo_without_a_subject_is_unknown_to_both(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("model", ["auto", "lite", "u2netp"])
+@pytest.mark.parametrize("colour", ["grey", "white", "black"])
+def test_a_picture_of_one_colour_has_no_subject(pipeline: Pipeline, model: str, colour: str) -> None:
     with pytest.raises(UnknownForeground):
-        run(pipeline, encoded(Image.new("RGB", (64, 64), "grey")), require_foreground=True)
+        run(pipeline, encoded(Image.new("RGB", (64, 64), colour)), model=model, require_foreground=True)
+
+
+@pytest.mark.parametrize("model", ["auto", "lite"])
+def test_noise_has_no_subject(pipeline: Pipeline, model: str) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (320, 320, 3), np.uint8))
+    with pytest.raises(UnknownForeground):
+        run(pipeline, encoded(noise), model=model, require_foreground=True)
 
 
 def test_the_mask_is_blended_before_it_is_scaled(sessions: list[Session], stages: Stages) -> None:
