@@ -17,7 +17,8 @@ CLI = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
 
 def test_every_option_is_documented() -> None:
     documented = [(row[0], " | ".join(row[1:])) for row in table_below("## Options", CLI)]
-    options = [option for option in remove.get_params(click.Context(remove)) if isinstance(option, click.Option)]
+    context = click.Context(remove, **remove.context_settings)
+    options = [option for option in remove.get_params(context) if isinstance(option, click.Option)]
     assert documented == [
         (", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts)), option.help) for option in options
     ]
