@@ -65,6 +65,8 @@ def main(
     **settings: int | float,
 ) -> None:
     """Make a new `lite` from photos: label, train, evaluate, export, compare. SIGUSR1 pauses and resumes."""
+    if not settings["steps"] and start.suffix == ".onnx":  # of which the encoder alone is taken
+        raise click.UsageError("--steps 0 needs a checkpoint (.pt) as --start.")
     if idle:
         take_idle_priority()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)

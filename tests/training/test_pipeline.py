@@ -102,6 +102,7 @@ def test_a_run_labels_trains_exports_compares_and_writes_a_card(sets: Path, tmp_
         (["--teacher", "u3net.onnx"], "Name the file of"),
         (["--teacher", "/missing/u2net.onnx"], "does not exist"),
         (["--start", "/missing.pt"], "does not exist"),
+        (["--steps", "0"], "needs a checkpoint"),
     ],
 )
 def test_bad_options_are_refused(sets: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
