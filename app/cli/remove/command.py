@@ -68,7 +68,7 @@ class AnyPath(click.Path):
         return super().convert(value, param, ctx)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @click.argument("inputs", nargs=-1, required=True, type=AnyPath())
 @click.option("-o", "--output", type=AnyPath(), help="Output folder or file.")
 @click.option("-r", "--recursive", is_flag=True, help="Search subfolders too, and keep their tree.")

@@ -6,6 +6,7 @@ import re
 
 import click
 
+from app.cli.main import main
 from app.cli.remove.command import remove
 from app.errors import error_codes
 from app.options.parameters import PARAMETERS
@@ -17,7 +18,7 @@ CLI = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
 
 def test_every_option_is_documented() -> None:
     documented = [(row[0], " | ".join(row[1:])) for row in table_below("## Options", CLI)]
-    context = click.Context(remove, **remove.context_settings)
+    context = click.Context(remove, parent=click.Context(main, **main.context_settings))
     options = [option for option in remove.get_params(context) if isinstance(option, click.Option)]
     assert documented == [
         (", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts)), option.help) for option in options
