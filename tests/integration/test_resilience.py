@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
@@ -349,19 +349,18 @@ def test_termination_refuses_new_work_and_finishes_what_runs(start: Start) -> No
     engine.suspend()
     post = Post(service, URL, jpeg("coffee"))
     wait_until(service.received)
-    kept_alive = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
-    kept_alive.request("GET", "/health/live")
-    assert kept_alive.getresponse().read() and kept_alive.sock
-    tree, started = service.tree(), time.monotonic()
-    service.process.send_signal(signal.SIGTERM)
-    wait_until(service.refuses)
-    assert post.is_alive()  # connections are refused while the photo is in progress
-    try:
-        kept_alive.request("GET", "/health/ready")
-        assert kept_alive.getresponse().status == 503
-    except ConnectionError:
-        assert time.monotonic() - started > STOP_IDLE_SECONDS  # this test was stalled
-    kept_alive.close()
+    with closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)) as kept_alive:
+        kept_alive.request("GET", "/health/live")
+        assert kept_alive.getresponse().read() and kept_alive.sock
+        tree, started = service.tree(), time.monotonic()
+        service.process.send_signal(signal.SIGTERM)
+        wait_until(service.refuses)
+        assert post.is_alive()  # connections are refused while the photo is in progress
+        try:
+            kept_alive.request("GET", "/health/ready")
+            assert kept_alive.getresponse().status == 503
+        except ConnectionError:
+            assert time.monotonic() - started > STOP_IDLE_SECONDS  # this test was stalled
     engine.resume()
     assert service.process.wait(60) == 0
     assert post.result().status == 200

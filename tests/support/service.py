@@ -80,8 +80,8 @@ class Service:
         """Return whether nothing listens at its port."""
         try:
             socket.create_connection(("127.0.0.1", self.port), 60).close()
-        except ConnectionRefusedError:
-            return True
+        except ConnectionError as error:  # reset where the listener closes just then
+            return isinstance(error, ConnectionRefusedError)
         return False
 
     def healthy(self) -> bool:
