@@ -118,6 +118,7 @@ class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         """
         for listener in self.sockets:
             self.loop.remove_reader(listener.fileno())
+            self._accept_waiting(listener)
             listener.close()
 
     async def _finish(self) -> None:
@@ -157,15 +158,21 @@ class ConnectionWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             self._make_room()
             self._pause(listener)
             return
-        self.address = listener.getsockname()
-        self._add(connected, client)
+        self._add(listener, connected, client)
+
+    def _accept_waiting(self, listener: Any) -> None:
+        """Accept the connections in the system's backlog, which are reset when the last process stops listening."""
+        with suppress(OSError):  # none is left
+            while len(self._connections) < self.max_connections:
+                self._add(listener, *listener.accept())
 
     def _pause(self, listener: Any) -> None:
         """Leave connections to the system's backlog for a moment."""
         self.loop.remove_reader(listener.fileno())
         self.loop.call_later(ACCEPT_PAUSE, self._listen, listener)
 
-    def _add(self, connected: socket.socket, client: Any) -> None:
+    def _add(self, listener: Any, connected: socket.socket, client: Any) -> None:
+        self.address = listener.getsockname()
         connected.setblocking(False)
         if connected.family in {socket.AF_INET, socket.AF_INET6}:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

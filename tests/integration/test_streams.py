@@ -5,9 +5,10 @@ from __future__ import annotations
 import http.client
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.servers import NginxServer
@@ -97,6 +98,21 @@ def test_a_graceful_stop_waits_for_no_events(start: Start) -> None:
         service.process.send_signal(signal.SIGTERM)
         assert answer.read() == b""  # with its last chunk
         assert service.process.wait(60) == 0
+
+
+def test_connections_that_wait_to_be_accepted_are_answered_at_a_stop(start: Start) -> None:
+    service = start(**ARGUMENTS)
+    worker, master = service.worker(), psutil.Process(service.process.pid)
+    worker.suspend()
+    with ExitStack() as held:
+        clients = [held.enter_context(closing(connect(service))) for _ in range(20)]
+        for client in clients:
+            client.request("GET", "/")
+        master.send_signal(signal.SIGTERM)
+        wait_until(lambda: not master.net_connections())  # then it sends the signal to its worker
+        worker.resume()
+        assert [client.getresponse().status for client in clients] == [200] * 20
+    assert service.process.wait(60) == 0
 
 
 def test_a_graceful_stop_waits_for_an_upload(start: Start) -> None:
