@@ -231,7 +231,7 @@ def test_the_wait_for_a_job_in_an_engine_continues(late: bool) -> None:
     job = jobs.take(engine)
     assert job is not None
     taken.set()
-    wait_until(lambda: checks.count(True) == 2)  # the wait has gone on after the first
+    wait_until(lambda: checks.count(True) >= 2)  # the wait has gone on after the first
     assert not result.done()
     job.answer(RESULT)
     assert result.result(120).model == "lite"
