@@ -17,6 +17,7 @@ from PIL import Image
 from playwright.sync_api import FilePayload, Page, Request, Route, expect
 
 from tests.support.browser import violations
+from tests.support.job_clients import stored_files
 from tests.support.photos import jpeg
 from tests.support.service import Service, crash, end, gunicorn
 from tests.support.waiting import wait_until
@@ -213,7 +214,7 @@ def test_a_cancelled_upload_stores_nothing(
     page.get_by_role("button", name="Cancel", exact=True).click()
 
     cards(page, "cancelled", 40)
-    wait_until(lambda: not [path for path in (tmp_path / "jobs").rglob("photo-*") if path.is_file()])
+    wait_until(lambda: not stored_files(tmp_path / "jobs"))
 
 
 def test_what_exceeds_the_limit_waits(jobs_service: Callable[..., Service], open_page: Callable[..., Page]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -62,5 +63,6 @@ def work(client: FlaskClient) -> None:
 
 
 def stored_files(folder: Path) -> list[Path]:
-    """Return the files of all jobs."""
-    return [path for path in (folder / "files").rglob("*") if path.is_file()]
+    """Return the files of all jobs, incomplete ones included."""
+    # `rglob` fails where the service deletes a folder meanwhile.
+    return [Path(parent, name) for parent, _, names in os.walk(folder / "files") for name in names]
