@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -57,6 +58,13 @@ def service(start: Start, keys_file: Path, tmp_path_factory: pytest.TempPathFact
     )
     service.log = log
     return service
+
+
+def replace_keys(keys_file: Path, text: str) -> None:
+    """Replace the file at once: a worker would read it twice if it looked while the file is written."""
+    new = keys_file.with_name("new")
+    new.write_text(text)
+    new.replace(keys_file)
 
 
 def ask(service: Service, key: str = "", path: str = URL) -> Answer:
@@ -135,14 +143,14 @@ class Traffic(threading.Thread):
 
 def test_a_changed_file_is_read_again_in_every_worker(service: Service, keys_file: Path) -> None:
     before, traffic = workers(service), Traffic(service)
-    keys_file.write_text(key_line("shop", "other-key"))
+    replace_keys(keys_file, key_line("shop", "other-key"))
     wait_until(lambda: everywhere(service, "other-key", 400) and everywhere(service, "shop-key", 403))
     assert traffic.stop() == {200}
     assert workers(service) == before
 
 
 def test_sighup_replaces_the_workers_and_loses_no_request(service: Service, keys_file: Path) -> None:
-    keys_file.write_text(key_line("shop", "other-key"))
+    replace_keys(keys_file, key_line("shop", "other-key"))
     traffic = [Traffic(service) for _ in range(4)]
     for _ in range(3):
         hang_up(service)
@@ -165,10 +173,10 @@ def test_a_request_that_is_being_read_during_a_reload_is_answered(service: Servi
 
 
 def test_a_bad_file_keeps_the_keys_and_refuses_a_reload(service: Service, keys_file: Path) -> None:
-    keys_file.write_text(key_line("shop", "good-key"))
+    replace_keys(keys_file, key_line("shop", "good-key"))
     wait_until(lambda: everywhere(service, "good-key", 400))
     before = workers(service)
-    keys_file.write_text("oops, a-plain-key\n")
+    replace_keys(keys_file, "oops, a-plain-key\n")
     wait_until(lambda: everywhere(service, "good-key", 400) and service.log.read_text().count("keys.kept") == 2)
     service.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "reload.refused" in service.log.read_text())
@@ -185,16 +193,23 @@ def test_a_worker_that_starts_with_a_bad_file_accepts_no_unknown_key(service: Se
     wait_until(lambda: service.answers("/health/ready"))
     assert everywhere(service, "env-key", 400)
     assert everywhere(service, "good-key", 403) and everywhere(service, "", 401)
-    keys_file.write_text(key_line("shop", "good-key"))
+    replace_keys(keys_file, key_line("shop", "good-key"))
     wait_until(lambda: everywhere(service, "good-key", 400))
 
 
+def is_answer(line: dict[str, Any], request_id: str) -> bool:
+    """Return whether a line is that of an answer; it is written after the answer."""
+    return (line["logger"], line["request_id"]) == ("app.requests", request_id)
+
+
 def test_every_line_is_json_without_private_data(service: Service) -> None:
-    ask(service, "env-key")
+    service.request(URL, jpeg(), headers={"X-Api-Key": "env-key", "X-Request-ID": "the-last"})
+    wait_until(lambda: any(is_answer(line, "the-last") for line in json_lines(service.log)))
     lines = json_lines(service.log)
     loggers = {line["logger"] for line in lines}
     assert {"gunicorn.error", "app.requests", "app.images", "app.engine.keeper"} <= loggers
-    done = next(line for line in reversed(lines) if line.get("status") == 200 and line["path"] == URL)
+    done = next(line for line in lines if is_answer(line, "the-last"))
+    assert (done["status"], done["path"]) == (200, URL)
     assert done["pixels"] == 512 * 512 and done["model"] == "lite" and done["bytes_in"] == len(jpeg())
     assert {"queue", "decode", "infer", "cutout", "encode"} <= set(done["stages"])
     with_address = {"gunicorn.error", "app.server"}  # the address on which the service listens
@@ -209,9 +224,13 @@ def test_a_rotated_file_is_reopened(service: Service, keys_file: Path) -> None:
     size = old.stat().st_size
     ask(service, "env-key")
     assert old.stat().st_size == size
-    keys_file.write_text("nonsense\n")
+    replace_keys(keys_file, "nonsense\n")
     service.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "reload.refused" in service.log.read_text())
+
+
+def recycled(log: Path) -> list[dict[str, Any]]:
+    return [line for line in json_lines(log) if "engine.recycled" in line["message"]]
 
 
 def test_engines_log_in_the_same_form_to_the_same_file(start: Start, tmp_path: Path) -> None:
@@ -220,8 +239,8 @@ def test_engines_log_in_the_same_form_to_the_same_file(start: Start, tmp_path: P
         ENGINE_PROCESSES=1, ENGINE_MAX_TASKS=1, LOG_FORMAT="json", LOG_FILE=log, RATE_LIMIT_REMOVE_BG_PER_HOUR=0
     )
     ask(service)
-    wait_until(lambda: "engine.recycled" in log.read_text())
-    assert [line["logger"] for line in json_lines(log) if "engine.recycled" in line["message"]] == ["app.engine"]
+    wait_until(lambda: recycled(log))
+    assert [line["logger"] for line in recycled(log)] == ["app.engine"]
 
 
 def test_json_goes_to_standard_error_without_a_file(start: Start) -> None:
