@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 
-from app.jobs import local_backend, work
+from app.jobs import database, local_backend, work
 from app.jobs.service import JobService
 from tests.support.job_doubles import FakeEngine, local_jobs
 from tests.support.local_service import Make
+
+
+@pytest.fixture(autouse=True)
+def patient_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let threads and processes wait for each other's transactions for as long as a busy disk needs."""
+    monkeypatch.setattr(database, "BUSY_SECONDS", 300.0)
 
 
 @pytest.fixture

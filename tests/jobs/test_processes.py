@@ -22,7 +22,7 @@ from app.jobs.processes import Processes
 processes = Processes(Path(sys.argv[1]))
 processes.enter()
 print(processes.name, flush=True)
-time.sleep(60)
+time.sleep(3600)
 """
 
 
