@@ -85,16 +85,18 @@ def answering(status: int) -> Iterator[int]:
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def healthcheck(port: int) -> subprocess.CompletedProcess[str]:
     """Run the image's HEALTHCHECK against a local port, with a proxy that does not exist."""
     command = [sys.executable, *FINAL.command("HEALTHCHECK")[1:]]
     environment = {"PORT": str(port), "http_proxy": "http://127.0.0.1:9"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1), (500, 1)])

@@ -42,5 +42,7 @@ def gallery(photo: bytes) -> Iterator[int]:
     handler = type("Gallery", (_Gallery,), {"photo": photo})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_port
-        server.shutdown()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()

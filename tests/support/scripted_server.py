@@ -25,8 +25,10 @@ def serving(script: Script | bytes, tls: ssl.SSLContext | None = None) -> Iterat
     heads: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=_serve, args=(listener, script, tls, heads), daemon=True).start()
-        yield int(listener.getsockname()[1]), heads
-        listener.shutdown(socket.SHUT_RDWR)
+        try:
+            yield int(listener.getsockname()[1]), heads
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
 
 
 def _serve(listener: socket.socket, script: Script | bytes, tls: ssl.SSLContext | None, heads: list[bytes]) -> None:

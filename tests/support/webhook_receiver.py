@@ -53,9 +53,11 @@ def receiver(*statuses: int) -> Iterator[Receiver]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         found.port = server.server_address[1]
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        yield found
-        found.over.set()
-        server.shutdown()
+        try:
+            yield found
+        finally:
+            found.over.set()
+            server.shutdown()
 
 
 def loopback_fetcher(port: int, **settings: Any) -> UrlFetcher:
