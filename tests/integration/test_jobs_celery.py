@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from app.settings import Settings
 from tests.support.attentive_worker import STALL_SECONDS
 from tests.support.configuration import ROOT
 from tests.support.job_doubles import FakeEngine, Observed
+from tests.support.patient_app import PATIENT_APP
 from tests.support.photos import encoded, opened, photo
 from tests.support.servers import RedisServer, S3Server
 from tests.support.service import Answer, Service, free_port
@@ -137,6 +139,11 @@ def post_job(web: Service) -> Answer:
     return web.request("/jobs", body, headers={"Content-Type": content_type})
 
 
+def supervise(cluster: Cluster, condition: Callable[[], bool]) -> None:
+    """Wait for a condition; start the worker again if it ends, as it does when Celery takes no tasks any more."""
+    wait_until(lambda: cluster.worker("two").alive() and condition(), 300)
+
+
 def test_two_workers_share_a_job(cluster: Cluster, service: JobService) -> None:
     workers = [cluster.worker("one"), cluster.worker("two")]
     before = [worker.photos() for worker in workers]
@@ -172,6 +179,7 @@ def test_a_killed_redis_loses_no_job(cluster: Cluster, service: JobService, redi
     assert service.up() is False
     redis.start()
     wait_until(service.up)
+    supervise(cluster, lambda: service.find(job.id, "").state is JobState.DONE)
     check_results(service, job, 12)
     check_results(service, service.submit(new_job(service, 1)), 1)
 
@@ -180,7 +188,7 @@ def test_without_redis_jobs_are_refused_and_photos_go_on(
     cluster: Cluster, redis: RedisServer, start: Callable[..., Service]
 ) -> None:
     cluster.worker("two")
-    web = start(**cluster.environment)
+    web = start(PATIENT_APP, **cluster.environment)
     accepted = post_job(web)
     assert accepted.status == 202
     redis.kill()
@@ -193,7 +201,7 @@ def test_without_redis_jobs_are_refused_and_photos_go_on(
     assert web.request("/health").json["status"] == "degraded"
     assert web.ready()
     redis.start()
-    wait_until(lambda: web.request(accepted.headers["Location"]).json.get("state") == "done", 120)
+    supervise(cluster, lambda: web.request(accepted.headers["Location"]).json.get("state") == "done")
     wait_until(web.healthy)
     assert post_job(web).status == 202
 
@@ -291,7 +299,8 @@ def celery(cluster: Cluster, *arguments: str) -> subprocess.CompletedProcess[str
 
 def test_celery_shows_what_a_worker_does(cluster: Cluster) -> None:
     cluster.worker("two")
-    done = celery(cluster, "inspect", "ping")
+    name = f"two@{socket.gethostname()}"
+    done = celery(cluster, "inspect", "--timeout", "120", "--destination", name, "ping")  # the default is a second
     assert "pong" in done.stdout, done.stdout + done.stderr
 
 

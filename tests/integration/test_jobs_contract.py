@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import urllib3
 
+from tests.support.patient_app import PATIENT_APP
 from tests.support.photos import encoded, opened, photo
 from tests.support.servers import RedisServer
 from tests.support.service import Service
@@ -68,7 +69,7 @@ def service(
     settings |= {"JOBS_BACKEND": "celery", "JOBS_STORAGE": (folder / "shared").as_uri(), "REDIS_URL": redis.url}
     worker = Worker("contract", folder / "worker.log", settings).start()
     try:
-        yield start(**settings)
+        yield start(PATIENT_APP, **settings)
     finally:
         worker.kill()
 
