@@ -42,6 +42,7 @@ def main(out: Path, checkpoints: tuple[Path, ...], shares: tuple[float, ...]) ->
     """Write the mean of the weights of CHECKPOINTS to OUT."""
     if len(shares) not in (0, len(checkpoints)):
         raise click.UsageError(f"{len(shares)} shares for {len(checkpoints)} checkpoints.")
+    out.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.save({"average": mean_of(checkpoints, shares or [1.0] * len(checkpoints))}, out)
     except ValueError as error:

@@ -136,7 +136,7 @@ def test_several_processes_make_the_batches_that_one_makes(sampler: Sampler) -> 
 @pytest.mark.parametrize(("options", "share"), [([], 0.5), (["--share", "3", "--share", "1"], 0.75)])
 def test_merged_weights_are_the_mean(sampler: Sampler, tmp_path: Path, options: list[str], share: float) -> None:
     trainer = Trainer(RECIPE)
-    first, second, out = (tmp_path / name for name in ("first.pt", "second.pt", "out.pt"))
+    first, second, out = (tmp_path / name for name in ("first.pt", "second.pt", "new folder/out.pt"))
     trainer.save(first)
     trainer.run(sampler, 2, nothing)
     trainer.save(second)
