@@ -69,7 +69,7 @@ logger_class = ServerLog
 
 def on_starting(server: Any) -> None:
     """Create the folder of the metrics, and refuse signals that would end or overload the service."""
-    reload, add_worker = server.handle_hup, server.handle_ttin
+    reload, add_worker, remove_worker = server.handle_hup, server.handle_ttin, server.handle_ttou
 
     def reload_good_settings() -> None:
         try:
@@ -86,7 +86,14 @@ def on_starting(server: Any) -> None:
         else:
             log.warning("workers.at_maximum WEB_CONCURRENCY=%d", server.cfg.workers)
 
+    def remove_oldest_worker() -> None:
+        """Mark the workers that gunicorn ends: they finish the requests that they have accepted."""
+        for worker in sorted(server.WORKERS.values(), key=lambda worker: worker.age)[: -max(1, server.num_workers - 1)]:
+            worker.replaced[0] = 1
+        remove_worker()
+
     server.handle_hup, server.handle_ttin = reload_good_settings, add_planned_worker
+    server.handle_ttou = remove_oldest_worker
     multiproc.prepare()
 
 
@@ -97,7 +104,7 @@ def when_ready(server: Any) -> None:
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Share a byte with a worker: 1 if another worker replaces it."""
+    """Share a byte with a worker: 1 if other workers take its place."""
     worker.replaced = mmap.mmap(-1, 1)
 
 

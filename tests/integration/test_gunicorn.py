@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.support.photos import jpeg
+from tests.support.photos import encoded, jpeg, photo
 from tests.support.service import Post, Service, gone
 from tests.support.waiting import wait_until
 
@@ -82,3 +85,31 @@ def test_sigttin_adds_no_worker_beyond_web_concurrency(start: Start) -> None:
     wait_until(lambda: len(master.children()) == 1)
     master.send_signal(signal.SIGTTIN)
     wait_until(lambda: len(master.children()) == 2)
+
+
+def is_to_stop(process: psutil.Process) -> bool:
+    """Return whether SIGTERM waits for a suspended process."""
+    (pending,) = re.findall(r"^ShdPnd:\s*(\w+)$", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
+    return bool(int(pending, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def test_a_worker_that_sigttou_ends_processes_the_photos_that_it_accepts(start: Start) -> None:
+    service = start(WEB_CONCURRENCY=2, ENGINE_PROCESSES=1)
+    master = psutil.Process(service.process.pid)
+    wait_until(lambda: len([worker for worker in master.children() if worker.children()]) == 2)
+    oldest, other = sorted(master.children(), key=lambda worker: worker.pid)
+    oldest.suspend()
+    other.suspend()
+    wait_until(lambda: {oldest.status(), other.status()} == {psutil.STATUS_STOPPED})
+    with ExitStack() as held:
+        clients = [
+            held.enter_context(closing(HTTPConnection("127.0.0.1", service.port, timeout=120))) for _ in range(4)
+        ]
+        for client in clients:
+            client.request("POST", URL, encoded(photo("coffee").resize((60, 40))))
+        master.send_signal(signal.SIGTTOU)
+        wait_until(lambda: is_to_stop(oldest))
+        oldest.resume()
+        assert [client.getresponse().status for client in clients] == [200] * 4
+    other.resume()
+    wait_until(lambda: len(master.children()) == 1 and oldest not in master.children())
