@@ -68,8 +68,8 @@ logger_class = ServerLog
 
 
 def on_starting(server: Any) -> None:
-    """Create the folder of the metrics, and refuse signals that would end or overload the service."""
-    reload, add_worker, remove_worker = server.handle_hup, server.handle_ttin, server.handle_ttou
+    """Create the folder of the metrics, and change how the master treats signals and surplus workers."""
+    reload, add_worker, manage_workers = server.handle_hup, server.handle_ttin, server.manage_workers
 
     def reload_good_settings() -> None:
         try:
@@ -86,14 +86,14 @@ def on_starting(server: Any) -> None:
         else:
             log.warning("workers.at_maximum WEB_CONCURRENCY=%d", server.cfg.workers)
 
-    def remove_oldest_worker() -> None:
-        """Mark the workers that gunicorn ends: they finish the requests that they have accepted."""
-        for worker in sorted(server.WORKERS.values(), key=lambda worker: worker.age)[: -max(1, server.num_workers - 1)]:
+    def mark_and_end_workers() -> None:
+        """Mark the workers that gunicorn ends while others go on: they finish the requests that they have accepted."""
+        for worker in sorted(server.WORKERS.values(), key=lambda worker: worker.age)[: -server.num_workers]:
             worker.replaced[0] = 1
-        remove_worker()
+        manage_workers()
 
     server.handle_hup, server.handle_ttin = reload_good_settings, add_planned_worker
-    server.handle_ttou = remove_oldest_worker
+    server.manage_workers = mark_and_end_workers
     multiproc.prepare()
 
 
@@ -106,12 +106,6 @@ def when_ready(server: Any) -> None:
 def pre_fork(server: Any, worker: Any) -> None:
     """Share a byte with a worker: 1 if other workers take its place."""
     worker.replaced = mmap.mmap(-1, 1)
-
-
-def on_reload(server: Any) -> None:
-    """Mark the present workers as replaced: they finish the requests that they have accepted."""
-    for worker in server.WORKERS.values():
-        worker.replaced[0] = 1
 
 
 def child_exit(server: Any, worker: Any) -> None:
