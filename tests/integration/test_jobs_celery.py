@@ -140,8 +140,14 @@ def post_job(web: Service) -> Answer:
 
 
 def supervise(cluster: Cluster, condition: Callable[[], bool]) -> None:
-    """Wait for a condition; start the worker again if it ends, as it does when Celery takes no tasks any more."""
-    wait_until(lambda: cluster.worker("two").alive() and condition(), 300)
+    """Wait for a condition; start the worker again if it ends because Celery takes no tasks any more."""
+
+    def met() -> bool:
+        worker = cluster.workers["two"]
+        assert worker.alive() or " jobs.worker_stalled " in worker.text(), worker.text()
+        return cluster.worker("two").alive() and condition()
+
+    wait_until(met, 300)
 
 
 def test_two_workers_share_a_job(cluster: Cluster, service: JobService) -> None:

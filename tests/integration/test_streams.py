@@ -20,7 +20,7 @@ pytestmark = pytest.mark.integration
 
 Start = Callable[..., Service]
 # One upload takes less than 1 MB, one answer 2 MB, and up to 3.5 MB on a busy machine.
-MAX_GROWTH = 10_000_000
+MAX_GROWTH = 5_000_000
 PIECE = bytes(1_000_000)
 
 
