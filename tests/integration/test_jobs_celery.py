@@ -35,6 +35,8 @@ from tests.support.workers import Worker, celery_program
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("patient_jobs")]
 
 PHOTO = encoded(photo("coffee").resize((300, 200)), "JPEG")
+# Log of a worker that ends after it has lost Redis: Celery takes no tasks any more, or has failed itself.
+END_WITHOUT_REDIS = re.compile(" jobs.worker_stalled | celery.worker .* Unrecoverable error: ")
 
 
 @pytest.fixture(scope="module")
@@ -140,11 +142,11 @@ def post_job(web: Service) -> Answer:
 
 
 def supervise(cluster: Cluster, condition: Callable[[], bool]) -> None:
-    """Wait for a condition; start the worker again if it ends because Celery takes no tasks any more."""
+    """Wait for a condition; start the worker again if it ends for one of the reasons in END_WITHOUT_REDIS."""
 
     def met() -> bool:
         worker = cluster.workers["two"]
-        assert worker.alive() or " jobs.worker_stalled " in worker.text(), worker.text()
+        assert worker.alive() or END_WITHOUT_REDIS.search(worker.text()), worker.text()
         return cluster.worker("two").alive() and condition()
 
     wait_until(met, 300)
